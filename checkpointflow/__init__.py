@@ -1,0 +1,3 @@
+"""checkpointflow: deterministic, resumable workflows for agents, operators and shells."""
+
+__version__ = "2.0.0"

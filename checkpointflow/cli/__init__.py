@@ -1,0 +1,143 @@
+"""The command line. `main` is the one place that catches: whatever happens, stdout gets one envelope.
+
+A command is a module of this package with a click command called `command`, which returns the envelope
+to print, or None when it has printed its own text. It is imported when it is called: a start pays only
+for what it uses.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from checkpointflow import __version__
+from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from checkpointflow.cli.envelope import Envelope
+
+COMMANDS = {
+    "init": "Write a workflow to start from.",
+    "guide": "Print the whole user guide.",
+    "validate": "Check a workflow before anything runs.",
+    "run": "Start a run, to its end or to the next wait.",
+    "resume": "Deliver an event, or go on where nothing is needed from outside.",
+    "status": "Where a run stands.",
+    "inspect": "Everything about a run: inputs, steps, outputs, history.",
+    "logs": "What the steps of a run printed.",
+    "retry-step": "Run a failed or interrupted step again, and go on.",
+    "cancel": "Stop a run for good.",
+    "schema": "Print a published JSON Schema: workflow, envelope or state.",
+}
+
+
+class Cpf(click.Group):
+    """The group of all commands, each imported when it is asked for."""
+
+    asked: str = "cpf"
+    debug: bool = False
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        self.asked = cmd_name
+        module = import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        command.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        return command
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Cpf,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 success, 2 usage, 10 validation, 20 runtime, 30 step failed, 40 waiting, "
+    "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.version_option(__version__, prog_name="cpf", message="%(prog)s %(version)s")
+@click.pass_context
+def group(ctx: click.Context, debug: bool) -> None:
+    """Run workflows: portable state machines in YAML that pause for people, agents and systems."""
+    assert isinstance(ctx.command, Cpf)
+    ctx.command.debug = debug
+
+
+def answer(arguments: list[str]) -> int:
+    """Do what *arguments* ask for, print the answer, and return the exit code."""
+    group.asked = "cpf"
+    group.debug = False
+    try:
+        given = group.main(arguments, prog_name="cpf", standalone_mode=False)
+    except click.UsageError as error:
+        return _refused(_usage_error(error))
+    except (KeyboardInterrupt, click.Abort):
+        return _refused(Interrupted("SIGINT"))
+    except CheckpointflowError as error:
+        return _refused(error)
+    except BrokenPipeError:
+        return 60  # nobody reads the answer any more
+    except Exception as error:  # noqa: BLE001, the one place that catches
+        return _refused(_bug(error))
+    return given if isinstance(given, int) else _printed(given)
+
+
+def main() -> NoReturn:
+    """The entry point of `cpf`."""
+    code = answer(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or 60
+    os._exit(code)  # the interpreter's own goodbye takes longer than most answers
+
+
+def _printed(envelope: Envelope | None) -> int:
+    if envelope is None:
+        return 0
+    from checkpointflow.cli.envelope import encoded
+
+    try:
+        sys.stdout.buffer.write(encoded(envelope))
+        sys.stdout.buffer.flush()
+    except OSError:
+        return envelope.exit_code or 60
+    return envelope.exit_code
+
+
+def _refused(error: CheckpointflowError) -> int:
+    from checkpointflow.cli.envelope import of_error
+    from checkpointflow.cli.options import for_people
+
+    if for_people():
+        click.echo(f"cpf: {error}", err=True)
+    return _printed(of_error(_name(), error))
+
+
+def _usage_error(error: click.UsageError) -> UsageError:
+    path = error.ctx.command_path if error.ctx else "cpf"
+    return UsageError(problem=f"{error.format_message().rstrip('.')}; see: {path} --help")
+
+
+def _bug(error: Exception) -> InternalError:
+    if group.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    return InternalError(problem=f"{type(error).__name__}: {error}")
+
+
+def _name() -> str:
+    name: Any = group.asked
+    return str(name)

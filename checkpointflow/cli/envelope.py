@@ -1,0 +1,213 @@
+"""What cpf prints: a run, or an error, as the one JSON object on stdout."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct
+
+from checkpointflow.cli.location import resume_command
+from checkpointflow.driver.store import RunDirectory, new_id
+from checkpointflow.engine.facts import Wait
+from checkpointflow.engine.path import ROOT
+from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
+from checkpointflow.errors import CheckpointflowError, Interrupted
+
+ENVELOPE_VERSION = "checkpointflow-run/v1"
+
+EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}
+
+
+class Resume(Struct, frozen=True, kw_only=True):
+    command: Annotated[str, Meta(description="A shell line that answers; response.json holds the answer.")]
+
+
+class Doubt(Struct, frozen=True, kw_only=True):
+    """The attempt whose outcome nobody knows, and where its output so far lies."""
+
+    attempt: int
+    started_at: str
+    stdout: str
+    stderr: str
+
+
+class WaitShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An event that a run waits for."""
+
+    kind: Annotated[Literal["external_event"], Meta(description="There is one kind of wait.")]
+    audience: Annotated[str, Meta(description="Who is to answer: user, agent or system.")]
+    event_name: str
+    prompt: str | None = None
+    summary: str | None = None
+    input_schema: Annotated[dict[str, Any], Meta(description="A JSON Schema that the answer must fit.")]
+    instructions: str | None = None
+    timeout_at: str | None = None
+    risk_level: str | None = None
+    step: Annotated[str, Meta(description="The path of the step that waits.")]
+    in_doubt: Doubt | None = None
+    resume: Resume
+
+
+class ErrorShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    code: Annotated[str, Meta(pattern="^ERR_[A-Z_]+$")]
+    message: str
+    step_id: str | None = None
+    details: Any = None
+
+
+class LogShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one attempt of a step printed on one stream; `truncated` when only its end is shown."""
+
+    step: str
+    attempt: int
+    stream: Literal["stdout", "stderr"]
+    size: int
+    truncated: bool
+    text: str
+
+
+class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every command prints. `ok` is true with the exit codes 0 and 40; absent fields are left out."""
+
+    schema_version: Literal["checkpointflow-run/v1"]
+    request_id: str
+    ok: bool
+    command: str
+    status: Literal["running", "waiting", "completed", "failed", "cancelled", "ok", "error"]
+    exit_code: Literal[0, 2, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    run_id: str | None = None
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    workflow_version: str | None = None
+    current_step_id: str | None = None
+    checkpoint_id: str | None = None
+    started_at: str | None = None
+    updated_at: str | None = None
+    wait: WaitShown | None = None
+    waits: Annotated[tuple[WaitShown, ...], Meta(description="All open waits, when there are several.")] = ()
+    result: Annotated[Any, Meta(description="What the run, or the command, has come to.")] = UNSET
+    error: ErrorShown | None = None
+    reason: Annotated[str | None, Meta(description="Why the run was cancelled.")] = None
+    warnings: tuple[str, ...] = ()
+    inputs: dict[str, Any] | None = None
+    steps: Annotated[dict[str, Any] | None, Meta(description="The latest visit of each step, by path.")] = (
+        None
+    )
+    history: Annotated[tuple[Any, ...] | None, Meta(description="What happened, oldest first.")] = None
+    logs: tuple[LogShown, ...] | None = None
+
+
+def of_result(command: str, result: Any, *, warnings: tuple[str, ...] = ()) -> Envelope:
+    """The answer of a command that is not about a run."""
+    return Envelope(**_head(command, "ok", 0), result=result, warnings=warnings)
+
+
+def of_run(
+    command: str,
+    run: Run,
+    directory: RunDirectory,
+    *,
+    warnings: tuple[str, ...] = (),
+    exit_code: int | None = None,
+    **more: Any,
+) -> Envelope:
+    """Where *run* stands."""
+    code = EXIT_CODES[run.status] if exit_code is None else exit_code
+    shown = tuple(_shown(run, directory, path, wait) for path, wait in waits(run).items())
+    open_ = shown if run.status == "waiting" else ()
+    return Envelope(
+        **_head(command, run.status, code),
+        **_identity(run),
+        wait=open_[0] if open_ else None,
+        waits=open_ if len(open_) > 1 else (),
+        result=run.outcome.result if isinstance(run.outcome, Completion) else UNSET,
+        error=_failed(run),
+        reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
+        warnings=warnings,
+        **more,
+    )
+
+
+def of_error(command: str, error: CheckpointflowError) -> Envelope:
+    """Why a request was refused, or how to go on when cpf was told to stop."""
+    message, identity = str(error), {}
+    if isinstance(error, Interrupted) and isinstance(error.directory, RunDirectory):
+        message += f"; go on with: {resume_command(error.directory)}"
+        identity = _identity(error.run)
+    return Envelope(
+        **_head(command, "error", error.exit_code),
+        **identity,
+        error=ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details),
+    )
+
+
+def encoded(envelope: Envelope) -> bytes:
+    """The text of *envelope*: indented JSON and a newline."""
+    return msgspec.json.format(msgspec.json.encode(envelope), indent=2) + b"\n"
+
+
+def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
+    return {
+        "schema_version": ENVELOPE_VERSION,
+        "request_id": new_id(time.time_ns() // 1_000_000, os.urandom(10)),
+        "ok": exit_code in (0, 40),
+        "command": command,
+        "status": status,
+        "exit_code": exit_code,
+    }
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    cursor = run.cursors.get(ROOT)
+    return {
+        "run_id": run.run_id,
+        "workflow_id": run.workflow.id,
+        "workflow_name": run.workflow.name,
+        "workflow_version": run.workflow.version,
+        "current_step_id": cursor.step if cursor else None,
+        "checkpoint_id": run.checkpoint_id,
+        "started_at": run.started_at,
+        "updated_at": run.updated_at,
+    }
+
+
+def _shown(run: Run, directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
+    wait = record.wait
+    same = [w for w in waits(run).values() if w.wait.event_name == wait.event_name]
+    answer = ["--event", wait.event_name, *(["--step", path] if len(same) > 1 else [])]
+    return WaitShown(
+        kind="external_event",
+        audience=wait.audience,
+        event_name=wait.event_name,
+        prompt=wait.prompt,
+        summary=wait.summary,
+        input_schema=wait.input_schema,
+        instructions=wait.instructions,
+        timeout_at=wait.timeout_at,
+        risk_level=wait.risk_level,
+        step=path,
+        in_doubt=_doubt(directory, path, record.started_at, wait),
+        resume=Resume(command=resume_command(directory, *answer, "--input", "@response.json")),
+    )
+
+
+def _doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait) -> Doubt | None:
+    if wait.in_doubt is None:
+        return None
+    attempt = wait.in_doubt.attempt
+    return Doubt(
+        attempt=attempt,
+        started_at=started_at,
+        stdout=str(directory.log("stdout", path, attempt)),
+        stderr=str(directory.log("stderr", path, attempt)),
+    )
+
+
+def _failed(run: Run) -> ErrorShown | None:
+    if not isinstance(run.outcome, Breakdown):
+        return None
+    error = run.outcome.error
+    return ErrorShown(code=error.code, message=error.message, step_id=error.step_id, details=error.details)

@@ -1,0 +1,28 @@
+"""`cpf inspect`: everything about a run."""
+
+from __future__ import annotations
+
+import click
+from msgspec import to_builtins
+
+from checkpointflow.cli.envelope import Envelope, of_run
+from checkpointflow.cli.location import run_at
+from checkpointflow.cli.options import run_options
+from checkpointflow.cli.standing import warnings_about
+
+
+@click.command()
+@run_options
+def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
+    """Everything about a run: inputs, steps, outputs, history; the exit code is that of its state."""
+    directory = run_at(run_id, run_dir, base_dir)
+    run = directory.load()
+    return of_run(
+        "inspect",
+        run,
+        directory,
+        warnings=warnings_about(run, directory),
+        inputs=run.inputs,
+        steps=to_builtins(run.steps),
+        history=tuple(to_builtins(directory.history(run))),
+    )

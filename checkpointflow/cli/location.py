@@ -1,0 +1,54 @@
+"""Where runs lie, which one is meant, and how another cpf finds it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from checkpointflow.driver.store import RunDirectory, Store, is_run_id
+from checkpointflow.errors import UsageError
+
+BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
+
+
+def store_at(base_dir: str | None) -> Store:
+    """The store that is meant. Raises UsageError where there can be none."""
+    named = base_dir or os.environ.get(BASE_DIR_VARIABLE)
+    if named:
+        return Store(Path(named).absolute())
+    default = _default()
+    if default is None:
+        problem = f"there is no home directory to store runs in; set --base-dir or {BASE_DIR_VARIABLE}"
+        raise UsageError(problem=problem)
+    return Store(default)
+
+
+def run_at(run_id: str | None, run_dir: str | None, base_dir: str | None) -> RunDirectory:
+    """The run that is meant. Raises UsageError, RunNotFound."""
+    if (run_id is None) == (run_dir is None):
+        raise UsageError(problem="name the run with one of --run-id and --run-dir")
+    if run_dir is None:
+        return store_at(base_dir).find(str(run_id))
+    if base_dir is not None:
+        raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
+    return RunDirectory.at(Path(run_dir))
+
+
+def resume_command(directory: RunDirectory, *more: str) -> str:
+    """A shell line that goes on with the run in *directory*, from any directory and environment."""
+    place = directory.place
+    if place.parent.name != "runs" or not is_run_id(place.name):
+        where = ["--run-dir", str(place)]
+    elif place.parent.parent == _default():
+        where = ["--run-id", place.name]
+    else:
+        where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
+    return shlex.join(["cpf", "resume", *where, *more])
+
+
+def _default() -> Path | None:
+    try:
+        return Path.home() / ".checkpointflow"
+    except RuntimeError:
+        return None

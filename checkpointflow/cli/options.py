@@ -1,0 +1,72 @@
+"""What several commands take: options, and JSON from wherever it comes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from checkpointflow.cli.location import BASE_DIR_VARIABLE
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.language.jsontext import read_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def base_dir_option(command: F) -> F:
+    """`--base-dir`."""
+    return click.option(
+        "--base-dir",
+        metavar="DIR",
+        help=f"Where runs are stored (default ${BASE_DIR_VARIABLE}, else ~/.checkpointflow).",
+    )(command)
+
+
+def run_options(command: F) -> F:
+    """`--run-id`, `--run-dir`, `--base-dir`."""
+    decorated = base_dir_option(command)
+    decorated = click.option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies.")(
+        decorated
+    )
+    return click.option(
+        "--run-id", metavar="ID", help="The run's id, or its first 4 or more characters if no other has them."
+    )(decorated)
+
+
+def lock_option(default: float = 0) -> Callable[[F], F]:
+    """`--lock-timeout`."""
+    return click.option(
+        "--lock-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(0, 86_400 * 365),
+        default=default,
+        help=f"How long to wait while another process holds the run (default {default:g}).",
+    )
+
+
+def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
+    """The JSON that an `--input` means: inline, `@file`, or `-` for standard input.
+
+    Raises *refusal* for what is not JSON, FileMissing for a file that cannot be read.
+    """
+    from checkpointflow.driver.files import read_file, read_stdin
+
+    if text == "-":
+        data, what = read_stdin(), "standard input"
+    elif text.startswith("@"):
+        data, what = read_file(Path(text[1:])), text[1:]
+    else:
+        data, what = text.encode("utf-8", "surrogateescape"), "--input"
+    try:
+        return read_json(data)
+    except ValueError as error:
+        raise refusal(problem=f"{what}: {error}") from None
+
+
+def for_people() -> bool:
+    """Whether a person looks on: hints and progress go to stderr only then."""
+    return sys.stderr.isatty() and os.environ.get("LLM", "").lower() != "true"

@@ -1,0 +1,21 @@
+"""A line on stderr for each step, while a person looks on."""
+
+from __future__ import annotations
+
+import click
+
+from checkpointflow.cli.options import for_people
+from checkpointflow.driver.local import Told, silent
+from checkpointflow.engine.actions import Sleep
+from checkpointflow.engine.run import Run, pending
+
+
+def teller() -> Told:
+    """What tells of a run's progress: to a person, or to nobody."""
+    return _tell if for_people() else silent
+
+
+def _tell(run: Run) -> None:
+    for action in pending(run)[:1]:
+        what = f"waiting until {action.until}" if isinstance(action, Sleep) else "running"
+        click.echo(f"cpf: {action.path} (attempt {action.attempt}): {what}", err=True)

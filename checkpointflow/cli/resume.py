@@ -1,0 +1,53 @@
+"""`cpf resume`: deliver an event, or go on where nothing is needed from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from checkpointflow.cli.envelope import Envelope, of_run
+from checkpointflow.cli.location import run_at
+from checkpointflow.cli.options import json_input, lock_option, run_options
+from checkpointflow.cli.progress import teller
+from checkpointflow.cli.standing import warnings_at_resume
+from checkpointflow.driver import local
+from checkpointflow.errors import InvalidEvent, UsageError
+
+
+@click.command()
+@run_options
+@click.option("--event", metavar="NAME", help="The event that the run waits for.")
+@click.option("--input", "given", metavar="JSON", help="The event's payload: JSON, @file or - (stdin).")
+@click.option("--step", metavar="PATH", help="Which step the event is for, if several wait for it.")
+@lock_option()
+def command(
+    run_id: str | None,
+    run_dir: str | None,
+    base_dir: str | None,
+    event: str | None,
+    given: str | None,
+    step: str | None,
+    lock_timeout: float,
+) -> Envelope:
+    """Deliver an event and go on.
+
+    Without --event: go on where nothing is needed from outside, such as after a crash or when a wait's
+    time is up; a run that still waits prints its waiting envelope again.
+    """
+    if (event is None) != (given is None):
+        raise UsageError(problem="--event and --input go together")
+    if step is not None and event is None:
+        raise UsageError(problem="--step goes with --event")
+    payload: Any = None if given is None else json_input(given, InvalidEvent)
+    directory = run_at(run_id, run_dir, base_dir)
+    run = local.resume(
+        directory,
+        event=event,
+        payload=payload,
+        step=step,
+        lock_timeout=lock_timeout,
+        told=teller(),
+    )
+    warnings = warnings_at_resume(run)
+    return of_run("resume", run, directory, warnings=warnings)

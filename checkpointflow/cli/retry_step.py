@@ -1,0 +1,28 @@
+"""`cpf retry-step`: a failed or interrupted step again."""
+
+from __future__ import annotations
+
+import click
+
+from checkpointflow.cli.envelope import Envelope, of_run
+from checkpointflow.cli.location import run_at
+from checkpointflow.cli.options import lock_option, run_options
+from checkpointflow.cli.progress import teller
+from checkpointflow.cli.standing import warnings_at_resume
+from checkpointflow.driver import local
+
+
+@click.command()
+@run_options
+@click.option("--step-id", metavar="PATH", help="The step, by its path; by default what failed.")
+@lock_option()
+def command(
+    run_id: str | None, run_dir: str | None, base_dir: str | None, step_id: str | None, lock_timeout: float
+) -> Envelope:
+    """Run a failed or interrupted step again, and go on.
+
+    With --step-id an earlier step may be named: it and what came after it are done anew.
+    """
+    directory = run_at(run_id, run_dir, base_dir)
+    run = local.retry(directory, step=step_id, lock_timeout=lock_timeout, told=teller())
+    return of_run("retry-step", run, directory, warnings=warnings_at_resume(run))

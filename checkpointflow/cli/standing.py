@@ -1,0 +1,42 @@
+"""What else is worth saying of a run: nothing that stops anybody, so warnings only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from checkpointflow.cli.location import resume_command
+from checkpointflow.driver.store import RunDirectory
+from checkpointflow.engine.run import Run
+
+
+def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    """What a reader of *run* should know: a source that has changed, a process that is gone."""
+    found = []
+    if run.outcome is None and _changed(run):
+        found.append(
+            f"{run.workflow.source} has changed since the run started; the run goes on from its copy"
+        )
+    if run.status == "running" and not directory.seems_held():
+        found.append(f"no process works on this run; go on with: {resume_command(directory)}")
+    return tuple(found)
+
+
+def warnings_at_resume(run: Run) -> tuple[str, ...]:
+    """What whoever goes on with *run* should know."""
+    if run.cwd is None or Path(run.cwd).is_dir():
+        return ()
+    return (f"{run.cwd}, where the run was started, is not here; commands ran in {Path.cwd()}",)
+
+
+def _changed(run: Run) -> bool:
+    """Whether the file that the run was started from now says something else; False if it is gone."""
+    from checkpointflow.driver.files import digest, read_file
+    from checkpointflow.errors import FileMissing
+
+    if run.workflow.source is None or not os.path.exists(run.workflow.source):
+        return False
+    try:
+        return digest(read_file(Path(run.workflow.source))) != run.workflow.digest
+    except FileMissing:
+        return False

@@ -1,0 +1,19 @@
+"""`cpf status`: where a run stands. It reads the snapshot and nothing else."""
+
+from __future__ import annotations
+
+import click
+
+from checkpointflow.cli.envelope import Envelope, of_run
+from checkpointflow.cli.location import run_at
+from checkpointflow.cli.options import run_options
+from checkpointflow.cli.standing import warnings_about
+
+
+@click.command()
+@run_options
+def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
+    """Where a run stands; the exit code is that of its state."""
+    directory = run_at(run_id, run_dir, base_dir)
+    run = directory.load()
+    return of_run("status", run, directory, warnings=warnings_about(run, directory))

@@ -1,0 +1,211 @@
+"""The loop of this machine: save, perform, report, until the run rests.
+
+The law of it: an action is performed only after the checkpoint that names it is on disk, and the outcome
+of one step and the start of the next are one write. So whatever kills this process, `pending` of the run
+on disk is exactly what may or may not have happened.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from checkpointflow.driver.documents import Checked, copy_of, own_program
+from checkpointflow.driver.files import digest
+from checkpointflow.driver.interrupts import Interrupts
+from checkpointflow.driver.perform import Crew, NotBegun
+from checkpointflow.driver.store import DOCUMENT, RunDirectory, Store, new_id
+from checkpointflow.engine.actions import Action, Outcome
+from checkpointflow.engine.kinds import Program
+from checkpointflow.engine.messages import (
+    Begin,
+    Cancel,
+    Defer,
+    Deliver,
+    Interrupt,
+    Message,
+    Recover,
+    Report,
+    Retry,
+    written,
+)
+from checkpointflow.engine.rules import advance, awaited
+from checkpointflow.engine.run import Run, pending, unanswered
+from checkpointflow.errors import Interrupted, LockConflict
+
+CANCEL_SECONDS = 30.0
+LISTENING_SECONDS = 0.2
+
+Told = Callable[[Run], None]
+
+
+def now() -> str:
+    """The time, as all of this package writes it."""
+    return written(datetime.now(UTC))
+
+
+def fresh_id() -> str:
+    """A new ULID."""
+    return new_id(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def silent(_: Run) -> None:
+    """Nobody looks on."""
+
+
+def begin(
+    store: Store, checked: Checked, *, source: Path, inputs: Any, told: Told = silent
+) -> tuple[RunDirectory, Run]:
+    """Start a run of a workflow that was read from *source*, and drive it until it rests.
+
+    Raises InvalidInput (nothing is left behind), PersistenceError, Interrupted, LockConflict.
+    """
+    called = {name: digest(data) for name, data in checked.called.items()}
+    message = Begin(
+        now=now(),
+        run_id=fresh_id(),
+        inputs=inputs,
+        digest=digest(checked.data),
+        documents=called,
+        source=str(source),
+        cwd=str(Path.cwd()),
+    )
+    run, facts = advance(checked.program, None, message)
+    directory = store.create(run.run_id)
+    with directory.hold("run", message.now):
+        directory.keep(DOCUMENT, checked.data)
+        for name, data in checked.called.items():
+            directory.keep(copy_of(called[name]), data)
+        directory.commit(run, facts, None)
+        return directory, drive(directory, checked.program, run, told)
+
+
+def resume(
+    directory: RunDirectory,
+    *,
+    event: str | None = None,
+    payload: Any = None,
+    step: str | None = None,
+    lock_timeout: float = 0,
+    told: Told = silent,
+) -> Run:
+    """Deliver an event, if there is one, and go on until the run rests.
+
+    What was under way when its last driver died is taken up. Raises LockConflict, and for an event
+    that does not fit EventMismatch, RunNotWaiting, InvalidEvent, WaitExpired or NoTransition, with the run
+    untouched.
+    """
+    with directory.hold("resume", now(), lock_timeout):
+        run = directory.load()
+        messages: list[Message] = [Recover(now=now(), lost=unanswered(run))]
+        if event is not None:
+            path = awaited(run, event, step)
+            messages.insert(0, Deliver(now=now(), path=path, payload=payload))
+        return _go_on(directory, run, messages, told)
+
+
+def retry(
+    directory: RunDirectory, *, step: str | None = None, lock_timeout: float = 0, told: Told = silent
+) -> Run:
+    """Do again what failed or was interrupted, or the step at *step* and all that came after it; then go on.
+
+    Raises LockConflict, NotRetryable.
+    """
+    with directory.hold("retry-step", now(), lock_timeout):
+        run = directory.load()
+        lost = Recover(now=now(), lost=unanswered(run))
+        return _go_on(directory, run, [lost, Retry(now=now(), path=step)], told)
+
+
+def cancel(directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SECONDS) -> Run:
+    """Stop the run for good, also one that another process executes: that process is asked to.
+
+    Raises LockConflict when it does not within *lock_timeout* seconds, RunNotWaiting when the run has
+    ended already.
+    """
+    try:
+        return _cancelled(directory, reason, 0)
+    except LockConflict:
+        directory.ask_to_cancel(reason)
+        try:
+            return _cancelled(directory, reason, lock_timeout)
+        finally:
+            directory.forget_cancel()
+
+
+def _cancelled(directory: RunDirectory, reason: str, lock_timeout: float) -> Run:
+    with directory.hold("cancel", now(), lock_timeout, ending_orphans=True):
+        run = directory.load()
+        return tell(directory, own_program(directory, run.workflow), run, Cancel(now=now(), reason=reason))
+
+
+def _go_on(directory: RunDirectory, run: Run, messages: list[Message], told: Told) -> Run:
+    program = own_program(directory, run.workflow)
+    return drive(directory, program, tell(directory, program, run, *messages), told)
+
+
+def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Run:
+    """Have what is pending performed until the run rests, or until somebody asks to cancel it.
+
+    Raises Interrupted when cpf is told to stop, LockConflict when all that is left to do needs a lock that
+    somebody else holds, PersistenceError when the store cannot be written; the run can be resumed after
+    each of them.
+    """
+    crew = Crew(directory, start_directory(run), run.run_id)
+    not_begun: NotBegun | None = None
+    with Interrupts() as interrupts:
+        try:
+            while True:
+                told(run)
+                for action in pending(run):
+                    crew.take(action)
+                if not crew.busy or run.outcome is not None:
+                    break
+                with interrupts.listening():
+                    done = crew.next(LISTENING_SECONDS)
+                reason = directory.asked_to_cancel()
+                if reason is not None:
+                    crew.stop()
+                    run = tell(directory, program, run, Cancel(now=now(), reason=reason))
+                    directory.forget_cancel()
+                elif done is not None:
+                    action, outcome = done
+                    if isinstance(outcome, NotBegun):
+                        not_begun = outcome
+                    run = tell(directory, program, run, _heard(action, outcome))
+        except KeyboardInterrupt:
+            crew.stop()
+            run = tell(directory, program, run, Interrupt(now=now()))
+            raise Interrupted(interrupts.name or "SIGINT", run, directory) from None
+        finally:
+            crew.stop()
+    if not_begun is not None and run.outcome is None:
+        raise not_begun.why
+    return run
+
+
+def _heard(action: Action, outcome: Outcome | NotBegun) -> Message:
+    if isinstance(outcome, NotBegun):
+        return Defer(now=now(), path=action.path, attempt=action.attempt)
+    return Report(now=now(), path=action.path, attempt=action.attempt, outcome=outcome)
+
+
+def tell(directory: RunDirectory, program: Program, run: Run, *messages: Message) -> Run:
+    """The run after *messages*, on disk in one write."""
+    changed, facts = run, []
+    for message in messages:
+        changed, new = advance(program, changed, message)
+        facts += new
+    if facts:
+        directory.commit(changed, facts, run)
+    return changed
+
+
+def start_directory(run: Run) -> Path:
+    """Where commands run: the directory where the run was started, or this one if that is not here."""
+    started = Path(run.cwd or ".")
+    return started if started.is_dir() else Path.cwd()

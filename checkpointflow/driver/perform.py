@@ -1,0 +1,122 @@
+"""Actions -> outcomes: everything that is pending is done at once, each in a thread of its own.
+
+Nothing raises here: what goes wrong with a deed is its outcome.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Protocol, assert_never
+
+from msgspec import Struct
+
+from checkpointflow.driver.command import Command
+from checkpointflow.driver.store import RunDirectory
+from checkpointflow.engine.actions import Action, CallHttp, Outcome, RunCommand, Sleep, Slept
+from checkpointflow.engine.messages import written
+from checkpointflow.errors import LockConflict, PersistenceError
+
+
+class NotBegun(Struct, frozen=True):
+    """The deed was not begun: somebody else holds the lock that it needs, or the store cannot be written."""
+
+    why: LockConflict | PersistenceError
+
+
+class Doing(Protocol):
+    """A deed under way."""
+
+    def perform(self) -> Outcome:
+        """Do it, to its end."""
+
+    def stop(self) -> None:
+        """Cut it short, from another thread."""
+
+
+class Crew:
+    """Those who do what a run asks for."""
+
+    def __init__(self, directory: RunDirectory, start_directory: Path, run_id: str) -> None:
+        self._directory = directory
+        self._run_id = run_id
+        self._start_directory = start_directory
+        self._done: SimpleQueue[tuple[Action, Outcome | NotBegun]] = SimpleQueue()
+        self._busy: dict[tuple[str, int], tuple[Doing, threading.Thread]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._busy)
+
+    def take(self, action: Action) -> None:
+        """Begin *action*, unless it is under way already."""
+        key = (action.path, action.attempt)
+        if key not in self._busy:
+            doing = self._doing(action)
+            thread = threading.Thread(target=self._do, args=(action, doing), daemon=True)
+            self._busy[key] = (doing, thread)
+            thread.start()
+
+    def next(self, within_seconds: float) -> tuple[Action, Outcome | NotBegun] | None:
+        """What ends next, and how; None if nothing does *within_seconds*."""
+        try:
+            action, outcome = self._done.get(timeout=within_seconds)
+        except Empty:
+            return None
+        self._busy.pop((action.path, action.attempt))
+        return action, outcome
+
+    def stop(self) -> None:
+        """Cut short all that is under way; returns once nothing is."""
+        stopping = [threading.Thread(target=doing.stop) for doing, _ in self._busy.values()]
+        for thread in stopping:
+            thread.start()
+        for thread in [*stopping, *(thread for _, thread in self._busy.values())]:
+            thread.join()
+        self._busy.clear()
+
+    def _doing(self, action: Action) -> Doing:
+        match action:
+            case Sleep():
+                return _Pause(action)
+            case RunCommand():
+                return Command(action, self._directory, self._start_directory, self._run_id)
+            case CallHttp():
+                from checkpointflow.driver.http import Call  # late: few runs make calls
+
+                return Call(action, self._directory)
+            case _:
+                assert_never(action)
+
+    def _do(self, action: Action, doing: Doing) -> None:
+        outcome: Outcome | NotBegun
+        try:
+            with ExitStack() as stack:
+                if not isinstance(action, Sleep) and action.lock is not None:
+                    now = written(datetime.now(UTC))
+                    stack.enter_context(self._directory.shared_lock(action.lock, now))
+                outcome = doing.perform()
+        except (LockConflict, PersistenceError) as error:
+            outcome = NotBegun(error)
+        self._done.put((action, outcome))
+
+
+class _Pause:
+    """The time between two attempts."""
+
+    def __init__(self, action: Sleep) -> None:
+        self._until = datetime.fromisoformat(action.until)
+        self._over = threading.Event()
+
+    def perform(self) -> Outcome:
+        """Let it pass."""
+        self._over.wait(max(0.0, (self._until - datetime.now(UTC)).total_seconds()))
+        return Slept()
+
+    def stop(self) -> None:
+        """Cut it short."""
+        self._over.set()

@@ -1,0 +1,93 @@
+"""Who is left of a command, and the end of them.
+
+A command runs in a process group of its own, which a signal reaches as a whole. What has left the group
+(`setsid`, a daemon) is known on Linux by its environment, which still names the attempt that it was
+started for, or by a lock file that it inherited. Elsewhere only the group is reached.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+GRACE_SECONDS = 5.0
+
+_PROC = Path("/proc")
+
+
+def marked(marks: dict[str, str]) -> set[int]:
+    """The processes, other than this one, in whose environment all of *marks* stand."""
+    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
+    return {pid for pid in _others() if wanted <= set(_environment(pid))}
+
+
+def holding(file: Path) -> set[int]:
+    """The processes, other than this one, that have *file* open."""
+    wanted = os.path.realpath(file)
+    return {pid for pid in _others() if wanted in _open_files(pid)}
+
+
+def end(group: int | None, others: Callable[[], set[int]], grace_seconds: float = GRACE_SECONDS) -> bool:
+    """End a process group, and the processes that *others* finds; whether none of them is left.
+
+    They are asked (TERM), and after *grace_seconds* killed.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if group is not None:
+            _send(os.killpg, group, number)
+        for pid in others():
+            _send(os.kill, pid, number)
+        if _gone(group, others, grace_seconds):
+            return True
+    return False
+
+
+def _gone(group: int | None, others: Callable[[], set[int]], within_seconds: float) -> bool:
+    deadline = time.monotonic() + within_seconds
+    while True:
+        if (group is None or not _send(os.killpg, group, 0)) and not others():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+
+
+def _send(kill: Callable[[int, int], None], target: int, number: int) -> bool:
+    """Send a signal, and wake who is stopped and would not hear it; whether anybody is there."""
+    try:
+        kill(target, number)
+        if number:
+            kill(target, signal.SIGCONT)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody is, but not ours: a set-uid program
+        return True
+    return True
+
+
+def _others() -> Iterable[int]:
+    """The processes that can be looked at, but for this one and those that have ended already."""
+    if not _PROC.is_dir():
+        return
+    for name in os.listdir(_PROC):
+        if name.isdigit() and int(name) != os.getpid():
+            yield int(name)
+
+
+def _environment(pid: int) -> list[bytes]:
+    with suppress(OSError):
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return []
+
+
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir(_PROC / str(pid) / "fd"):
+            with suppress(OSError):
+                found.add(os.readlink(_PROC / str(pid) / "fd" / name))
+    return found

@@ -1,0 +1,123 @@
+"""What the engine asks for (actions), and what becomes of it (outcomes).
+
+An action is plain data that stands in the checkpoint before anybody performs it. A driver performs it
+and reports an outcome; it never raises.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+class Held(Struct, frozen=True, omit_defaults=True):
+    """A lock that all runs of a store share, and how long to wait for it."""
+
+    key: str
+    timeout_seconds: float = 0
+
+
+class Wanted(Struct, frozen=True, omit_defaults=True):
+    """A file that a command leaves behind; path: relative to its working directory."""
+
+    name: str
+    path: str
+    media_type: str | None = None
+
+
+class RunCommand(Struct, frozen=True, kw_only=True, tag_field="do", tag="run_command", omit_defaults=True):
+    """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
+
+    cwd: relative to the directory where the run was started; timeout_seconds: then the whole process
+    group is stopped; exit_codes: those that count as success; needs_json: its output must be JSON;
+    keeps_stdout: the document refers to its text.
+    """
+
+    path: str
+    attempt: int
+    shell: str
+    script: str
+    variables: dict[str, str] = {}
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    timeout_seconds: float | None = None
+    exit_codes: tuple[int, ...] = (0,)
+    needs_json: bool = False
+    keeps_stdout: bool = False
+    idempotency_key: str
+    lock: Held | None = None
+    artifacts: tuple[Wanted, ...] = ()
+
+
+class CallHttp(Struct, frozen=True, kw_only=True, tag_field="do", tag="call_http", omit_defaults=True):
+    """Make an HTTP call. body: sent as JSON, or as it is when it is text; UNSET: none."""
+
+    path: str
+    attempt: int
+    method: str
+    url: str
+    headers: dict[str, str] = {}
+    body: Any = UNSET
+    timeout_seconds: float = 30
+    status_codes: tuple[int, ...] = (200, 201, 202, 204)
+    keeps_stdout: bool = False
+    idempotency_key: str
+    lock: Held | None = None
+
+
+class Sleep(Struct, frozen=True, kw_only=True, tag_field="do", tag="sleep"):
+    """Wait until the time *until* (UTC, ISO 8601), before the *attempt*-th attempt."""
+
+    path: str
+    attempt: int
+    until: str
+
+
+Deed = RunCommand | CallHttp
+Action = Deed | Sleep
+
+
+class Error(Struct, frozen=True, omit_defaults=True):
+    """Why a step or a run failed; exit_code: the command's; status_code: the HTTP answer's."""
+
+    code: str
+    message: str
+    step_id: str | None = None
+    exit_code: int | None = None
+    status_code: int | None = None
+    details: Any = None
+
+
+class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An artifact in the run's directory: its path there, its size in bytes, its SHA-256."""
+
+    path: str
+    size: int
+    sha256: str
+    media_type: str | None = None
+
+
+class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """The action did what it should. stdout: its text, when the action keeps it."""
+
+    outputs: Any = UNSET
+    exit_code: int | None = None
+    status_code: int | None = None
+    stdout: str | None = None
+    artifacts: dict[str, Kept] = {}
+
+
+class Failure(Struct, frozen=True, tag=True):
+    """The action was tried and did not succeed."""
+
+    error: Error
+
+
+class Slept(Struct, frozen=True, tag=True):
+    """The pause is over."""
+
+
+Outcome = Success | Failure | Slept
+
+Unset = UnsetType

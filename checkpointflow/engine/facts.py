@@ -1,0 +1,166 @@
+"""What has happened to a run, in the past tense. Facts alone change a run, and are never taken back.
+
+The history of a run is its facts, a line each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from checkpointflow.engine.actions import Action, Error, Kept
+
+
+class _Fact(Struct, frozen=True, kw_only=True, tag_field="fact", omit_defaults=True):
+    at: str
+
+
+class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
+    run_id: str
+    workflow: Identity
+    inputs: dict[str, Any]
+    cwd: str | None = None
+
+
+class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which document a run executes.
+
+    digest: SHA-256 of its bytes; documents: those of all that it calls, by name; source: where it was read.
+    """
+
+    id: str
+    name: str | None = None
+    version: str | None = None
+    digest: str
+    documents: dict[str, str] = {}
+    source: str | None = None
+
+
+class StepSkipped(_Fact, frozen=True, kw_only=True, tag="step_skipped"):
+    """Its condition did not hold."""
+
+    path: str
+
+
+class StepStarted(_Fact, frozen=True, kw_only=True, tag="step_started"):
+    """An attempt, or the pause before one, was asked for."""
+
+    path: str
+    action: Action
+
+
+class StepInterrupted(_Fact, frozen=True, kw_only=True, tag="step_interrupted"):
+    """The driver was told to stop while the step was under way, and stopped it."""
+
+    path: str
+    attempt: int
+
+
+class StepDeferred(_Fact, frozen=True, kw_only=True, tag="step_deferred"):
+    """The driver did not begin the attempt, since somebody else holds the lock that it needs."""
+
+    path: str
+    attempt: int
+
+
+class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt_failed"):
+    """An attempt failed and another one follows."""
+
+    path: str
+    attempt: int
+    error: Error
+
+
+class WaitOpened(_Fact, frozen=True, kw_only=True, tag="wait_opened"):
+    path: str
+    wait: Wait
+
+
+class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is awaited, all texts interpolated. in_doubt: the attempt whose outcome is asked for."""
+
+    audience: str
+    event_name: str
+    input_schema: dict[str, Any]
+    prompt: str | None = None
+    summary: str | None = None
+    instructions: str | None = None
+    risk_level: str | None = None
+    timeout_at: str | None = None
+    in_doubt: Action | None = None
+
+
+class BlockOpened(_Fact, frozen=True, kw_only=True, tag="block_opened"):
+    """A step that has bodies began. items: of a foreach, one for each body."""
+
+    path: str
+    items: Any = UNSET
+
+
+class BodyOpened(_Fact, frozen=True, kw_only=True, tag="body_opened"):
+    """A body of a block began. inputs: of a called workflow."""
+
+    body: str
+    inputs: dict[str, Any] | None = None
+
+
+class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
+    """A body of a block came to its end: with outputs, or with an error."""
+
+    body: str
+    outputs: Any = UNSET
+    error: Error | None = None
+
+
+class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
+    """next: the step that it chose to go to, if it chose."""
+
+    path: str
+    outputs: Any = UNSET
+    exit_code: int | None = None
+    status_code: int | None = None
+    stdout: str | None = None
+    artifacts: dict[str, Kept] = {}
+    next: str | None = None
+
+
+class StepFailed(_Fact, frozen=True, kw_only=True, tag="step_failed"):
+    """next: the step that its policy chose to go to, if it chose."""
+
+    path: str
+    error: Error
+    next: str | None = None
+
+
+class StepsReopened(_Fact, frozen=True, kw_only=True, tag="steps_reopened"):
+    """Somebody asked for the step at *path* again: it and what came after it are to be done anew."""
+
+    path: str
+
+
+class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run_completed"):
+    result: Any = UNSET
+
+
+class RunFailed(_Fact, frozen=True, kw_only=True, tag="run_failed"):
+    error: Error
+
+
+class RunCancelled(_Fact, frozen=True, kw_only=True, tag="run_cancelled"):
+    reason: str
+
+
+StepFact = (
+    StepSkipped
+    | StepStarted
+    | StepInterrupted
+    | StepDeferred
+    | AttemptFailed
+    | WaitOpened
+    | BlockOpened
+    | StepSucceeded
+    | StepFailed
+)
+BodyFact = BodyOpened | BodyClosed
+Fact = RunBegan | StepFact | BodyFact | StepsReopened | RunCompleted | RunFailed | RunCancelled

@@ -1,0 +1,94 @@
+"""What the engine hears: each message carries *now*, since the engine has no clock.
+
+Times are UTC in ISO 8601 with milliseconds and `Z`, so that they compare as text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from checkpointflow.engine.actions import Action, Outcome
+
+
+class Begin(Struct, frozen=True, kw_only=True):
+    """Start a run.
+
+    digest: SHA-256 of the document; documents: those of all that it calls, by name; source, cwd: where it
+    was read, where it was started.
+    """
+
+    now: str
+    run_id: str
+    inputs: Any
+    digest: str
+    documents: dict[str, str] = {}
+    source: str | None = None
+    cwd: str | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What became of an action."""
+
+    now: str
+    path: str
+    attempt: int
+    outcome: Outcome
+
+
+class Deliver(Struct, frozen=True, kw_only=True):
+    """An event from outside for the wait at *path*."""
+
+    now: str
+    path: str
+    payload: Any
+
+
+class Interrupt(Struct, frozen=True, kw_only=True):
+    """The driver was told to stop, and has stopped whatever it was doing."""
+
+    now: str
+
+
+class Recover(Struct, frozen=True, kw_only=True):
+    """The outcomes of *lost* will never come: each may or may not have happened."""
+
+    now: str
+    lost: tuple[Action, ...]
+
+
+class Defer(Struct, frozen=True, kw_only=True):
+    """The driver could not begin an attempt: somebody else holds the lock that it needs."""
+
+    now: str
+    path: str
+    attempt: int
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """Do again what failed, or the step at *path* and all that came after it."""
+
+    now: str
+    path: str | None = None
+
+
+class Cancel(Struct, frozen=True, kw_only=True):
+    """Nothing more is wanted of the run."""
+
+    now: str
+    reason: str
+
+
+Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Retry | Cancel
+
+
+def later(now: str, seconds: float) -> str:
+    """The time *seconds* after *now*."""
+    return written(datetime.fromisoformat(now) + timedelta(seconds=seconds))
+
+
+def written(moment: datetime) -> str:
+    """*moment* as this package writes times: `2026-01-31T09:30:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

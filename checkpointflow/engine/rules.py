@@ -1,0 +1,591 @@
+"""The rules: what follows when a run hears a message.
+
+Two kinds of transition, after h11. A *message* moves the steps that it names (`receive`). Then the state
+alone moves the rest (`settle`): what is ready starts, what has ended leads on, until nothing more follows.
+
+    message -> receive -> facts -> evolve -> settle -> facts -> evolve -> settle -> … -> at rest
+
+A message that makes no sense raises, and the run is as it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, assert_never
+
+from msgspec.structs import replace
+
+from checkpointflow.engine.actions import (
+    Action,
+    CallHttp,
+    Error,
+    Failure,
+    RunCommand,
+    Sleep,
+    Slept,
+    Success,
+)
+from checkpointflow.engine.facts import (
+    AttemptFailed,
+    BodyClosed,
+    BodyOpened,
+    Fact,
+    Identity,
+    RunBegan,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    StepDeferred,
+    StepFact,
+    StepFailed,
+    StepInterrupted,
+    StepSkipped,
+    StepsReopened,
+    StepStarted,
+    StepSucceeded,
+    Wait,
+    WaitOpened,
+)
+from checkpointflow.engine.kinds import (
+    Body,
+    Program,
+    Scene,
+    broken,
+    checked_inputs,
+    chosen,
+    deed,
+    detailed,
+    find,
+    guarded_out,
+    inner,
+    inputs_of,
+    joined,
+    keys,
+    listed,
+    locate,
+    own_outputs,
+    pause,
+    retry_of,
+    room,
+    root,
+    scope,
+    start,
+    successor,
+    survives,
+)
+from checkpointflow.engine.messages import (
+    Begin,
+    Cancel,
+    Defer,
+    Deliver,
+    Interrupt,
+    Message,
+    Recover,
+    Report,
+    Retry,
+    later,
+)
+from checkpointflow.engine.path import ROOT, at, inside, split
+from checkpointflow.engine.run import (
+    Breakdown,
+    Completion,
+    Failed,
+    Opened,
+    Run,
+    Skipped,
+    Started,
+    Succeeded,
+    Waiting,
+    evolve,
+    pending,
+    standing,
+    unanswered,
+    visits,
+    waits,
+)
+from checkpointflow.errors import (
+    CheckpointflowError,
+    EvaluationError,
+    EventMismatch,
+    InvalidEvent,
+    NoTransition,
+    NotRetryable,
+    RunNotWaiting,
+    WaitExpired,
+)
+from checkpointflow.language.expression import evaluate, parse_path
+from checkpointflow.language.jsonschema import InstanceError, compile_schema
+from checkpointflow.language.workflow import (
+    AnyStep,
+    AwaitEvent,
+    Deed,
+    End,
+    Going,
+    Goto,
+    Workflow,
+    unmapped,
+)
+
+STEP_OUTCOME = "step_outcome"
+LAPS = 100
+
+
+def advance(program: Program, run: Run | None, message: Message) -> tuple[Run, list[Fact]]:
+    """*run* after *message*, and the facts that took it there; all that a driver calls.
+
+    The run is None before `Begin`. Raises a CheckpointflowError for a message that makes no sense.
+    """
+    facts: list[Fact] = []
+    laps: Counter[tuple[str, str]] = Counter()
+    new = receive(program, run, message)
+    while True:
+        for fact in new:
+            run = evolve(run, fact)
+        facts += new
+        assert run is not None, "a run begins with Begin"
+        new = conclude(Scene(program, run, message.now), laps)
+        if not new:
+            return run, facts
+
+
+def decide(program: Program, run: Run | None, message: Message) -> list[Fact]:
+    """The facts that follow from *message*, in order."""
+    return advance(program, run, message)[1]
+
+
+def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
+    """The facts that *message* states by itself. Raises for a message that makes no sense."""
+    if isinstance(message, Begin):
+        return [_begun(program.workflow, message)]
+    assert run is not None, "a run begins with Begin"
+    scene = Scene(program, run, message.now)
+    match message:
+        case Report(path=path, attempt=attempt, outcome=outcome):
+            asked = [a for a in pending(run) if (a.path, a.attempt) == (path, attempt)]
+            asked = [a for a in asked if isinstance(a, Sleep) == isinstance(outcome, Slept)]
+            # What is left over answers a question that is no longer asked.
+            return _answered(scene, asked[0], outcome) if asked else []
+        case Deliver(path=path, payload=payload):
+            return _delivered(scene, path, payload)
+        case Defer(path=path, attempt=attempt):
+            return [StepDeferred(at=scene.now, path=path, attempt=attempt)]
+        case Retry(path=path):
+            return _retried(scene, path)
+        case Interrupt():
+            return [
+                StepInterrupted(at=scene.now, path=action.path, attempt=action.attempt)
+                for action in pending(run)
+            ]
+        case Recover(lost=lost):
+            return [_taken_up(scene, action) for action in lost if action in unanswered(run)]
+        case Cancel():
+            return _cancelled(scene, message)
+        case _:
+            assert_never(message)
+
+
+def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
+    """The facts that follow from the state alone. *laps* counts the steps come to under this message."""
+    if scene.run.outcome is not None:
+        return []
+    facts, outcome = settle(scene, root(scene))
+    match outcome:
+        case Completion(result=result):
+            return [RunCompleted(at=scene.now, result=result)]
+        case Breakdown(error=error):
+            return [RunFailed(at=scene.now, error=error)]
+        case None:
+            return [_counted(fact, laps) for fact in facts]
+        case _:
+            assert_never(outcome)
+
+
+def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
+    """The facts that follow now in *body*, or else what it has come to.
+
+    This is the whole interpreter: nothing else walks steps. The cursor says where the body stands, so
+    that what is done is not walked again.
+    """
+    path = standing(scene.run, body.path)
+    if path is None:
+        return [_entered(scene, body, body.first)], None
+    step = find(body.steps, split(path)[1])
+    record = scene.run.steps[path]
+    match record:
+        case Started():
+            return [], None
+        case Waiting(wait=wait):
+            return ([_timed_out(scene, step, path, wait)] if overdue(wait, scene.now) else []), None
+        case Opened() as opened:
+            return _block(scene, body, step, path, opened), None
+        case Failed(error=error) if not survives(step, record):
+            return [], Breakdown(error)
+        case Succeeded(outputs=result) if isinstance(step, End):
+            return [], Completion(result)
+        case Succeeded() | Failed() | Skipped():
+            following = successor(body, step, record)
+            if following is None:
+                return [], _ended(scene, body)
+            return [_entered(scene, body, following)], None
+        case _:
+            raise AssertionError(f"{path}: {record!r} in a run that goes on")
+
+
+def _block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Opened) -> list[Fact]:
+    """The facts that follow in the bodies of a block; what they add up to, once all have ended.
+
+    Bodies that were begun are let end, whatever becomes of the others.
+    """
+    facts: list[Fact] = []
+    for key in opened.open:
+        inner_body = inner(scene, body, step, path, key)
+        new, outcome = settle(scene, inner_body)
+        facts += new if outcome is None else [_closed(scene, inner_body, outcome)]
+    begun = opened.begun
+    for name in keys(step, opened)[begun : begun + room(step, opened)]:
+        facts += _opened(scene, body, step, path, str(name))
+    if facts or opened.open:
+        return facts
+    if opened.failed:
+        return [_failure(scene, step, path, broken(step, path, opened))]
+    return [_joined(scene, step, path, joined(step, opened))]
+
+
+def _opened(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[Fact]:
+    """A body begins; one whose inputs cannot be had has failed as soon as it began."""
+    place = inside(path, key)
+    try:
+        inputs = inputs_of(scene, body, step, path, key)
+        return [BodyOpened(at=scene.now, body=place, inputs=inputs)]
+    except CheckpointflowError as error:
+        why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
+        return [BodyOpened(at=scene.now, body=place), BodyClosed(at=scene.now, body=place, error=why)]
+
+
+def _closed(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
+    if isinstance(outcome, Breakdown):
+        return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
+    return BodyClosed(at=scene.now, body=body.path, outputs=outcome.result)
+
+
+def _joined(scene: Scene, step: AnyStep, path: str, outputs: Any) -> Fact:
+    errors = _misfits(step, outputs)
+    if errors:
+        message = listed(f"the outputs of {path} do not fit its schema", errors)
+        error = Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detailed(errors))
+        return _failure(scene, step, path, error)
+    return StepSucceeded(at=scene.now, path=path, outputs=outputs)
+
+
+def overdue(wait: Wait, now: str) -> bool:
+    """Whether the time of *wait* is up."""
+    return wait.timeout_at is not None and wait.timeout_at <= now
+
+
+def awaited(run: Run, event: str, path: str | None = None) -> str:
+    """The path of the wait that *event* answers, among those at *path* if that is given.
+
+    Raises RunNotWaiting and EventMismatch.
+    """
+    found = waits(run)
+    if not found:
+        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="it takes no event")
+    candidates = [p for p, w in found.items() if w.wait.event_name == event and path in (None, p)]
+    if len(candidates) == 1:
+        return candidates[0]
+    open_ = [{"event_name": w.wait.event_name, "step": p} for p, w in found.items()]
+    if not candidates:
+        place = f" at {path}" if path else ""
+        names = ", ".join(f"{w['event_name']} at {w['step']}" for w in open_)
+        raise EventMismatch(
+            problem=f"run {run.run_id} does not wait for the event {event}{place}; it waits for {names}",
+            details={"waits": open_},
+        )
+    raise EventMismatch(
+        problem=f"several steps wait for the event {event}: {', '.join(candidates)}; choose one with --step",
+        details={"waits": open_},
+    )
+
+
+# What messages state
+
+
+def _begun(workflow: Workflow, message: Begin) -> RunBegan:
+    inputs = checked_inputs(workflow, message.inputs)
+    return RunBegan(
+        at=message.now,
+        run_id=message.run_id,
+        workflow=Identity(
+            id=workflow.id,
+            name=workflow.name,
+            version=None if workflow.version is None else str(workflow.version),
+            digest=message.digest,
+            documents=message.documents,
+            source=message.source,
+        ),
+        inputs=inputs,
+        cwd=message.cwd,
+    )
+
+
+def _answered(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:
+    path = action.path
+    body, step = locate(scene, path)
+    match outcome:
+        case Slept():
+            return [_attempt(scene, body, step, path, action.attempt)]
+        case Failure(error=error):
+            return _attempt_failed(scene, body, step, action, error)
+        case Success(outputs=outputs, exit_code=exit_code):
+            errors = _misfits(step, outputs)
+            if errors:
+                error = Error(
+                    code="ERR_STEP_OUTPUT_INVALID",
+                    message=listed(f"the outputs of {path} do not fit its schema", errors),
+                    exit_code=exit_code,
+                    details=detailed(errors),
+                )
+                return _attempt_failed(scene, body, step, action, error)
+            return [
+                StepSucceeded(
+                    at=scene.now,
+                    path=path,
+                    outputs=outputs,
+                    exit_code=exit_code,
+                    status_code=outcome.status_code,
+                    stdout=outcome.stdout,
+                    artifacts=outcome.artifacts,
+                )
+            ]
+        case _:
+            assert_never(outcome)
+
+
+def _delivered(scene: Scene, path: str, payload: Any) -> list[Fact]:
+    run = scene.run
+    record = run.steps.get(path)
+    if not isinstance(record, Waiting):
+        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem=f"{path} takes no event")
+    wait = record.wait
+    if overdue(wait, scene.now):
+        raise WaitExpired(path=path, timeout_at=wait.timeout_at, run_id=run.run_id, step_id=path)
+    errors = compile_schema(wait.input_schema).errors(payload)
+    if errors:
+        problem = listed(f"the event {wait.event_name} does not fit its schema", errors)
+        raise InvalidEvent(problem=problem, details=detailed(errors), step_id=path)
+    body, step = locate(scene, path)
+    if wait.in_doubt is not None:
+        return [_resolved(scene, body, step, wait.in_doubt, payload)]
+    assert isinstance(step, AwaitEvent)
+    target = chosen(step.transitions, {**scope(scene, body), "event": payload})
+    if step.transitions and target is None:
+        raise NoTransition(problem=f"no transition of {path} holds for this event", step_id=path)
+    return [StepSucceeded(at=scene.now, path=path, outputs=payload, next=target)]
+
+
+def _taken_up(scene: Scene, action: Action) -> Fact:
+    """What was lost is tried again if it may be, and otherwise somebody is asked."""
+    body, step = locate(scene, action.path)
+    assert isinstance(step, Deed)
+    record = scene.run.steps[action.path]
+    never_begun = isinstance(record, Started) and record.on_hold == "deferred"
+    if isinstance(action, Sleep) or never_begun:
+        return _attempt(scene, body, step, action.path, action.attempt)
+    if step.idempotent or action.attempt < retry_of(body, step).max_attempts:
+        return _attempt(scene, body, step, action.path, action.attempt + 1)
+    return WaitOpened(at=scene.now, path=action.path, wait=_question(step, action))
+
+
+def _question(step: Deed, action: RunCommand | CallHttp) -> Wait:
+    return Wait(
+        audience="user",
+        event_name=STEP_OUTCOME,
+        input_schema={
+            "type": "object",
+            "required": ["outcome"],
+            "properties": {
+                "outcome": {"enum": ["retry", "succeeded", "failed"]},
+                "outputs": {"description": "With `succeeded`: the outputs of the step."},
+            },
+            "additionalProperties": False,
+        },
+        prompt=(
+            f"Attempt {action.attempt} of step {action.path} was under way when its cpf was stopped, so it "
+            "may or may not have done its work. Find out, then answer `retry` (run it again), `succeeded` "
+            "(go on, with its `outputs`) or `failed`."
+        ),
+        risk_level=step.risk_level,
+        in_doubt=action,
+    )
+
+
+def _resolved(scene: Scene, body: Body, step: AnyStep, action: Action, answer: dict[str, Any]) -> Fact:
+    """What somebody found out about an attempt in doubt."""
+    path, outcome = action.path, answer["outcome"]
+    if outcome != "succeeded" and "outputs" in answer:
+        raise InvalidEvent(problem=f"`outputs` go with `succeeded`, not with `{outcome}`", step_id=path)
+    if outcome == "retry":
+        return _attempt(scene, body, step, path, action.attempt + 1)
+    if outcome == "failed":
+        error = Error(code="ERR_STEP_FAILED", message=f"attempt {action.attempt} was reported as failed")
+        return _failure(scene, step, path, error)
+    outputs = answer.get("outputs", {})
+    errors = _misfits(step, outputs)
+    if errors:
+        problem = listed(f"the outputs do not fit the schema of {path}", errors)
+        raise InvalidEvent(problem=problem, details=detailed(errors), step_id=path)
+    return StepSucceeded(at=scene.now, path=path, outputs=outputs)
+
+
+def failed_steps(run: Run) -> list[str]:
+    """The steps whose failure ended the run, the innermost of each body."""
+    if not isinstance(run.outcome, Breakdown):
+        return []
+    path = standing(run, ROOT)
+    return _innermost(run, path) if path and isinstance(run.steps[path], Failed) else []
+
+
+def _innermost(run: Run, path: str) -> list[str]:
+    record = run.steps[path]
+    if not isinstance(record, Failed) or record.block is None:
+        return [path]
+    inner_paths = [standing(run, inside(path, key)) for key in record.block.failed]
+    if not inner_paths or None in inner_paths:
+        return [path]
+    return [found for inner_path in inner_paths for found in _innermost(run, str(inner_path))]
+
+
+def _retried(scene: Scene, path: str | None) -> list[Fact]:
+    """The failed steps again, each another attempt of its visit; or an earlier step, as a new visit."""
+    run, facts = scene.run, list[Fact]()
+    failed = failed_steps(run)
+    doubts = {p: w.wait.in_doubt for p, w in waits(run).items() if w.wait.in_doubt is not None}
+    if doubts and (path is None or path in doubts):
+        for doubtful in [path] if path is not None else doubts:
+            body, step = locate(scene, doubtful)
+            facts.append(_attempt(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
+        return facts
+    if isinstance(run.outcome, Breakdown) and not failed and path is None:
+        raise NotRetryable(problem="no step has failed, but the run as a whole: name a step with --step-id")
+    if not isinstance(run.outcome, Breakdown):
+        problem = f"run {run.run_id} is {run.status}: no step of it has failed or was interrupted"
+        raise NotRetryable(problem=problem)
+    if path is not None and path not in run.steps:
+        known = ", ".join(run.steps)
+        raise NotRetryable(problem=f"run {run.run_id} has come to no step {path}; it came to {known}")
+    for wanted in [path] if path is not None else failed:
+        record = run.steps[wanted]
+        facts.append(StepsReopened(at=scene.now, path=wanted))
+        run = evolve(run, facts[-1])
+        again = replace(scene, run=run)
+        body, step = locate(again, wanted)
+        if wanted in failed and isinstance(record, Failed) and isinstance(step, Deed):
+            facts.append(_attempt(again, body, step, wanted, record.attempts + 1))
+        else:
+            facts.append(_entered(again, body, step))
+        run = evolve(run, facts[-1])
+    return facts
+
+
+def _cancelled(scene: Scene, message: Cancel) -> list[Fact]:
+    run = scene.run
+    if run.status == "cancelled":
+        return []
+    if run.outcome is not None:
+        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="there is nothing to cancel")
+    return [RunCancelled(at=scene.now, reason=message.reason)]
+
+
+# What the state alone implies
+
+
+def _entered(scene: Scene, body: Body, step: AnyStep) -> Fact:
+    """The first fact of *step*, now that *body* has come to it."""
+    path = at(body.path, step.id, visits(scene.run, body.path, step.id) + 1)
+    try:
+        if guarded_out(scene, body, step):
+            return StepSkipped(at=scene.now, path=path)
+        return start(scene, body, step, path)
+    except CheckpointflowError as error:
+        return _failure(scene, step, path, Error(code=error.code, message=str(error)))
+
+
+def _attempt(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Fact:
+    return StepStarted(at=scene.now, path=path, action=deed(scene, body, step, path, attempt))
+
+
+def _attempt_failed(scene: Scene, body: Body, step: AnyStep, action: Action, error: Error) -> list[Fact]:
+    """The attempt is tried again if the policy says so; otherwise the step has failed."""
+    assert isinstance(step, Deed)
+    path, attempt = action.path, action.attempt
+    retry = retry_of(body, step)
+    if attempt >= retry.max_attempts:
+        return [_failure(scene, step, path, error)]
+    seconds = pause(retry, attempt)
+    again = (
+        StepStarted(
+            at=scene.now,
+            path=path,
+            action=Sleep(path=path, attempt=attempt + 1, until=later(scene.now, seconds)),
+        )
+        if seconds
+        else _attempt(scene, body, step, path, attempt + 1)
+    )
+    return [AttemptFailed(at=scene.now, path=path, attempt=attempt, error=error), again]
+
+
+def _failure(scene: Scene, step: AnyStep, path: str, error: Error) -> StepFailed:
+    target = step.on_error.next if isinstance(step, Going) and isinstance(step.on_error, Goto) else None
+    return StepFailed(
+        at=scene.now, path=path, error=replace(error, step_id=error.step_id or path), next=target
+    )
+
+
+def _timed_out(scene: Scene, step: AnyStep, path: str, wait: Wait) -> StepFailed:
+    assert isinstance(step, AwaitEvent)
+    error = Error(
+        code="ERR_TIMEOUT", message=f"no event {wait.event_name} came before {wait.timeout_at}", step_id=path
+    )
+    if step.on_timeout is None:
+        return _failure(scene, step, path, error)
+    return StepFailed(at=scene.now, path=path, error=error, next=step.on_timeout.next)
+
+
+def _ended(scene: Scene, body: Body) -> Completion | Breakdown:
+    """What running off the end of *body* yields: its mapped outputs, if it has them."""
+    if body.outer is not None:
+        return Completion(own_outputs(scene, body))
+    if body.mapped is None:
+        return Completion() if body.path == ROOT else Completion({})
+    names = scope(scene, body)
+    result = {}
+    for name, schema in body.mapped.get("properties", {}).items():
+        try:
+            result[name] = evaluate(parse_path(schema["from"]), names)
+        except EvaluationError:
+            continue  # the step did not run; `required` decides
+    errors = compile_schema(unmapped(body.mapped)).errors(result)
+    if errors:
+        message = listed("the workflow's outputs do not fit their schema", errors)
+        return Breakdown(Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detailed(errors)))
+    return Completion(result)
+
+
+def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
+    """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
+    if not isinstance(fact, StepFact):
+        return fact
+    body, step, _ = split(fact.path)
+    laps[body, step] += 1
+    if laps[body, step] <= LAPS:
+        return fact
+    message = f"the loop through {at(body, step)} never comes to a step that does anything or waits"
+    return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
+
+
+# Words
+
+
+def _misfits(step: AnyStep, outputs: Any) -> list[InstanceError]:
+    schema = getattr(step, "outputs", None)
+    return [] if schema is None else compile_schema(schema).errors(outputs)

@@ -1,0 +1,246 @@
+"""Every error that is raised on purpose: a class is a code, an exit code and a sentence.
+
+An error is raised for a request that makes no sense, and leaves everything as it was. What goes
+wrong inside a run (a command that fails, a value that does not fit) is data, never an exception.
+One place catches these: `checkpointflow.cli.main`, which prints the envelope.
+
+Codes and exit codes are a contract with scripts and agents; they never change their meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class CheckpointflowError(Exception):
+    """Base of all; `sentence` is filled with the fields that the error is raised with.
+
+    `step_id` names the step at fault, `details` is JSON for a program to read.
+    """
+
+    code: ClassVar[str] = "ERR_INTERNAL"
+    exit_code: ClassVar[int] = 90
+    sentence: ClassVar[str] = "{problem}"
+
+    def __init__(self, *, step_id: str | None = None, details: Any = None, **fields: object) -> None:
+        self.step_id = step_id
+        self.details = details
+        self.fields = fields
+        super().__init__(self.sentence.format(**fields))
+
+
+# 2: the command line
+
+
+class UsageError(CheckpointflowError):
+    code, exit_code = "ERR_USAGE", 2
+
+
+# 10: what was given does not validate
+
+
+class Problem:
+    """One thing wrong (or doubtful) in a document, and where it stands.
+
+    path: address in the document, such as `workflow.steps[2].next`; line, column: from 1;
+    hint: what to do about it; file: the document, when it is not the one that was asked about;
+    code: the error code, should this be the first problem; id: stable name of a warning.
+    """
+
+    __slots__ = ("code", "column", "file", "hint", "id", "line", "message", "path")
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str = "",
+        line: int = 1,
+        column: int = 1,
+        hint: str | None = None,
+        file: str | None = None,
+        code: str = "ERR_VALIDATION_WORKFLOW",
+        id: str | None = None,  # noqa: A002
+    ) -> None:
+        self.message = message
+        self.path = path
+        self.line = line
+        self.column = column
+        self.hint = hint
+        self.file = file
+        self.code = code
+        self.id = id
+
+    def as_detail(self) -> dict[str, Any]:
+        """As it stands in an envelope: absent fields are left out."""
+        detail = {
+            name: getattr(self, name) for name in ("path", "line", "column", "message", "hint", "file", "id")
+        }
+        return {name: value for name, value in detail.items() if value is not None}
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.file else f"{self.line}:{self.column}"
+        name = f"{self.id} " if self.id else ""
+        return f"{place}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+    def __repr__(self) -> str:
+        return f"Problem({self})"
+
+
+class InvalidWorkflow(CheckpointflowError):
+    """A document with problems, in the order of the file; it takes the code of the first.
+
+    But a kind of step that is not known is what matters most to somebody who wants to run the document,
+    and one mistake among others to somebody who checks it.
+    """
+
+    exit_code = 10
+    sentence = "{first}{more}"
+
+    def __init__(self, problems: list[Problem], *, to_run: bool = False) -> None:
+        self.problems = problems
+        unsupported = any(problem.code == UnsupportedStep.code for problem in problems)
+        code = UnsupportedStep.code if unsupported and to_run else problems[0].code
+        if code == UnsupportedStep.code and not to_run:
+            code = "ERR_VALIDATION_WORKFLOW"
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(first=problems[0], more=more, details=[p.as_detail() for p in problems])
+        self.code = code  # type: ignore[misc]
+        self.exit_code = 80 if code.startswith("ERR_UNSUPPORTED") else 10  # type: ignore[misc]
+
+
+class ExpressionError(CheckpointflowError):
+    """Text that is not an expression; `column` counts from 1 within `text`."""
+
+    code, exit_code = "ERR_VALIDATION_WORKFLOW", 10
+    sentence = "{problem}\n    {text}\n    {caret}"
+
+    def __init__(self, problem: str, text: str, column: int, hint: str | None = None) -> None:
+        self.problem, self.text, self.column, self.hint = problem, text, column, hint
+        super().__init__(problem=problem, text=text, caret=" " * (column - 1) + "^")
+
+
+class InvalidSchema(CheckpointflowError):
+    """A JSON Schema that is wrong as a schema; `details` lists `{path, keyword, message}`."""
+
+    code, exit_code = "ERR_VALIDATION_WORKFLOW", 10
+
+
+class InvalidInput(CheckpointflowError):
+    code, exit_code = "ERR_VALIDATION_INPUT", 10
+
+
+class InvalidEvent(CheckpointflowError):
+    code, exit_code = "ERR_VALIDATION_EVENT_INPUT", 10
+
+
+class FileMissing(CheckpointflowError):
+    code, exit_code = "ERR_FILE_NOT_FOUND", 10
+    sentence = "{file}: {problem}"
+
+
+class FileAlreadyThere(CheckpointflowError):
+    code, exit_code = "ERR_FILE_EXISTS", 10
+    sentence = "{file} exists already; name another with --file, or overwrite it with --force"
+
+
+class RunNotFound(CheckpointflowError):
+    code, exit_code = "ERR_RUN_NOT_FOUND", 10
+
+
+# 20: the request does not fit the run's state, or cpf was told to stop
+
+
+class EventMismatch(CheckpointflowError):
+    code, exit_code = "ERR_RESUME_EVENT_MISMATCH", 20
+
+
+class RunNotWaiting(CheckpointflowError):
+    code, exit_code = "ERR_RUN_NOT_WAITING", 20
+    sentence = "run {run_id} is {status}, so {problem}"
+
+
+class WaitExpired(CheckpointflowError):
+    code, exit_code = "ERR_WAIT_EXPIRED", 20
+    sentence = (
+        "the wait at {path} ended at {timeout_at}, so the event comes too late; "
+        "take its time-out with: cpf resume --run-id {run_id}"
+    )
+
+
+class NotRetryable(CheckpointflowError):
+    code, exit_code = "ERR_NOT_RETRYABLE", 20
+
+
+class Interrupted(CheckpointflowError):
+    """cpf was told to stop, and did; *run* and *directory* are given when a run was under way."""
+
+    code, exit_code = "ERR_INTERRUPTED", 20
+    sentence = "cpf was told to stop by {signal}"
+
+    def __init__(self, signal: str, run: Any = None, directory: Any = None) -> None:
+        self.run, self.directory = run, directory
+        super().__init__(signal=signal)
+
+
+# 30: an expression or a decision that cannot be had; inside a run these become its failure
+
+
+class EvaluationError(CheckpointflowError):
+    """An expression without a value in this run, such as a path that leads nowhere."""
+
+    code, exit_code = "ERR_STEP_FAILED", 30
+    sentence = "{problem}, in ${{{text}}}"
+
+    def __init__(self, problem: str, text: str) -> None:
+        self.problem, self.text = problem, text
+        super().__init__(problem=problem, text=text)
+
+
+class NoTransition(CheckpointflowError):
+    code, exit_code = "ERR_NO_TRANSITION", 30
+
+
+# 60: the state could not be read or written
+
+
+class PersistenceError(CheckpointflowError):
+    code, exit_code = "ERR_PERSISTENCE", 60
+    sentence = "{file}: {problem}"
+
+
+class StateCorrupt(CheckpointflowError):
+    code, exit_code = "ERR_STATE_CORRUPT", 60
+    sentence = "{file}: {problem}"
+
+
+# 70: somebody else holds it
+
+
+class LockConflict(CheckpointflowError):
+    code, exit_code = "ERR_LOCK_CONFLICT", 70
+    sentence = "{what} is held by {holder}; try again when it has ended"
+
+
+class RunDiverged(CheckpointflowError):
+    code, exit_code = "ERR_RUN_DIVERGED", 70
+
+
+# 80: not supported
+
+
+class UnsupportedStep(CheckpointflowError):
+    code, exit_code = "ERR_UNSUPPORTED_STEP", 80
+
+
+class UnsupportedSchema(CheckpointflowError):
+    """A JSON Schema that we cannot honour; `details` lists `{path, keyword, message}`."""
+
+    code, exit_code = "ERR_UNSUPPORTED_SCHEMA", 80
+
+
+# 90: our bug
+
+
+class InternalError(CheckpointflowError):
+    code, exit_code = "ERR_INTERNAL", 90
+    sentence = "this is a bug in cpf: {problem}; `cpf --debug …` shows the traceback"

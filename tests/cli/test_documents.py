@@ -1,0 +1,159 @@
+"""`cpf init`, `cpf validate`, `cpf guide`: what an author meets first."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from checkpointflow.cli import COMMANDS
+from checkpointflow.cli.init import NAMES, TEMPLATES
+from checkpointflow.driver.documents import read_checked
+from checkpointflow.errors import InvalidWorkflow
+from tests.conftest import QUICK_START, Cpf
+from tests.helpers import cli
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = (ROOT / "checkpointflow" / "guide.md").read_text()
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(schema_version:.*?)```", GUIDE + README, re.S)
+
+
+def example(workflow: str) -> str:
+    """The example that calls itself *workflow*."""
+    (text,) = [text for text in EXAMPLES if f"  id: {workflow}\n" in text]
+    return text
+
+
+def test_init_writes_a_workflow_that_validates_without_warnings(cpf: Cpf) -> None:
+    assert cpf("init")["result"]["file"] == "checkpointflow.yaml"
+    answer = cpf("validate", "-f", "checkpointflow.yaml")
+    assert (answer.code, "warnings" in answer.json) == (0, False)
+
+
+def test_the_first_workflow_runs_to_its_end(cpf: Cpf) -> None:
+    cpf("init")
+    waiting = cpf("run", "-f", "checkpointflow.yaml", "--input", '{"name": "Ada"}')
+    assert (waiting.code, waiting["wait"]["prompt"]) == (40, "Was Ada greeted properly?")
+    answer = cpf.resume(waiting["run_id"], "confirmation", {"ok": True})
+    assert answer["result"] == {"greeting": "hello", "confirmed": True}
+
+
+def test_init_keeps_a_file_that_is_there(cpf: Cpf) -> None:
+    cpf.write("w.yaml", "mine")
+    answer = cpf("init", "--file", "w.yaml")
+    assert (answer.code, answer.error_code) == (10, "ERR_FILE_EXISTS")
+    assert (cpf.cwd / "w.yaml").read_text() == "mine"
+    assert cpf("init", "--file", "w.yaml", "--force", "--template", "approval").code == 0
+    assert (cpf.cwd / "w.yaml").read_text() == (QUICK_START / "workflow.yaml").read_text()
+
+
+def test_init_says_where_it_cannot_write(cpf: Cpf) -> None:
+    answer = cpf("init", "--file", "nowhere/w.yaml")
+    assert (answer.code, answer.error_code) == (60, "ERR_PERSISTENCE")
+
+
+def test_every_template_can_be_asked_for() -> None:
+    assert {file.stem for file in TEMPLATES.iterdir()} == set(NAMES)
+
+
+def test_validate_tells_all_mistakes_with_their_lines(cpf: Cpf) -> None:
+    text = (
+        "schema_version: checkpointflow/v1\n"
+        "workflow:\n"
+        "  id: w\n"
+        "  steps:\n"
+        "    - { id: a, kind: cli, commnd: ls }\n"
+        "    - { id: b, kind: cli, command: 'ls ${inputs.x', next: nowhere }\n"
+    )
+    answer = cpf("validate", "-f", cpf.write("w.yaml", text))
+    assert (answer.code, answer.error_code) == (10, "ERR_VALIDATION_WORKFLOW")
+    assert sorted({detail["line"] for detail in answer["error"]["details"]}) == [5, 6]
+    assert len(answer["error"]["details"]) >= 4
+    assert answer["error"]["message"].startswith("w.yaml:5:")
+
+
+def test_validate_runs_nothing_and_stores_nothing(cpf: Cpf) -> None:
+    assert cpf("validate", "-f", cpf.flow(cli("a", "touch ran"))).code == 0
+    assert not (cpf.cwd / "ran").exists()
+    assert not cpf.base.exists()
+
+
+def test_validate_warns_without_being_in_the_way(cpf: Cpf) -> None:
+    answer = cpf("validate", "-f", cpf.flow(cli("a", "echo ${raw:inputs.x}")))
+    assert answer.code == 0
+    assert any("W105" in warning for warning in answer["warnings"])
+
+
+def test_guide_prints_the_guide(cpf: Cpf) -> None:
+    answer = cpf("guide")
+    assert (answer.code, answer.text) == (0, GUIDE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_guide_and_in_the_readme(name: str) -> None:
+    assert f"### cpf {name}\n" in GUIDE
+    assert f"`cpf {name}" in README
+
+
+def test_every_option_is_in_the_guide() -> None:
+    import importlib
+
+    for name in COMMANDS:
+        command = importlib.import_module(f"checkpointflow.cli.{name.replace('-', '_')}").command
+        for parameter in command.params:
+            long = max(parameter.opts, key=len)
+            assert long in GUIDE or not long.startswith("--file"), (name, long)
+
+
+def test_every_error_code_is_in_the_guide() -> None:
+    from checkpointflow import errors
+
+    codes = {getattr(error, "code", "") for error in vars(errors).values() if isinstance(error, type)}
+    assert {code for code in codes if isinstance(code, str) and code and f"`{code}`" not in GUIDE} == set()
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_every_example_validates(number: int, tmp_path: Path) -> None:
+    file = tmp_path / "example.yaml"
+    file.write_text(EXAMPLES[number])
+    (tmp_path / "greet.yaml").write_text(example("greet"))
+    try:
+        read_checked(file)
+    except InvalidWorkflow as error:
+        pytest.fail(f"{error}\n{json.dumps(error.details, indent=1)}")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "inputs", "code", "result"),
+    [
+        ("release", {"tag": "v1; touch x"}, 40, None),
+        ("cli_example", {}, 0, None),
+        ("await_example", {}, 40, None),
+        ("switch_example", {"size": 11}, 0, "medium"),
+        (
+            "foreach_example",
+            {"files": ["a b", "$(x)"]},
+            0,
+            [{"file": "a b", "number": 0}, {"file": "$(x)", "number": 1}],
+        ),
+        ("foreach_workflow_example", {}, 0, [{"text": "hello, eu"}, {"text": "hello, us"}]),
+        ("parallel_example", {}, 0, {"style": True, "slow": 3}),
+        ("workflow_example", {}, 0, "hello, Ada"),
+        ("policies_example", {}, 0, "publish ended with 7"),
+    ],
+)
+def test_the_guide_s_examples_run(
+    cpf: Cpf, workflow: str, inputs: dict[str, object], code: int, result: object
+) -> None:
+    cpf.write("greet.yaml", example("greet"))
+    file = cpf.write("w.yaml", example(workflow))
+    answer = cpf("run", "-f", file, "--input", json.dumps(inputs))
+    assert answer.code == code
+    assert answer.json.get("result") == result
+
+
+def test_the_quick_start_in_the_readme_is_the_one_that_is_tested() -> None:
+    assert (QUICK_START / "workflow.yaml").read_text() in README

@@ -1,0 +1,161 @@
+"""What a cli step asks for, and what becomes of its outcome."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from checkpointflow.engine.actions import (
+    CallHttp,
+    Error,
+    Failure,
+    Held,
+    Kept,
+    RunCommand,
+    Success,
+    Wanted,
+)
+from checkpointflow.engine.messages import Defer
+from tests.helpers import Story, cli
+
+SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
+
+
+def action(*steps: dict[str, object], **more: object) -> RunCommand:
+    (asked,) = [r.action for r in Story(*steps, **more).run.steps.values()]
+    assert isinstance(asked, RunCommand)
+    return asked
+
+
+def test_a_value_is_handed_over_beside_the_script() -> None:
+    asked = action(cli("a", "echo ${inputs.x}"), inputs={"x": "$(rm -rf /)"})
+    assert "rm" not in asked.script
+    assert list(asked.variables.values()) == ["$(rm -rf /)"]
+
+
+def test_a_list_of_commands_runs_while_they_succeed() -> None:
+    asked = action(cli("a", ["cd x # here", "ls"]))
+    assert asked.script == "{ cd x # here\n} && { ls\n}"
+    assert action(cli("a", ["ls"])).script == "ls"
+
+
+def test_env_cwd_and_key_are_interpolated() -> None:
+    step = cli(
+        "a",
+        env={"A": "${inputs.x}!", "B": 3, "C": True},
+        cwd="d/${inputs.x}",
+        idempotency_key="${inputs.x}-1",
+    )
+    asked = action(step, inputs={"x": "v"})
+    assert asked.env == {"A": "v!", "B": "3", "C": "true"}
+    assert (asked.cwd, asked.idempotency_key) == ("d/v", "v-1")
+
+
+def test_the_idempotency_key_is_the_same_for_all_attempts_of_a_visit() -> None:
+    story = Story(cli("a", retry={"max_attempts": 2, "backoff_seconds": 0}, next="a"))
+    first = story.run.steps["a"].action.idempotency_key
+    assert story.fail("a").run.steps["a"].action.idempotency_key == first
+    assert story.succeed("a", attempt=2).run.steps["a@2"].action.idempotency_key != first
+
+
+def test_the_step_s_own_policy_goes_before_the_document_s() -> None:
+    defaults = {"shell": "bash", "timeout_seconds": 9, "cwd": "d"}
+    asked = action(cli("a"), defaults=defaults)
+    assert (asked.shell, asked.timeout_seconds, asked.cwd) == ("bash", 9, "d")
+    asked = action(cli("a", shell="dash", timeout_seconds=1, cwd="e"), defaults=defaults)
+    assert (asked.shell, asked.timeout_seconds, asked.cwd) == ("dash", 1, "e")
+    assert (action(cli("a")).shell, action(cli("a")).timeout_seconds, action(cli("a")).cwd) == (
+        "sh",
+        None,
+        None,
+    )
+
+
+def test_stdout_is_kept_only_where_the_document_refers_to_it() -> None:
+    assert action(cli("a"), cli("b", "echo ${steps.a.stdout}")).keeps_stdout
+    assert action(cli("a"), cli("b", '${steps["a"].stdout}')).keeps_stdout
+    assert not action(cli("a"), cli("b", "echo ${steps.a.outputs.stdout}")).keeps_stdout
+
+
+def test_json_is_needed_where_outputs_are_declared() -> None:
+    assert action(cli("a", outputs=SCHEMA)).needs_json
+    assert not action(cli("a")).needs_json
+
+
+def test_outputs_that_fit_are_the_step_s() -> None:
+    story = Story(cli("a", outputs=SCHEMA)).succeed("a", {"n": 1}, stdout="x")
+    record = story.run.steps["a"]
+    assert (record.outputs, record.exit_code, record.stdout, record.attempts) == ({"n": 1}, 0, "x", 1)
+
+
+def test_outputs_that_do_not_fit_fail_the_step() -> None:
+    story = Story(cli("a", outputs=SCHEMA)).succeed("a", {"n": "x"})
+    assert (story.run.status, story.error.code) == ("failed", "ERR_STEP_OUTPUT_INVALID")
+
+
+def test_later_steps_see_outputs_exit_code_and_stdout() -> None:
+    step = cli("b", "${steps.a.outputs.n} ${steps.a.exit_code} ${steps.a.stdout}")
+    story = Story(cli("a"), step).succeed("a", {"n": [1]}, stdout="text")
+    assert sorted(story.run.steps["b"].action.variables.values()) == ["0", "1", "text"]
+
+
+def test_a_value_that_is_not_there_fails_the_step_before_it_starts() -> None:
+    story = Story(cli("a", "echo ${inputs.none}"))
+    assert (story.run.status, story.error.code, story.error.step_id) == ("failed", "ERR_STEP_FAILED", "a")
+
+
+def test_the_run_has_an_id_to_refer_to() -> None:
+    assert list(action(cli("a", "echo ${run.id}")).variables.values()) == ["R1"]
+
+
+def test_what_a_command_leaves_behind_can_be_referred_to() -> None:
+    step = cli("a", artifacts=[{"name": "log", "path": "${inputs.x}.txt", "media_type": "text/plain"}])
+    story = Story(step, cli("b", "cat ${steps.a.artifacts.log.path}"), inputs={"x": "v"})
+    assert story.run.steps["a"].action.artifacts == (Wanted("log", "v.txt", "text/plain"),)
+    story.succeed("a", artifacts={"log": Kept(path="artifacts/a/log", size=3, sha256="d")})
+    assert list(story.run.steps["b"].action.variables.values()) == ["artifacts/a/log"]
+
+
+def test_a_lock_is_asked_for_by_a_name_with_values() -> None:
+    asked = action(cli("a", lock={"key": "deploy-${inputs.x}", "timeout_seconds": 3}), inputs={"x": "prod"})
+    assert asked.lock == Held("deploy-prod", 3)
+
+
+def test_a_command_that_was_not_begun_is_begun_later_as_the_same_attempt() -> None:
+    story = Story(cli("a"), cli("b"))
+    story.hear(Defer(now=story.tick(), path="a", attempt=1))
+    assert (story.pending, story.run.status) == ([], "running")
+    story.recover()
+    assert (story.pending, story.run.steps["a"].action.attempt) == (["a"], 1)
+    assert story.replayed() == story.run
+
+
+def call(**more: object) -> CallHttp:
+    asked = Story({"id": "a", "kind": "api", "url": "http://h/${inputs.x}", **more}, inputs={"x": "1&2"})
+    found = asked.run.steps["a"].action
+    assert isinstance(found, CallHttp)
+    return found
+
+
+def test_a_call_is_asked_for_with_its_values_in_place() -> None:
+    asked = call(method="POST", headers={"A": "${inputs.x}", "N": 3}, body={"x": "${inputs.x}", "n": [1]})
+    assert (asked.method, asked.url, asked.timeout_seconds) == ("POST", "http://h/1&2", 30)
+    assert (asked.headers, asked.body) == ({"A": "1&2", "N": "3"}, {"x": "1&2", "n": [1]})
+    assert call().body is UNSET
+    assert call(timeout_seconds=2, success={"status_codes": [404]}).status_codes == (404,)
+
+
+def test_the_status_of_an_answer_can_be_referred_to() -> None:
+    step = {"id": "a", "kind": "api", "url": "http://h", "on_error": "continue"}
+    story = Story(step, cli("b", "${steps.a.status_code}"))
+    story.report("a", Success(outputs={}, status_code=201))
+    assert list(story.run.steps["b"].action.variables.values()) == ["201"]
+    story = Story(step, cli("b", "${steps.a.status_code} ${steps.a.error.status_code}"))
+    story.report("a", Failure(Error(code="ERR_STEP_FAILED", message="no", status_code=503)))
+    assert set(story.run.steps["b"].action.variables.values()) == {"503"}
+
+
+def test_a_late_answer_of_an_abandoned_attempt_falls_away() -> None:
+    story = Story(cli("a", retry={"max_attempts": 2, "backoff_seconds": 0})).fail("a")
+    assert story.succeed("a", attempt=1).new == []
+    assert story.succeed("nowhere").new == []
+    assert story.succeed("a", attempt=2).run.status == "completed"

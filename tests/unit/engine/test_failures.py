@@ -1,0 +1,84 @@
+"""A step that fails: tried again, survived, or the end of the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkpointflow.engine.actions import Sleep
+from tests.helpers import Story, cli, end, switch
+
+NO_PAUSE = {"max_attempts": 3, "backoff_seconds": 0}
+
+
+def test_a_failed_step_fails_the_run() -> None:
+    story = Story(cli("a"), cli("b")).fail("a", exit_code=3)
+    assert (story.run.status, story.error.step_id, story.error.exit_code) == ("failed", "a", 3)
+
+
+def test_it_is_tried_again_while_attempts_are_left() -> None:
+    story = Story(cli("a", retry=NO_PAUSE))
+    for attempt in (1, 2):
+        assert story.fail("a", attempt).pending == ["a"]
+    assert story.fail("a", 3).run.status == "failed"
+    assert story.run.steps["a"].attempts == 3
+
+
+def test_the_document_s_policy_holds_where_the_step_has_none() -> None:
+    assert Story(cli("a"), defaults={"retry": NO_PAUSE}).fail("a").pending == ["a"]
+
+
+def pauses(strategy: str, most: float = 300) -> list[str]:
+    retry = {"max_attempts": 5, "backoff_seconds": 2, "strategy": strategy, "max_backoff_seconds": most}
+    story = Story(cli("a", retry=retry))
+    found = []
+    for attempt in range(1, 5):
+        story.fail("a", attempt)
+        action = story.run.steps["a"].action
+        assert isinstance(action, Sleep)
+        start = story.now
+        found.append((start, action.until))
+        story.sleep("a", attempt + 1)
+    from datetime import datetime
+
+    return [(datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in found]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "most", "seconds"),
+    [("fixed", 300, [2, 2, 2, 2]), ("exponential", 300, [2, 4, 8, 16]), ("exponential", 5, [2, 4, 5, 5])],
+)
+def test_the_pause_before_the_next_attempt_follows_the_strategy(
+    strategy: str, most: float, seconds: list[float]
+) -> None:
+    assert pauses(strategy, most) == seconds
+
+
+def test_a_result_does_not_answer_a_pause() -> None:
+    story = Story(cli("a", retry={"max_attempts": 2, "backoff_seconds": 5})).fail("a")
+    assert story.fail("a", 1).new == []
+
+
+def test_on_error_continue_goes_on_with_the_following_step() -> None:
+    story = Story(cli("a", on_error="continue"), cli("b", "echo ${steps.a.error.code} ${steps.a.exit_code}"))
+    assert story.fail("a", exit_code=7).pending == ["b"]
+    assert sorted(story.run.steps["b"].action.variables.values()) == ["7", "ERR_STEP_FAILED"]
+
+
+def test_on_error_next_goes_to_that_step() -> None:
+    story = Story(cli("a", on_error={"next": "c"}), cli("b"), cli("c")).fail("a")
+    assert (story.pending, story.run.steps["a"].next) == (["c"], "c")
+
+
+def test_on_error_catches_a_switch_without_a_case() -> None:
+    story = Story(switch("s", (False, "a"), on_error={"next": "b"}), cli("a"), end("b", result="caught"))
+    assert story.result == "caught"
+
+
+def test_attempts_are_used_up_before_on_error_counts() -> None:
+    story = Story(cli("a", retry=NO_PAUSE, on_error="continue"), cli("b"))
+    assert story.fail("a").pending == ["a"]
+
+
+def test_the_error_of_a_step_that_succeeded_is_not_there() -> None:
+    story = Story(cli("a"), cli("b", **{"if": "steps.a.error != null"}), end("e", result=1)).succeed("a")
+    assert story.result == 1

@@ -1,0 +1,35 @@
+"""Addresses of steps in a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from checkpointflow.engine.path import ROOT, at, is_path, split
+
+
+@pytest.mark.parametrize(
+    ("body", "step", "visit", "path"),
+    [
+        (ROOT, "plan", 1, "plan"),
+        (ROOT, "review", 2, "review@2"),
+        ("deploy", "plan", 1, "deploy/plan"),
+        ("each[3]", "convert", 1, "each[3]/convert"),
+        ("checks@2[lint]", "run", 4, "checks@2[lint]/run@4"),
+    ],
+)
+def test_a_path_names_a_body_a_step_and_a_visit(body: str, step: str, visit: int, path: str) -> None:
+    assert at(body, step, visit) == path
+    assert split(path) == (body, step, visit)
+    assert is_path(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ".", "..", "../plan", "plan/..", "/plan", "plan/", "a//b", "plan@0", "plan@", "plan@01", "pl an",
+        "pl\0an",
+        "plan\n", "each[]/x", "each[3]", "each[../x]/y", "1plan", "plan.txt", "a" * 5000, "ä",
+    ],
+)  # fmt: skip
+def test_nothing_else_is_a_path(text: str) -> None:
+    assert not is_path(text)

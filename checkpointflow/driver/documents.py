@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from checkpointflow.driver.files import digest, read_file
 from checkpointflow.driver.store import DOCUMENT, WORKFLOWS, RunDirectory
+from checkpointflow.engine.bodies import Program
 from checkpointflow.engine.facts import Identity
-from checkpointflow.engine.kinds import Program
 from checkpointflow.errors import FileMissing, InvalidWorkflow, Problem, StateCorrupt
 from checkpointflow.language.flow import bodies
 from checkpointflow.language.reader import read

@@ -20,7 +20,7 @@ from checkpointflow.driver.interrupts import Interrupts
 from checkpointflow.driver.perform import Crew, NotBegun
 from checkpointflow.driver.store import DOCUMENT, RunDirectory, Store, new_id
 from checkpointflow.engine.actions import Action, Outcome
-from checkpointflow.engine.kinds import Program
+from checkpointflow.engine.bodies import Program
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,

@@ -1,7 +1,7 @@
 """The rules: what follows when a run hears a message.
 
 Two kinds of transition, after h11. A *message* moves the steps that it names (`receive`). Then the state
-alone moves the rest (`settle`): what is ready starts, what has ended leads on, until nothing more follows.
+alone moves the rest (`settle`), until nothing more follows.
 
     message -> receive -> facts -> evolve -> settle -> facts -> evolve -> settle -> … -> at rest
 
@@ -25,10 +25,18 @@ from checkpointflow.engine.actions import (
     Slept,
     Success,
 )
+from checkpointflow.engine.bodies import (
+    Body,
+    Program,
+    Scene,
+    checked_inputs,
+    detailed,
+    listed,
+    locate,
+    root,
+    scope,
+)
 from checkpointflow.engine.facts import (
-    AttemptFailed,
-    BodyClosed,
-    BodyOpened,
     Fact,
     Identity,
     RunBegan,
@@ -37,42 +45,13 @@ from checkpointflow.engine.facts import (
     RunFailed,
     StepDeferred,
     StepFact,
-    StepFailed,
     StepInterrupted,
-    StepSkipped,
     StepsReopened,
-    StepStarted,
     StepSucceeded,
     Wait,
     WaitOpened,
 )
-from checkpointflow.engine.kinds import (
-    Body,
-    Program,
-    Scene,
-    broken,
-    checked_inputs,
-    chosen,
-    deed,
-    detailed,
-    find,
-    guarded_out,
-    inner,
-    inputs_of,
-    joined,
-    keys,
-    listed,
-    locate,
-    own_outputs,
-    pause,
-    retry_of,
-    room,
-    root,
-    scope,
-    start,
-    successor,
-    survives,
-)
+from checkpointflow.engine.kinds import chosen, retry_of
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -83,29 +62,31 @@ from checkpointflow.engine.messages import (
     Recover,
     Report,
     Retry,
-    later,
 )
 from checkpointflow.engine.path import ROOT, at, inside, split
 from checkpointflow.engine.run import (
     Breakdown,
     Completion,
     Failed,
-    Opened,
     Run,
-    Skipped,
     Started,
-    Succeeded,
     Waiting,
     evolve,
     pending,
     standing,
     unanswered,
-    visits,
     waits,
 )
+from checkpointflow.engine.settle import (
+    attempt_failed,
+    attempt_of,
+    entered,
+    failed_for_good,
+    misfits,
+    overdue,
+    settle,
+)
 from checkpointflow.errors import (
-    CheckpointflowError,
-    EvaluationError,
     EventMismatch,
     InvalidEvent,
     NoTransition,
@@ -113,20 +94,17 @@ from checkpointflow.errors import (
     RunNotWaiting,
     WaitExpired,
 )
-from checkpointflow.language.expression import evaluate, parse_path
-from checkpointflow.language.jsonschema import InstanceError, compile_schema
+from checkpointflow.language.jsonschema import compile_schema
 from checkpointflow.language.workflow import (
     AnyStep,
     AwaitEvent,
     Deed,
-    End,
-    Going,
-    Goto,
     Workflow,
-    unmapped,
 )
 
 STEP_OUTCOME = "step_outcome"
+
+
 LAPS = 100
 
 
@@ -200,86 +178,16 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
             assert_never(outcome)
 
 
-def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
-    """The facts that follow now in *body*, or else what it has come to.
-
-    This is the whole interpreter: nothing else walks steps. The cursor says where the body stands, so
-    that what is done is not walked again.
-    """
-    path = standing(scene.run, body.path)
-    if path is None:
-        return [_entered(scene, body, body.first)], None
-    step = find(body.steps, split(path)[1])
-    record = scene.run.steps[path]
-    match record:
-        case Started():
-            return [], None
-        case Waiting(wait=wait):
-            return ([_timed_out(scene, step, path, wait)] if overdue(wait, scene.now) else []), None
-        case Opened() as opened:
-            return _block(scene, body, step, path, opened), None
-        case Failed(error=error) if not survives(step, record):
-            return [], Breakdown(error)
-        case Succeeded(outputs=result) if isinstance(step, End):
-            return [], Completion(result)
-        case Succeeded() | Failed() | Skipped():
-            following = successor(body, step, record)
-            if following is None:
-                return [], _ended(scene, body)
-            return [_entered(scene, body, following)], None
-        case _:
-            raise AssertionError(f"{path}: {record!r} in a run that goes on")
-
-
-def _block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Opened) -> list[Fact]:
-    """The facts that follow in the bodies of a block; what they add up to, once all have ended.
-
-    Bodies that were begun are let end, whatever becomes of the others.
-    """
-    facts: list[Fact] = []
-    for key in opened.open:
-        inner_body = inner(scene, body, step, path, key)
-        new, outcome = settle(scene, inner_body)
-        facts += new if outcome is None else [_closed(scene, inner_body, outcome)]
-    begun = opened.begun
-    for name in keys(step, opened)[begun : begun + room(step, opened)]:
-        facts += _opened(scene, body, step, path, str(name))
-    if facts or opened.open:
-        return facts
-    if opened.failed:
-        return [_failure(scene, step, path, broken(step, path, opened))]
-    return [_joined(scene, step, path, joined(step, opened))]
-
-
-def _opened(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[Fact]:
-    """A body begins; one whose inputs cannot be had has failed as soon as it began."""
-    place = inside(path, key)
-    try:
-        inputs = inputs_of(scene, body, step, path, key)
-        return [BodyOpened(at=scene.now, body=place, inputs=inputs)]
-    except CheckpointflowError as error:
-        why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
-        return [BodyOpened(at=scene.now, body=place), BodyClosed(at=scene.now, body=place, error=why)]
-
-
-def _closed(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
-    if isinstance(outcome, Breakdown):
-        return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
-    return BodyClosed(at=scene.now, body=body.path, outputs=outcome.result)
-
-
-def _joined(scene: Scene, step: AnyStep, path: str, outputs: Any) -> Fact:
-    errors = _misfits(step, outputs)
-    if errors:
-        message = listed(f"the outputs of {path} do not fit its schema", errors)
-        error = Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detailed(errors))
-        return _failure(scene, step, path, error)
-    return StepSucceeded(at=scene.now, path=path, outputs=outputs)
-
-
-def overdue(wait: Wait, now: str) -> bool:
-    """Whether the time of *wait* is up."""
-    return wait.timeout_at is not None and wait.timeout_at <= now
+def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
+    """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
+    if not isinstance(fact, StepFact):
+        return fact
+    body, step, _ = split(fact.path)
+    laps[body, step] += 1
+    if laps[body, step] <= LAPS:
+        return fact
+    message = f"the loop through {at(body, step)} never comes to a step that does anything or waits"
+    return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
 
 
 def awaited(run: Run, event: str, path: str | None = None) -> str:
@@ -333,11 +241,11 @@ def _answered(scene: Scene, action: Action, outcome: Success | Failure | Slept) 
     body, step = locate(scene, path)
     match outcome:
         case Slept():
-            return [_attempt(scene, body, step, path, action.attempt)]
+            return [attempt_of(scene, body, step, path, action.attempt)]
         case Failure(error=error):
-            return _attempt_failed(scene, body, step, action, error)
+            return attempt_failed(scene, body, step, action, error)
         case Success(outputs=outputs, exit_code=exit_code):
-            errors = _misfits(step, outputs)
+            errors = misfits(step, outputs)
             if errors:
                 error = Error(
                     code="ERR_STEP_OUTPUT_INVALID",
@@ -345,7 +253,7 @@ def _answered(scene: Scene, action: Action, outcome: Success | Failure | Slept) 
                     exit_code=exit_code,
                     details=detailed(errors),
                 )
-                return _attempt_failed(scene, body, step, action, error)
+                return attempt_failed(scene, body, step, action, error)
             return [
                 StepSucceeded(
                     at=scene.now,
@@ -390,9 +298,9 @@ def _taken_up(scene: Scene, action: Action) -> Fact:
     record = scene.run.steps[action.path]
     never_begun = isinstance(record, Started) and record.on_hold == "deferred"
     if isinstance(action, Sleep) or never_begun:
-        return _attempt(scene, body, step, action.path, action.attempt)
+        return attempt_of(scene, body, step, action.path, action.attempt)
     if step.idempotent or action.attempt < retry_of(body, step).max_attempts:
-        return _attempt(scene, body, step, action.path, action.attempt + 1)
+        return attempt_of(scene, body, step, action.path, action.attempt + 1)
     return WaitOpened(at=scene.now, path=action.path, wait=_question(step, action))
 
 
@@ -425,12 +333,12 @@ def _resolved(scene: Scene, body: Body, step: AnyStep, action: Action, answer: d
     if outcome != "succeeded" and "outputs" in answer:
         raise InvalidEvent(problem=f"`outputs` go with `succeeded`, not with `{outcome}`", step_id=path)
     if outcome == "retry":
-        return _attempt(scene, body, step, path, action.attempt + 1)
+        return attempt_of(scene, body, step, path, action.attempt + 1)
     if outcome == "failed":
         error = Error(code="ERR_STEP_FAILED", message=f"attempt {action.attempt} was reported as failed")
-        return _failure(scene, step, path, error)
+        return failed_for_good(scene, step, path, error)
     outputs = answer.get("outputs", {})
-    errors = _misfits(step, outputs)
+    errors = misfits(step, outputs)
     if errors:
         problem = listed(f"the outputs do not fit the schema of {path}", errors)
         raise InvalidEvent(problem=problem, details=detailed(errors), step_id=path)
@@ -463,7 +371,7 @@ def _retried(scene: Scene, path: str | None) -> list[Fact]:
     if doubts and (path is None or path in doubts):
         for doubtful in [path] if path is not None else doubts:
             body, step = locate(scene, doubtful)
-            facts.append(_attempt(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
+            facts.append(attempt_of(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
         return facts
     if isinstance(run.outcome, Breakdown) and not failed and path is None:
         raise NotRetryable(problem="no step has failed, but the run as a whole: name a step with --step-id")
@@ -480,9 +388,9 @@ def _retried(scene: Scene, path: str | None) -> list[Fact]:
         again = replace(scene, run=run)
         body, step = locate(again, wanted)
         if wanted in failed and isinstance(record, Failed) and isinstance(step, Deed):
-            facts.append(_attempt(again, body, step, wanted, record.attempts + 1))
+            facts.append(attempt_of(again, body, step, wanted, record.attempts + 1))
         else:
-            facts.append(_entered(again, body, step))
+            facts.append(entered(again, body, step))
         run = evolve(run, facts[-1])
     return facts
 
@@ -494,98 +402,3 @@ def _cancelled(scene: Scene, message: Cancel) -> list[Fact]:
     if run.outcome is not None:
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="there is nothing to cancel")
     return [RunCancelled(at=scene.now, reason=message.reason)]
-
-
-# What the state alone implies
-
-
-def _entered(scene: Scene, body: Body, step: AnyStep) -> Fact:
-    """The first fact of *step*, now that *body* has come to it."""
-    path = at(body.path, step.id, visits(scene.run, body.path, step.id) + 1)
-    try:
-        if guarded_out(scene, body, step):
-            return StepSkipped(at=scene.now, path=path)
-        return start(scene, body, step, path)
-    except CheckpointflowError as error:
-        return _failure(scene, step, path, Error(code=error.code, message=str(error)))
-
-
-def _attempt(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Fact:
-    return StepStarted(at=scene.now, path=path, action=deed(scene, body, step, path, attempt))
-
-
-def _attempt_failed(scene: Scene, body: Body, step: AnyStep, action: Action, error: Error) -> list[Fact]:
-    """The attempt is tried again if the policy says so; otherwise the step has failed."""
-    assert isinstance(step, Deed)
-    path, attempt = action.path, action.attempt
-    retry = retry_of(body, step)
-    if attempt >= retry.max_attempts:
-        return [_failure(scene, step, path, error)]
-    seconds = pause(retry, attempt)
-    again = (
-        StepStarted(
-            at=scene.now,
-            path=path,
-            action=Sleep(path=path, attempt=attempt + 1, until=later(scene.now, seconds)),
-        )
-        if seconds
-        else _attempt(scene, body, step, path, attempt + 1)
-    )
-    return [AttemptFailed(at=scene.now, path=path, attempt=attempt, error=error), again]
-
-
-def _failure(scene: Scene, step: AnyStep, path: str, error: Error) -> StepFailed:
-    target = step.on_error.next if isinstance(step, Going) and isinstance(step.on_error, Goto) else None
-    return StepFailed(
-        at=scene.now, path=path, error=replace(error, step_id=error.step_id or path), next=target
-    )
-
-
-def _timed_out(scene: Scene, step: AnyStep, path: str, wait: Wait) -> StepFailed:
-    assert isinstance(step, AwaitEvent)
-    error = Error(
-        code="ERR_TIMEOUT", message=f"no event {wait.event_name} came before {wait.timeout_at}", step_id=path
-    )
-    if step.on_timeout is None:
-        return _failure(scene, step, path, error)
-    return StepFailed(at=scene.now, path=path, error=error, next=step.on_timeout.next)
-
-
-def _ended(scene: Scene, body: Body) -> Completion | Breakdown:
-    """What running off the end of *body* yields: its mapped outputs, if it has them."""
-    if body.outer is not None:
-        return Completion(own_outputs(scene, body))
-    if body.mapped is None:
-        return Completion() if body.path == ROOT else Completion({})
-    names = scope(scene, body)
-    result = {}
-    for name, schema in body.mapped.get("properties", {}).items():
-        try:
-            result[name] = evaluate(parse_path(schema["from"]), names)
-        except EvaluationError:
-            continue  # the step did not run; `required` decides
-    errors = compile_schema(unmapped(body.mapped)).errors(result)
-    if errors:
-        message = listed("the workflow's outputs do not fit their schema", errors)
-        return Breakdown(Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detailed(errors)))
-    return Completion(result)
-
-
-def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
-    """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
-    if not isinstance(fact, StepFact):
-        return fact
-    body, step, _ = split(fact.path)
-    laps[body, step] += 1
-    if laps[body, step] <= LAPS:
-        return fact
-    message = f"the loop through {at(body, step)} never comes to a step that does anything or waits"
-    return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
-
-
-# Words
-
-
-def _misfits(step: AnyStep, outputs: Any) -> list[InstanceError]:
-    schema = getattr(step, "outputs", None)
-    return [] if schema is None else compile_schema(schema).errors(outputs)

@@ -1,7 +1,7 @@
 """How one goes from step to step: the lists of steps of a document, and each as a graph.
 
-The rules are SPEC 5's: order, `next` and other jumps within a list, the steps that belong to the
-branches of a `parallel`. A graph tells what can happen, for whatever values: of a condition both ways
+The rules are those of the guide: order, `next` and other jumps within a list, the steps that belong to
+the branches of a `parallel`. A graph tells what can happen, for whatever values: of a condition both ways
 are open, of a step both success and failure.
 """
 

@@ -18,9 +18,10 @@ READING_ORDER = """
     language.jsonschema_translation language.jsonschema language.jsontext
     language.workflow language.source language.reader
     language.flow language.references language.advice language.checker
-    engine.path engine.actions engine.messages engine.facts engine.run engine.kinds engine.rules
-    driver.files driver.processes driver.store driver.documents driver.interrupts driver.command driver.http driver.perform
-    driver.local
+    engine.path engine.actions engine.messages engine.facts engine.run engine.bodies
+    engine.kinds engine.settle engine.rules
+    driver.files driver.processes driver.store driver.documents driver.interrupts driver.command
+    driver.http driver.perform driver.local
     cli.location cli.envelope cli.options cli.progress cli.standing
     cli.init cli.guide cli.validate cli.run cli.resume cli.status cli.inspect cli.logs cli.cancel
     cli.retry_step cli.schema

@@ -9,7 +9,7 @@ Codes and exit codes are a contract with scripts and agents; they never change t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class CheckpointflowError(Exception):
@@ -26,7 +26,14 @@ class CheckpointflowError(Exception):
         self.step_id = step_id
         self.details = details
         self.fields = fields
+        self.run: Any = None
+        self.directory: Any = None
         super().__init__(self.sentence.format(**fields))
+
+    def about(self, run: Any, directory: Any) -> Self:
+        """The same, of a *run* in *directory* that can be gone on with."""
+        self.run, self.directory = run, directory
+        return self
 
 
 # 2: the command line
@@ -44,10 +51,11 @@ class Problem:
 
     path: address in the document, such as `workflow.steps[2].next`; line, column: from 1;
     hint: what to do about it; file: the document, when it is not the one that was asked about;
-    code: the error code, should this be the first problem; id: stable name of a warning.
+    code: the error code, should this be the first problem; id: stable name of a warning; text: the line
+    of the document, for showing it to a person.
     """
 
-    __slots__ = ("code", "column", "file", "hint", "id", "line", "message", "path")
+    __slots__ = ("code", "column", "file", "hint", "id", "line", "message", "path", "text")
 
     def __init__(
         self,
@@ -60,6 +68,7 @@ class Problem:
         file: str | None = None,
         code: str = "ERR_VALIDATION_WORKFLOW",
         id: str | None = None,  # noqa: A002
+        text: str | None = None,
     ) -> None:
         self.message = message
         self.path = path
@@ -69,6 +78,7 @@ class Problem:
         self.file = file
         self.code = code
         self.id = id
+        self.text = text
 
     def as_detail(self) -> dict[str, Any]:
         """As it stands in an envelope: absent fields are left out."""
@@ -140,7 +150,7 @@ class FileMissing(CheckpointflowError):
 
 class FileAlreadyThere(CheckpointflowError):
     code, exit_code = "ERR_FILE_EXISTS", 10
-    sentence = "{file} exists already; name another with --file, or overwrite it with --force"
+    sentence = "{file} exists already; name another file, or overwrite it with --force"
 
 
 class RunNotFound(CheckpointflowError):
@@ -171,15 +181,19 @@ class NotRetryable(CheckpointflowError):
     code, exit_code = "ERR_NOT_RETRYABLE", 20
 
 
+class RunNotEnded(CheckpointflowError):
+    code, exit_code = "ERR_RUN_NOT_ENDED", 20
+    sentence = (
+        "run {run_id} is {status}, and only runs that have ended are removed; "
+        "end it with `cpf cancel --run-id {run_id}`, or remove it all the same with --force"
+    )
+
+
 class Interrupted(CheckpointflowError):
-    """cpf was told to stop, and did; *run* and *directory* are given when a run was under way."""
+    """cpf was told to stop, and did."""
 
     code, exit_code = "ERR_INTERRUPTED", 20
     sentence = "cpf was told to stop by {signal}"
-
-    def __init__(self, signal: str, run: Any = None, directory: Any = None) -> None:
-        self.run, self.directory = run, directory
-        super().__init__(signal=signal)
 
 
 # 30: an expression or a decision that cannot be had; inside a run these become its failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -121,6 +122,28 @@ def _default_signals() -> None:
     """As a shell in the foreground would start it, whatever pytest's own parents ignore."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def on_a_terminal(cpf: Cpf, *arguments: str, **env: str) -> tuple[str, str]:
+    """What cpf prints on stdout, and on stderr, which is a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "checkpointflow", *arguments],
+        stdout=subprocess.PIPE, stderr=slave, cwd=cpf.cwd, env=cpf.env | env,
+    )  # fmt: skip
+    os.close(slave)
+    out = process.communicate(timeout=30)[0].decode()
+    err = b""
+    while True:
+        try:
+            block = os.read(master, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        err += block
+    os.close(master)
+    return out, err.decode()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from checkpointflow.engine.actions import Error, Failure, Outcome, Slept, Success
-from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.bodies import Program
+from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import Begin, Cancel, Deliver, Interrupt, Message, Recover, Report, later
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, evolve, pending, unanswered, waits

@@ -24,6 +24,7 @@ COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",
     "validate": "Check a workflow before anything runs.",
+    "flows": "The workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
     "status": "Where a run stands.",
@@ -31,8 +32,20 @@ COMMANDS = {
     "logs": "What the steps of a run printed.",
     "retry-step": "Run a failed or interrupted step again, and go on.",
     "cancel": "Stop a run for good.",
+    "list": "The runs of the store, newest first.",
+    "diff": "What differs between two runs, or two checkpoints of one.",
+    "export": "Write a run into one file, to hand it over.",
+    "import": "Take in a run that somebody hands over.",
+    "verify": "Check a run: its history, its snapshot, every digest.",
+    "delete": "Remove a run that has ended.",
+    "gc": "Remove old runs, and what crashes have left.",
     "schema": "Print a published JSON Schema: workflow, envelope or state.",
 }
+
+
+def module_of(name: str) -> str:
+    """The module of the command called *name*; a word of Python's gets an underscore."""
+    return f"{__name__}.{name.replace('-', '_')}{'_' if name in ('list', 'import') else ''}"
 
 
 class Cpf(click.Group):
@@ -48,7 +61,7 @@ class Cpf(click.Group):
         if cmd_name not in COMMANDS:
             return None
         self.asked = cmd_name
-        module = import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        module = import_module(module_of(cmd_name))
         command: click.Command = module.command
         command.context_settings.setdefault("help_option_names", ["-h", "--help"])
         return command
@@ -82,7 +95,7 @@ def answer(arguments: list[str]) -> int:
     except click.UsageError as error:
         return _refused(_usage_error(error))
     except (KeyboardInterrupt, click.Abort):
-        return _refused(Interrupted("SIGINT"))
+        return _refused(Interrupted(signal="SIGINT"))
     except CheckpointflowError as error:
         return _refused(error)
     except BrokenPipeError:
@@ -107,7 +120,12 @@ def _printed(envelope: Envelope | None) -> int:
     if envelope is None:
         return 0
     from checkpointflow.cli.envelope import encoded
+    from checkpointflow.cli.options import for_people
 
+    if envelope.warnings and for_people():
+        from checkpointflow.cli.shown import show_warnings
+
+        show_warnings(envelope.warnings)
     try:
         sys.stdout.buffer.write(encoded(envelope))
         sys.stdout.buffer.flush()
@@ -121,12 +139,16 @@ def _refused(error: CheckpointflowError) -> int:
     from checkpointflow.cli.options import for_people
 
     if for_people():
-        click.echo(f"cpf: {error}", err=True)
+        from checkpointflow.cli.shown import show_error
+
+        show_error(error)
     return _printed(of_error(_name(), error))
 
 
 def _usage_error(error: click.UsageError) -> UsageError:
     path = error.ctx.command_path if error.ctx else "cpf"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return UsageError(problem=f"a command is missing; see: {path} --help")
     return UsageError(problem=f"{error.format_message().rstrip('.')}; see: {path} --help")
 
 

@@ -14,7 +14,7 @@ from checkpointflow.driver.store import RunDirectory, new_id
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
-from checkpointflow.errors import CheckpointflowError, Interrupted
+from checkpointflow.errors import CheckpointflowError
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 
@@ -134,7 +134,7 @@ def of_run(
 def of_error(command: str, error: CheckpointflowError) -> Envelope:
     """Why a request was refused, or how to go on when cpf was told to stop."""
     message, identity = str(error), {}
-    if isinstance(error, Interrupted) and isinstance(error.directory, RunDirectory):
+    if error.directory is not None:
         message += f"; go on with: {resume_command(error.directory)}"
         identity = _identity(error.run)
     return Envelope(

@@ -1,4 +1,4 @@
-"""`cpf init`: a workflow to start from."""
+"""`cpf init`: a workflow to start from, and the schema by which an editor completes and checks it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,66 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.envelope import Envelope, of_result
+from checkpointflow.cli.location import store_at
+from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
-NAMES = ("minimal", "approval")
+NAMES = {
+    "minimal": "a command and a question",
+    "approval": "plan, approve, apply: the Quick Start",
+    "agent-review": "an agent writes, another reviews, a person decides where they disagree",
+    "deploy": "checks in parallel, an approval, a rollback on failure",
+    "batch": "the same for each item of a list, with retries, and a question per odd item",
+    "runbook": "an alarm: time-outs and escalation",
+}
+
+SCHEMA_FILE = ".checkpointflow.schema.json"
+# Relative to the workflow, so that it holds in every clone, and without a network.
+MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 
 
-@click.command()
+@click.command(epilog="Templates: " + "; ".join(f"{name} ({about})" for name, about in NAMES.items()) + ".")
 @click.option(
     "--file", "-f", default="checkpointflow.yaml", show_default=True, metavar="PATH", help="Where to."
 )
-@click.option("--template", type=click.Choice(NAMES), default="minimal", show_default=True, help="Which one.")
+@click.option("--template", type=click.Choice(tuple(NAMES)), default="minimal", show_default=True)
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
-def command(file: str, template: str, force: bool) -> Envelope:
-    """Write a workflow to start from."""
+@click.option(
+    "--schema/--no-schema",
+    default=True,
+    show_default=True,
+    help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find that.",
+)
+@click.option("--git", is_flag=True, help="Instead: prepare the store for being kept in a git repository.")
+@base_dir_option
+def command(file: str, template: str, force: bool, schema: bool, git: bool, base_dir: str | None) -> Envelope:
+    """Write a workflow to start from.
+
+    With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository.
+    """
+    if git:
+        from checkpointflow.driver.repository import prepare
+
+        return of_result("init", {"files": [str(written) for written in prepare(store_at(base_dir).base)]})
     text = (TEMPLATES / f"{template}.yaml").read_bytes()
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    _write(file, MODELINE + text if schema else text, over=force)
+    result = {"file": file, "template": template, "next": f"cpf validate -f {file}"}
+    if schema:
+        from checkpointflow.cli.schema import text as schema_text
+
+        result["schema"] = str(Path(file).parent / SCHEMA_FILE)
+        # It holds nothing of the user's: one that an older cpf wrote is brought up to date.
+        _write(result["schema"], schema_text("workflow"), over=True)
+    return of_result("init", result)
+
+
+def _write(file: str, data: bytes, *, over: bool) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if over else os.O_EXCL)
     try:
         with open(os.open(file, flags, 0o666), "wb") as opened:
-            opened.write(text)
+            opened.write(data)
     except FileExistsError:
         raise FileAlreadyThere(file=file) from None
     except OSError as error:
         raise PersistenceError(file=file, problem=error.strerror or str(error)) from None
-    return of_result("init", {"file": file, "template": template, "next": f"cpf validate -f {file}"})

@@ -8,7 +8,7 @@ from msgspec import to_builtins
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import run_options
-from checkpointflow.cli.standing import warnings_about
+from checkpointflow.cli.standing import warnings_about, warnings_of_chain
 
 
 @click.command()
@@ -21,7 +21,7 @@ def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> En
         "inspect",
         run,
         directory,
-        warnings=warnings_about(run, directory),
+        warnings=warnings_about(run, directory) + warnings_of_chain(run, directory),
         inputs=run.inputs,
         steps=to_builtins(run.steps),
         history=tuple(to_builtins(directory.history(run))),

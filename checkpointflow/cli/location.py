@@ -6,9 +6,12 @@ import os
 import shlex
 from pathlib import Path
 
+import click
+
 from checkpointflow.driver.store import RunDirectory, Store, is_run_id
 from checkpointflow.errors import UsageError
 
+ALLOW_SHARED = "checkpointflow.allow_shared"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
 
 
@@ -16,12 +19,12 @@ def store_at(base_dir: str | None) -> Store:
     """The store that is meant. Raises UsageError where there can be none."""
     named = base_dir or os.environ.get(BASE_DIR_VARIABLE)
     if named:
-        return Store(Path(named).absolute())
+        return Store(Path(named).absolute(), allow_shared=allowing_shared())
     default = _default()
     if default is None:
         problem = f"there is no home directory to store runs in; set --base-dir or {BASE_DIR_VARIABLE}"
         raise UsageError(problem=problem)
-    return Store(default)
+    return Store(default, allow_shared=allowing_shared())
 
 
 def run_at(run_id: str | None, run_dir: str | None, base_dir: str | None) -> RunDirectory:
@@ -32,11 +35,22 @@ def run_at(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Run
         return store_at(base_dir).find(str(run_id))
     if base_dir is not None:
         raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
-    return RunDirectory.at(Path(run_dir))
+    return RunDirectory.at(Path(run_dir), allow_shared=allowing_shared())
+
+
+def allowing_shared() -> bool:
+    """Whether the command that runs was given `--allow-shared`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(ALLOW_SHARED))
 
 
 def resume_command(directory: RunDirectory, *more: str) -> str:
     """A shell line that goes on with the run in *directory*, from any directory and environment."""
+    return command_for("resume", directory, *more)
+
+
+def command_for(command: str, directory: RunDirectory, *more: str) -> str:
+    """A shell line that has *command* done to the run in *directory*, from any directory and environment."""
     place = directory.place
     if place.parent.name != "runs" or not is_run_id(place.name):
         where = ["--run-dir", str(place)]
@@ -44,7 +58,8 @@ def resume_command(directory: RunDirectory, *more: str) -> str:
         where = ["--run-id", place.name]
     else:
         where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
-    return shlex.join(["cpf", "resume", *where, *more])
+    shared = ["--allow-shared"] if allowing_shared() else []
+    return shlex.join(["cpf", command, *where, *shared, *more])
 
 
 def _default() -> Path | None:

@@ -14,7 +14,7 @@ from checkpointflow.cli.envelope import Envelope, LogShown, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import for_people, run_options
 from checkpointflow.driver.store import RunDirectory
-from checkpointflow.engine.actions import RunCommand
+from checkpointflow.engine.actions import CallHttp, RunCommand
 from checkpointflow.engine.facts import StepStarted
 from checkpointflow.engine.path import split
 from checkpointflow.engine.run import Run
@@ -93,7 +93,9 @@ class _Wanted(NamedTuple):
     def _attempts(self, run: Run) -> Iterator[tuple[str, int]]:
         for entry in self.directory.history(run):
             match entry.fact:
-                case StepStarted(action=RunCommand(path=path, attempt=attempt)):
+                case StepStarted(
+                    action=RunCommand(path=path, attempt=attempt) | CallHttp(path=path, attempt=attempt)
+                ):
                     if self.step in (None, path, split(path)[1]):
                         yield path, attempt
 

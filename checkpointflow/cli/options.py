@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from checkpointflow.cli.location import BASE_DIR_VARIABLE
+from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.language.jsontext import read_json
 
@@ -18,12 +18,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def base_dir_option(command: F) -> F:
-    """`--base-dir`."""
+    """`--base-dir`, `--allow-shared`."""
+    decorated = click.option(
+        "--allow-shared",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.__setitem__(ALLOW_SHARED, value),
+        help="Use a store that others may write into.",
+    )(command)
     return click.option(
         "--base-dir",
         metavar="DIR",
         help=f"Where runs are stored (default ${BASE_DIR_VARIABLE}, else ~/.checkpointflow).",
-    )(command)
+    )(decorated)
 
 
 def run_options(command: F) -> F:

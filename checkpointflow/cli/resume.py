@@ -10,7 +10,7 @@ from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import json_input, lock_option, run_options
 from checkpointflow.cli.progress import teller
-from checkpointflow.cli.standing import warnings_at_resume
+from checkpointflow.cli.standing import warnings_at_resume, warnings_of_chain
 from checkpointflow.driver import local
 from checkpointflow.errors import InvalidEvent, UsageError
 
@@ -49,5 +49,5 @@ def command(
         lock_timeout=lock_timeout,
         told=teller(),
     )
-    warnings = warnings_at_resume(run)
+    warnings = warnings_at_resume(run) + warnings_of_chain(run, directory)
     return of_run("resume", run, directory, warnings=warnings)

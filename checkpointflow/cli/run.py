@@ -12,21 +12,31 @@ from checkpointflow.cli.options import base_dir_option, json_input
 from checkpointflow.cli.progress import teller
 from checkpointflow.driver import local
 from checkpointflow.driver.documents import read_checked
-from checkpointflow.errors import InvalidInput
+from checkpointflow.driver.flows import flow
+from checkpointflow.errors import InvalidInput, UsageError
 
 
 @click.command()
-@click.option("--file", "-f", required=True, metavar="FILE", help="The workflow.")
+@click.argument("workflow", required=False, metavar="[ID]")
+@click.option("--file", "-f", metavar="FILE", help="The workflow.")
 @click.option("--input", "given", default="{}", metavar="JSON", help="Its inputs: JSON, @file or - (stdin).")
 @base_dir_option
-def command(file: str, given: str, base_dir: str | None) -> Envelope:
-    """Start a run, and follow it to its end or to the next wait (exit code 40)."""
+def command(workflow: str | None, file: str | None, given: str, base_dir: str | None) -> Envelope:
+    """Start a run, and follow it to its end or to the next wait (exit code 40).
+
+    The workflow is a FILE, or one that `cpf flows` lists, by its ID.
+    """
+    if (workflow is None) == (file is None):
+        raise UsageError(problem="name the workflow: its file with -f, or an id that `cpf flows` lists")
     inputs = json_input(given, InvalidInput)
-    checked = read_checked(Path(file), to_run=True)
+    document = (
+        Path(file) if file is not None else flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
+    )
+    checked = read_checked(document, to_run=True)
     directory, run = local.begin(
         store_at(base_dir),
         checked,
-        source=Path(file).absolute(),
+        source=document.absolute(),
         inputs=inputs,
         told=teller(),
     )

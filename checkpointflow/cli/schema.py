@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -24,11 +25,12 @@ def command(name: str) -> None:
 def text(name: str) -> bytes:
     """The published schema called *name*, as its file in `schemas/` holds it."""
     _, version, title = SCHEMAS[name]
+    made = msgspec.json.schema(_type(name))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:checkpointflow:{version.replace('/', ':')}",
+        **(for_editors(made) if name == "workflow" else made),
         "title": title,
-        **msgspec.json.schema(_type(name)),
     }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 
@@ -45,3 +47,63 @@ def _type(name: str) -> Any:
     from checkpointflow.engine.run import Run
 
     return Run
+
+
+def for_editors(schema: Any) -> Any:
+    """*schema*, which means the same, as an editor can make the most of it.
+
+    The whole stands at the root and not behind a reference, each definition has a title for people, what
+    can be one value only is a `const`, a type that may be absent is told in one line, and nothing stands
+    there that an editor would show or fill in to no use.
+    """
+    definitions = {name: _told(name, inner) for name, inner in schema["$defs"].items()}
+    return {**definitions.pop("Document"), "$defs": definitions}
+
+
+def _told(name: str, definition: Any) -> Any:
+    """The definition of a Struct, in words for whoever writes a document."""
+    told = _plainer(definition)
+    kind = told["properties"].get("kind")
+    if kind is None:
+        return {**told, "title": re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()}
+    kind["description"] = told["description"]
+    return {**told, "title": f"{kind['const']} step"}
+
+
+def _plainer(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_plainer(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {keyword: _plainer_within(keyword, value) for keyword, value in schema.items()}
+    if choice := plain.pop("discriminator", None):
+        # OpenAPI's, unknown to JSON Schema. Editors offer all kinds only if they are listed in one place.
+        kinds = {"description": "What kind of step it is.", "enum": list(choice["mapping"])}
+        plain["properties"] = {choice["propertyName"]: kinds}
+    if plain.get("default", True) in (None, {}, (), []):
+        del plain["default"]
+    if len(plain.get("enum", ())) == 1:
+        plain["const"] = plain.pop("enum")[0]
+    return _one_type(plain) if "anyOf" in plain else plain
+
+
+def _plainer_within(keyword: str, value: Any) -> Any:
+    if keyword == "properties":
+        return {name: _plainer(inner) for name, inner in value.items()}
+    return (
+        value if keyword in ("default", "discriminator", "examples", "enum", "required") else _plainer(value)
+    )
+
+
+def _one_type(schema: dict[str, Any]) -> dict[str, Any]:
+    """*schema* with its alternatives of which each is one type, and at most one says more, made one."""
+    branches = schema["anyOf"]
+    if {"type": "number"} in branches:
+        branches = schema["anyOf"] = [branch for branch in branches if branch != {"type": "integer"}]
+    bare = [branch for branch in branches if branch.keys() == {"type"}]
+    others = [branch for branch in branches if branch not in bare]
+    if not bare or len(others) > 1 or not all("type" in branch for branch in others):
+        return schema
+    types = [branch["type"] for branch in (*others, *bare)]
+    inner = others[0] if others else {}
+    return {**inner, **{k: v for k, v in schema.items() if k != "anyOf"}, "type": types}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from checkpointflow.cli.location import resume_command
+from checkpointflow.cli.location import command_for, resume_command
 from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.run import Run
 
@@ -27,6 +27,16 @@ def warnings_at_resume(run: Run) -> tuple[str, ...]:
     if run.cwd is None or Path(run.cwd).is_dir():
         return ()
     return (f"{run.cwd}, where the run was started, is not here; commands ran in {Path.cwd()}",)
+
+
+def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    """That the history which led to *run* is not what it was when it was written."""
+    from checkpointflow.driver.verify import broken_chain  # late: most readers look at the snapshot only
+
+    broken = broken_chain(directory, run)
+    if broken is None:
+        return ()
+    return (f"{broken}; see what else is wrong with: {command_for('verify', directory)}",)
 
 
 def _changed(run: Run) -> bool:

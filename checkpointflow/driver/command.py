@@ -14,16 +14,18 @@ import subprocess
 import threading
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from checkpointflow.driver.files import make_private, read_file
 from checkpointflow.driver.processes import GRACE_SECONDS, end, marked
-from checkpointflow.driver.store import RunDirectory, telling
+from checkpointflow.driver.secrets import Secrets
+from checkpointflow.driver.store import RunDirectory, sync_directory, telling
 from checkpointflow.engine.actions import Error, Failure, Kept, Outcome, RunCommand, Success, Wanted
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.language.jsontext import MAX_BYTES, read_json
 
 STDOUT_KEPT = 64 * 1024
+PIPE_SECONDS = 2.0
 
 
 class Command:
@@ -43,10 +45,15 @@ class Command:
         self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
         self._stopping = threading.Event()
+        self._maskers: list[threading.Thread] = []
 
     def perform(self) -> Outcome:
         """Run it to its end, its time-out, or its stop."""
         action = self.action
+        try:
+            self.secrets = Secrets(action.secrets)
+        except KeyError as error:
+            return failure(f"the secret {error.args[0]} is not set in the environment of cpf")
         stdout, stderr = self._prepared()
         try:
             if not self.cwd.is_dir():
@@ -57,6 +64,10 @@ class Command:
         finally:
             os.close(stdout)
             os.close(stderr)
+        return self._followed(process)
+
+    def _followed(self, process: subprocess.Popen[bytes]) -> Outcome:
+        action = self.action
         if action.timeout_seconds is None:
             return self._outcome(process.wait())
         late = threading.Timer(action.timeout_seconds, self.stop)
@@ -103,13 +114,16 @@ class Command:
             self._process = subprocess.Popen(
                 [action.shell, "-c", action.script],
                 stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
+                stdout=subprocess.PIPE if action.secrets else stdout,
+                stderr=subprocess.PIPE if action.secrets else stderr,
                 cwd=self.cwd,
-                env={**os.environ, **action.env, **action.variables, **self._told()},
+                env={**os.environ, **self.secrets.filled({**action.env, **action.variables}), **self._told()},
                 start_new_session=True,
                 pass_fds=() if lock is None else (lock,),
             )
+        if action.secrets:
+            process = self._process
+            self._maskers = [self._masking(process.stdout, stdout), self._masking(process.stderr, stderr)]
         return self._process
 
     def _told(self) -> dict[str, str]:
@@ -126,8 +140,24 @@ class Command:
             "CPF_LOCK_FD": "" if self.directory.step_lock is None else str(self.directory.step_lock),
         }
 
+    def _masking(self, pipe: IO[bytes] | None, file: int) -> threading.Thread:
+        """Whoever copies what the command prints into its file, without its secrets."""
+        assert pipe is not None
+        copy = os.dup(file)
+
+        def run() -> None:
+            with pipe, os.fdopen(copy, "wb", buffering=0) as out:
+                for block in self.secrets.masking(iter(lambda: os.read(pipe.fileno(), 1 << 16), b"")):
+                    out.write(block)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
     def _outcome(self, code: int) -> Outcome:
         action = self.action
+        for thread in self._maskers:  # a child left behind may keep the pipe, and must not keep us
+            thread.join(PIPE_SECONDS)
         if code not in action.exit_codes:
             return self._failed(code)
         try:
@@ -150,7 +180,7 @@ class Command:
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
-            make_private((self.run / place).parent)
+            make_private(self.directory.file(place).parent)
             size, digest = 0, sha256()
             with os.fdopen(created(self.run / place), "wb") as copy:
                 while block := original.read(1 << 20):
@@ -159,6 +189,7 @@ class Command:
                     size += len(block)
                 copy.flush()
                 os.fsync(copy.fileno())
+            sync_directory((self.run / place).parent)
         return Kept(path=place, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _failed(self, code: int) -> Failure:
@@ -173,7 +204,7 @@ class Command:
         Raises ValueError where there must be JSON and is none.
         """
         if self.output.exists():
-            data = read_file(self.output)
+            data = self.secrets.masked(read_file(self.output))
             self.output.unlink()
             if data:
                 return _json(data, "what the command wrote to $CPF_OUTPUT")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from checkpointflow.driver.files import digest, read_file
-from checkpointflow.driver.store import DOCUMENT, WORKFLOWS, RunDirectory
+from checkpointflow.driver.store import DOCUMENT, STATE, WORKFLOWS, RunDirectory
 from checkpointflow.engine.bodies import Program
 from checkpointflow.engine.facts import Identity
 from checkpointflow.errors import FileMissing, InvalidWorkflow, Problem, StateCorrupt
 from checkpointflow.language.flow import bodies
-from checkpointflow.language.reader import read
+from checkpointflow.language.reader import read, survey
 from checkpointflow.language.source import Source
 from checkpointflow.language.words import Path as Place
 from checkpointflow.language.workflow import Call, Foreach, Workflow
@@ -42,7 +42,7 @@ def read_checked(file: Path, *, to_run: bool = False) -> Checked:
     reading = _Reading(file)
     program = reading.program(file.name, ())
     if reading.errors or program is None:
-        raise InvalidWorkflow(reading.errors, to_run=to_run)
+        raise InvalidWorkflow(reading.errors_in_order(), to_run=to_run)
     data = reading.data.pop(file.name)
     return Checked(data, reading.data, program, reading.warnings)
 
@@ -61,7 +61,9 @@ def own_program(directory: RunDirectory, identity: Identity) -> Program:
         children = {}
         for ref in {ref for _, ref in _references(workflow)}:
             child = _resolved(name, ref)
-            child_digest = identity.documents[child]
+            child_digest = identity.documents.get(child)
+            if child_digest is None:
+                raise StateCorrupt(file=directory.place / STATE, problem=f"it names no copy of {child}")
             children[ref] = linked(child, copy_of(child_digest), child_digest)
         return Program(workflow, children)
 
@@ -95,13 +97,20 @@ class _Reading:
         self.errors += errors
         self.warnings += warnings
         children: dict[str, Program] = {}
-        for place, ref in _references(workflow) if workflow is not None else ():
+        # What is wrong here hides nothing of what is wrong in the documents called from here.
+        readable = survey(data)[0] if workflow is None else workflow
+        for place, ref in _references(readable) if readable is not None else ():
             child = self._child(name, ref, place, source, (*callers, name))
             if child is not None:
                 children[ref] = child
         whole = None if workflow is None else Program(workflow, children)
         self._programs[name] = whole
         return whole
+
+    def errors_in_order(self) -> list[Problem]:
+        """The errors: document by document, as they are come to, each in the order of its file."""
+        order = {str(self.directory / name): number for number, name in enumerate(self.data)}
+        return sorted(self.errors, key=lambda error: (order[error.file or ""], error.line, error.column))
 
     def _child(
         self, name: str, ref: str, place: Place, source: Source, callers: tuple[str, ...]

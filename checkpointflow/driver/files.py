@@ -31,6 +31,18 @@ def make_private(directory: Path) -> None:
             os.mkdir(place, 0o700)
 
 
+def shared_with(directory: Path) -> str | None:
+    """Who besides us may put files into *directory*, if anybody: they could change what a run does next."""
+    status = os.stat(directory)
+    if status.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to another user (uid {status.st_uid})"
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody may write into it"
+    if status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid():
+        return f"the group {status.st_gid} may write into it"
+    return None
+
+
 def read_file(file: Path) -> bytes:
     """The contents of a regular file of at most 16 MiB. Raises FileMissing saying what is there instead."""
     try:

@@ -16,6 +16,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -23,12 +24,14 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from checkpointflow import __version__
 from checkpointflow.driver.command import created, failure, head
 from checkpointflow.driver.files import make_private
+from checkpointflow.driver.secrets import Secrets
 from checkpointflow.driver.store import RunDirectory
-from checkpointflow.engine.actions import CallHttp, Outcome, Success
+from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
 from checkpointflow.language.jsontext import MAX_BYTES, read_json
 
 MAX_REDIRECTS = 5
@@ -57,6 +60,9 @@ _NAME = re.compile(r"[a-z0-9._-]+")
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PATH_SAFE = "%/:@!$&'()*+,;="
 _QUERY_SAFE = _PATH_SAFE + "?[]"
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Refused(Exception):
@@ -149,6 +155,18 @@ class Call:
 
     def perform(self) -> Outcome:
         """Make the call, to its answer or to its time-out."""
+        try:
+            self._secrets = Secrets(self.action.secrets)
+        except KeyError as error:
+            return failure(f"the secret {error.args[0]} is not set in the environment of cpf")
+        match self._ended():
+            case Failure(error=why) as failed:
+                # A URL, and what a server says of it, may hold a secret.
+                return replace(failed, error=replace(why, message=self._secrets.masked_text(why.message)))
+            case outcome:
+                return outcome
+
+    def _ended(self) -> Outcome:
         late = threading.Timer(self.action.timeout_seconds, self.stop)
         late.daemon = True
         late.start()
@@ -191,7 +209,11 @@ class Call:
 
     def _last_hop(self) -> tuple[Request, http.client.HTTPResponse]:
         """The first answer that is no redirect, and what it answers."""
-        asked = _first(self.action)
+        action = self.action
+        given = {"url": action.url, "headers": action.headers, "body": action.body}
+        asked = _first(replace(action, **self._secrets.filled(given)))
+        # A redirect is chosen by a server, which is data as well.
+        self._trusted = {*action.allow_hosts, *([] if action.host_is_data else [asked.place.host])}
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._asked(asked)
             location = answer.getheader("Location")
@@ -221,7 +243,9 @@ class Call:
 
         def reach() -> None:
             try:
-                self._hold(connected(place.host, place.port, self.action.timeout_seconds))
+                public_only = place.host not in self._trusted
+                seconds = self.action.timeout_seconds
+                self._hold(connected(place.host, place.port, seconds, public_only=public_only))
                 self._reached.put(None)
             except Exception as error:  # noqa: BLE001, raised again below
                 self._reached.put(error)
@@ -255,11 +279,17 @@ class Call:
         """Stream the answer into the file, up to just over the limit; returns its size."""
         make_private(self.stdout.parent)
         size, promised = 0, answer.length
-        with os.fdopen(created(self.stdout), "wb") as file:
+
+        def blocks() -> Iterator[bytes]:
+            nonlocal size
             while size <= MAX_BYTES and (block := answer.read1(1 << 16)):
+                size += len(block)
+                yield block
+
+        with os.fdopen(created(self.stdout), "wb") as file:
+            for block in self._secrets.masking(blocks()):
                 file.write(block)
                 file.flush()
-                size += len(block)
         if self._stopped:  # to the reader that looks like the end of the answer
             raise InterruptedError
         if promised is not None and size < min(promised, MAX_BYTES):
@@ -283,13 +313,21 @@ class _Lines(io.BufferedReader):
         return line
 
 
-def connected(host: str, port: int, seconds: float) -> socket.socket:
+def connected(host: str, port: int, seconds: float, *, public_only: bool = False) -> socket.socket:
     """A connection to *host*: the one place where a name becomes addresses, and an address a connection.
 
-    The addresses are tried in turn, each for its share of *seconds*. Raises OSError, that of the last.
+    With *public_only* every address must be a public one; the connection goes to an address that was
+    checked. They are tried in turn, each for its share of *seconds*. Raises Refused, and OSError, that of
+    the last.
     """
     deadline = time.monotonic() + seconds
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    inner = [str(address[0]) for *_, address in addresses if public_only and not is_public(str(address[0]))]
+    if inner:
+        raise Refused(
+            f"{host} is at {inner[0]}, which is no public address, and the workflow's author did not write "
+            "it; to mean it, name the host in defaults.allow_hosts"
+        )
     problem = OSError(f"{host} has no address")
     for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         share = (deadline - time.monotonic()) / (len(addresses) - tried)
@@ -305,6 +343,21 @@ def connected(host: str, port: int, seconds: float) -> socket.socket:
         except OSError as error:
             problem = error
     raise problem
+
+
+def is_public(address: str) -> bool:
+    """Whether *address* is one of the open Internet, whichever way it is spelled or wrapped."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if wrapped is None and ip in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if wrapped is not None:
+            return is_public(str(wrapped))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def place_of(url: str, base: Place | None = None) -> Place:

@@ -18,9 +18,9 @@ from checkpointflow.driver.documents import Checked, copy_of, own_program
 from checkpointflow.driver.files import digest
 from checkpointflow.driver.interrupts import Interrupts
 from checkpointflow.driver.perform import Crew, NotBegun
-from checkpointflow.driver.store import DOCUMENT, RunDirectory, Store, new_id
+from checkpointflow.driver.store import DOCUMENT, STATE, RunDirectory, Store, new_id
 from checkpointflow.engine.actions import Action, Outcome
-from checkpointflow.engine.bodies import Program
+from checkpointflow.engine.bodies import Program, unsound
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -35,7 +35,7 @@ from checkpointflow.engine.messages import (
 )
 from checkpointflow.engine.rules import advance, awaited
 from checkpointflow.engine.run import Run, pending, unanswered
-from checkpointflow.errors import Interrupted, LockConflict
+from checkpointflow.errors import Interrupted, LockConflict, StateCorrupt
 
 CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2
@@ -140,11 +140,26 @@ def cancel(directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SE
 def _cancelled(directory: RunDirectory, reason: str, lock_timeout: float) -> Run:
     with directory.hold("cancel", now(), lock_timeout, ending_orphans=True):
         run = directory.load()
-        return tell(directory, own_program(directory, run.workflow), run, Cancel(now=now(), reason=reason))
+        return tell(directory, _own(directory, run), run, Cancel(now=now(), reason=reason))
+
+
+def _own(directory: RunDirectory, run: Run) -> Program:
+    """The workflow of *run*, which must be in a state that it can have come to."""
+    program = own_program(directory, run.workflow)
+    odd = unsound(program, run)
+    if odd is not None:
+        problem = (
+            f"it is in a state that no run comes to, at {odd}; see: cpf verify --run-dir {directory.place}"
+        )
+        raise StateCorrupt(file=directory.place / STATE, problem=problem)
+    return program
 
 
 def _go_on(directory: RunDirectory, run: Run, messages: list[Message], told: Told) -> Run:
-    program = own_program(directory, run.workflow)
+    program = _own(directory, run)
+    reason = directory.asked_to_cancel()
+    if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
+        return tell(directory, program, run, Cancel(now=now(), reason=reason))
     return drive(directory, program, tell(directory, program, run, *messages), told)
 
 
@@ -171,20 +186,23 @@ def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Ru
                 if reason is not None:
                     crew.stop()
                     run = tell(directory, program, run, Cancel(now=now(), reason=reason))
-                    directory.forget_cancel()
                 elif done is not None:
                     action, outcome = done
                     if isinstance(outcome, NotBegun):
                         not_begun = outcome
                     run = tell(directory, program, run, _heard(action, outcome))
         except KeyboardInterrupt:
-            crew.stop()
-            run = tell(directory, program, run, Interrupt(now=now()))
-            raise Interrupted(interrupts.name or "SIGINT", run, directory) from None
+            for action, outcome in crew.finished():
+                run = tell(directory, program, run, _heard(action, outcome))
+            stopped = crew.stop()
+            waiting = [a for a in pending(run) if (a.path, a.attempt) not in stopped]
+            deferred = [Defer(now=now(), path=a.path, attempt=a.attempt) for a in waiting]
+            run = tell(directory, program, run, *deferred, Interrupt(now=now()))
+            raise Interrupted(signal=interrupts.name).about(run, directory) from None
         finally:
             crew.stop()
     if not_begun is not None and run.outcome is None:
-        raise not_begun.why
+        raise not_begun.why.about(run, directory)
     return run
 
 

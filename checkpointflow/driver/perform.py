@@ -45,6 +45,7 @@ class Crew:
         self._run_id = run_id
         self._start_directory = start_directory
         self._done: SimpleQueue[tuple[Action, Outcome | NotBegun]] = SimpleQueue()
+        self._stopping = threading.Event()
         self._busy: dict[tuple[str, int], tuple[Doing, threading.Thread]] = {}
 
     @property
@@ -70,14 +71,26 @@ class Crew:
         self._busy.pop((action.path, action.attempt))
         return action, outcome
 
-    def stop(self) -> None:
-        """Cut short all that is under way; returns once nothing is."""
+    def finished(self) -> list[tuple[Action, Outcome | NotBegun]]:
+        """What has ended already, and how."""
+        found = []
+        while (done := self.next(0)) is not None:
+            found.append(done)
+        return found
+
+    def stop(self) -> set[tuple[str, int]]:
+        """Cut short all that is under way; returns once nothing is, with what was (by path and attempt)."""
+        self._stopping.set()
         stopping = [threading.Thread(target=doing.stop) for doing, _ in self._busy.values()]
         for thread in stopping:
             thread.start()
         for thread in [*stopping, *(thread for _, thread in self._busy.values())]:
             thread.join()
-        self._busy.clear()
+        begun = set(self._busy)
+        for action, outcome in self.finished():
+            if isinstance(outcome, NotBegun):
+                begun.discard((action.path, action.attempt))
+        return begun
 
     def _doing(self, action: Action) -> Doing:
         match action:
@@ -98,7 +111,8 @@ class Crew:
             with ExitStack() as stack:
                 if not isinstance(action, Sleep) and action.lock is not None:
                     now = written(datetime.now(UTC))
-                    stack.enter_context(self._directory.shared_lock(action.lock, now))
+                    lock = self._directory.shared_lock(action.lock, now, self._stopping.is_set)
+                    stack.enter_context(lock)
                 outcome = doing.perform()
         except (LockConflict, PersistenceError) as error:
             outcome = NotBegun(error)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from checkpointflow.driver.files import digest, make_private
+from checkpointflow.driver.files import digest, make_private, shared_with
 from checkpointflow.driver.processes import end, holding
 from checkpointflow.engine.actions import Held
 from checkpointflow.engine.facts import Fact
@@ -89,20 +89,30 @@ def new_id(milliseconds: int, randomness: bytes) -> str:
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+class Word(Struct, frozen=True):
+    """What one who wants to cancel a run leaves for the process that executes it."""
+
+    reason: str
+    pid: int
+    host: str
+
+
 class Store:
     """All runs below one base directory."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, allow_shared: bool = False) -> None:
         self.base = base
         self.runs = base / "runs"
+        self.allow_shared = allow_shared
 
     def create(self, run_id: str) -> RunDirectory:
         """An empty directory for a new run; the run exists once its first snapshot does."""
         directory = RunDirectory(self.runs / run_id)
         with telling(directory.place):
-            make_private(self.runs)
+            _make_lasting(self.runs)
+            refuse_shared(self.allow_shared, self.base, self.runs)
             os.mkdir(directory.place, 0o700)
-            _sync_directory(self.runs)
+            sync_directory(self.runs)
         return directory
 
     def find(self, prefix: str) -> RunDirectory:
@@ -114,6 +124,7 @@ class Store:
             )
         found = [name for name in self._ids() if name.startswith(wanted)]
         if len(found) == 1:
+            refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
             return RunDirectory(self.runs / found[0])
         if not found:
             raise RunNotFound(problem=f"there is no run {prefix} in {self.base}")
@@ -129,7 +140,17 @@ class Store:
             return []
         except OSError as error:
             raise PersistenceError(file=self.runs, problem=_words(error)) from None
-        return sorted(n for n in names if is_run_id(n) and (self.runs / n / STATE).exists())
+        return sorted(n for n in names if is_run_id(n) and _is_run(self.runs / n))
+
+
+def refuse_shared(allow: bool, *places: Path) -> None:
+    """Raise PersistenceError if others may write into one of *places*, unless that is meant."""
+    for place in () if allow else places:
+        with telling(place):
+            who = shared_with(place)
+        if who is not None:
+            problem = f"{who}, and could change what runs do; make it private, or say --allow-shared"
+            raise PersistenceError(file=place, problem=problem)
 
 
 class RunDirectory:
@@ -142,10 +163,11 @@ class RunDirectory:
         self.step_lock: int | None = None
 
     @classmethod
-    def at(cls, place: Path) -> RunDirectory:
+    def at(cls, place: Path, *, allow_shared: bool = False) -> RunDirectory:
         """The run that lies in the directory *place*, wherever that is. Raises RunNotFound."""
         if not (place / STATE).exists():
             raise RunNotFound(problem=f"{place} is no run directory: there is no {STATE} in it")
+        refuse_shared(allow_shared, place)
         return cls(place.absolute())
 
     # Reading
@@ -199,22 +221,25 @@ class RunDirectory:
     def seems_held(self) -> bool:
         """Whether some process may be at work here: a hint for readers, who take no lock."""
         holder = _signed(self.place / LOCK)
-        if holder is None or holder.host != os.uname().nodename:
-            return holder is not None
-        try:
-            os.kill(holder.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            pass
-        return True
+        return holder is not None and _seems_alive(holder.pid, holder.host)
 
     def log(self, stream: str, path: str, attempt: int) -> Path:
         """Where the *attempt*-th try of the step at *path* leaves its *stream* (stdout, stderr)."""
         if not is_path(path):
             raise StateCorrupt(file=self.place / STATE, problem=f"{path!r} is no path of a step")
         suffix = ".txt" if attempt == 1 else f".{attempt}.txt"
-        return self.place / stream / f"{path}{suffix}"
+        return self.file(f"{stream}/{path}{suffix}")
+
+    def file(self, name: str) -> Path:
+        """The file *name* of the run, which no symbolic link may lead out of it. Raises StateCorrupt."""
+        place = self.place
+        for part in name.split("/"):
+            place = place / part
+            if place.is_symlink():
+                raise StateCorrupt(
+                    file=place, problem="it is a symbolic link, which cpf never makes or follows"
+                )
+        return place
 
     # Writing
 
@@ -248,23 +273,38 @@ class RunDirectory:
 
     def ask_to_cancel(self, reason: str) -> None:
         """Leave word, for the process that executes the run, to stop."""
-        self.keep(CANCEL, msgspec.json.encode({"reason": reason}))
+        word = Word(reason=reason, pid=os.getpid(), host=os.uname().nodename)
+        beside = self.place / f"{CANCEL}.{word.pid}.tmp"  # of its own: several may ask at once
+        with telling(beside):
+            beside.write_bytes(msgspec.json.encode(word))
+            os.replace(beside, self.place / CANCEL)
 
     def asked_to_cancel(self) -> str | None:
-        """The reason why the run is to stop, if somebody left word of it."""
-        try:
-            with _opened(self.place / CANCEL) as fd:
-                return str(msgspec.json.decode(_contents(fd))["reason"])
-        except (OSError, msgspec.MsgspecError, UnicodeError, TypeError, KeyError):
-            return None
+        """The reason why the run is to stop, if somebody left word of it and still waits for an answer."""
+        word = self._word()
+        return None if word is None or not _seems_alive(word.pid, word.host) else word.reason
 
     def forget_cancel(self) -> None:
-        """Take the word back, since it was heard, or since nobody heard it."""
-        with telling(self.place / CANCEL), suppress(FileNotFoundError):
-            os.unlink(self.place / CANCEL)
+        """Take one's own word back, since nobody heard it."""
+        word = self._word()
+        if word is not None and (word.pid, word.host) == (os.getpid(), os.uname().nodename):
+            with telling(self.place / CANCEL), suppress(FileNotFoundError):
+                os.unlink(self.place / CANCEL)
 
-    def shared_lock(self, wanted: Held, now: str) -> AbstractContextManager[int]:
-        """Hold the lock that *wanted* names, which all runs of the store share. Raises LockConflict."""
+    def _word(self) -> Word | None:
+        try:
+            with _opened(self.place / CANCEL) as fd:
+                return msgspec.json.decode(_contents(fd), type=Word)
+        except (OSError, msgspec.MsgspecError, UnicodeError):
+            return None
+
+    def shared_lock(
+        self, wanted: Held, now: str, given_up: Callable[[], bool] = lambda: False
+    ) -> AbstractContextManager[int]:
+        """Hold the lock that *wanted* names, which all runs of the store share.
+
+        Raises LockConflict when its time is up, or when it is *given_up*.
+        """
         in_store = self.place.parent.name == "runs"
         locks = (self.place.parent.parent if in_store else self.place.parent) / LOCKS
         file = locks / f"{digest(wanted.key.encode(errors='replace'))}.lock"
@@ -272,7 +312,7 @@ class RunDirectory:
             make_private(locks)
         command = f"run {self.place.name}"
         holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now)
-        return _locked(file, f"the lock {wanted.key!r}", holder, wanted.timeout_seconds)
+        return _locked(file, f"the lock {wanted.key!r}", holder, wanted.timeout_seconds, given_up)
 
     def commit(self, run: Run, facts: list[Fact], before: Run | None) -> None:
         """Make *run* what the next process will find; returns once it would survive a power cut.
@@ -292,7 +332,7 @@ class RunDirectory:
     def keep(self, name: str, data: bytes) -> None:
         """Write the file *name* of the run, whole or not at all; it survives a power cut."""
         with telling(self.place / name):
-            make_private((self.place / name).parent)
+            _make_lasting(self.file(name).parent)
             self._replace(name, data)
 
     # What is long lies beside the snapshot, in files named by their digests, so that the cost of a step does
@@ -380,7 +420,7 @@ class RunDirectory:
         finally:
             os.close(fd)
         os.replace(beside, self.place / name)
-        _sync_directory(beside.parent)
+        sync_directory(beside.parent)
 
     def _append(self, data: bytes, before: Run | None) -> None:
         fd = os.open(self.place / HISTORY, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -392,6 +432,8 @@ class RunDirectory:
             _sync(fd)
         finally:
             os.close(fd)
+        if before is None:
+            sync_directory(self.place)
         self._history_end += len(data)
 
     def _find_end(self, fd: int, checkpoint_id: str) -> int:
@@ -408,12 +450,23 @@ class RunDirectory:
             span *= 4
 
 
+def _is_run(place: Path) -> bool:
+    """Whether a run lies there itself: a symbolic link could lead anywhere."""
+    return (place / STATE).exists() and not place.is_symlink()
+
+
 class _Version(Struct):
     schema_version: str
 
 
 @contextmanager
-def _locked(file: Path, what: str, holder: Holder, timeout_seconds: float) -> Iterator[int]:
+def _locked(
+    file: Path,
+    what: str,
+    holder: Holder,
+    timeout_seconds: float,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Iterator[int]:
     """Hold *file*'s lock; gives its descriptor, which a child may inherit."""
     from filelock import FileLock, Timeout  # late: readers need no lock, and it takes 20 ms to import
 
@@ -427,13 +480,26 @@ def _locked(file: Path, what: str, holder: Holder, timeout_seconds: float) -> It
     lock = FileLock(file, mode=0o600, on_acquired=sign, thread_local=False)
     with telling(file):
         try:
-            lock.acquire(timeout=timeout_seconds, poll_interval=0.02)
+            lock.acquire(timeout=timeout_seconds, poll_interval=0.02, cancel_check=given_up)
         except Timeout:
             raise LockConflict(what=what, holder=_signed(file) or "another process") from None
     try:
         yield descriptors[-1]
     finally:
         lock.release()
+
+
+def _seems_alive(pid: int, host: str) -> bool:
+    """Whether a process is there; of another host nothing can be known, so it may be."""
+    if host != os.uname().nodename:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _signed(lock: Path) -> Holder | None:
@@ -460,7 +526,8 @@ def _words(error: OSError) -> str:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[int]:
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO in its place must not hang us
+    # A FIFO in its place must not hang us, nor a symbolic link lead us elsewhere.
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         yield fd
     finally:
@@ -491,7 +558,16 @@ def _sync(fd: int) -> None:
         fcntl.fcntl(fd, full)
 
 
-def _sync_directory(directory: Path) -> None:
+def _make_lasting(directory: Path) -> None:
+    """Make *directory*, and what is missing above it, such that their names survive a power cut."""
+    missing = [place for place in (directory, *directory.parents) if not place.is_dir()]
+    make_private(directory)
+    for place in missing:
+        sync_directory(place.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in *directory* survive a power cut."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -31,7 +31,7 @@ class RunCommand(Struct, frozen=True, kw_only=True, tag_field="do", tag="run_com
 
     cwd: relative to the directory where the run was started; timeout_seconds: then the whole process
     group is stopped; exit_codes: those that count as success; needs_json: its output must be JSON;
-    keeps_stdout: the document refers to its text.
+    keeps_stdout: the document refers to its text; secrets: those whose marks stand in its values.
     """
 
     path: str
@@ -48,15 +48,22 @@ class RunCommand(Struct, frozen=True, kw_only=True, tag_field="do", tag="run_com
     idempotency_key: str
     lock: Held | None = None
     artifacts: tuple[Wanted, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class CallHttp(Struct, frozen=True, kw_only=True, tag_field="do", tag="call_http", omit_defaults=True):
-    """Make an HTTP call. body: sent as JSON, or as it is when it is text; UNSET: none."""
+    """Make an HTTP call.
+
+    body: sent as JSON, or as it is when it is text; UNSET: none; secrets: those whose marks stand in it;
+    host_is_data: not the author but a value chose the host, which must then be public, or one of allow_hosts.
+    """
 
     path: str
     attempt: int
     method: str
     url: str
+    host_is_data: bool = False
+    allow_hosts: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     body: Any = UNSET
     timeout_seconds: float = 30
@@ -64,6 +71,7 @@ class CallHttp(Struct, frozen=True, kw_only=True, tag_field="do", tag="call_http
     keeps_stdout: bool = False
     idempotency_key: str
     lock: Held | None = None
+    secrets: tuple[str, ...] = ()
 
 
 class Sleep(Struct, frozen=True, kw_only=True, tag_field="do", tag="sleep"):

@@ -7,6 +7,7 @@ are told here: which names they see, how a block numbers them, and what their en
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec import UNSET, Struct, to_builtins
@@ -14,7 +15,17 @@ from msgspec.structs import replace
 
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.path import ROOT, inside, owner, split
-from checkpointflow.engine.run import Failed, Opened, Run, Skipped, Succeeded, latest
+from checkpointflow.engine.run import (
+    Failed,
+    Opened,
+    Run,
+    Skipped,
+    Started,
+    Succeeded,
+    Waiting,
+    latest,
+    standing,
+)
 from checkpointflow.errors import InvalidInput
 from checkpointflow.language.flow import spread, targets
 from checkpointflow.language.jsonschema import InstanceError, compile_schema, with_defaults
@@ -23,14 +34,24 @@ from checkpointflow.language.template import (
 )
 from checkpointflow.language.workflow import (
     AnyStep,
+    Api,
+    AwaitEvent,
     Branch,
     Call,
+    Cli,
     End,
     Flowing,
     Foreach,
     Parallel,
+    Step,
     Workflow,
 )
+
+_STEPS_OF: dict[type, tuple[type[Step], ...]] = {
+    Started: (Cli, Api),
+    Waiting: (AwaitEvent, Cli, Api),
+    Opened: (Foreach, Parallel, Call),
+}
 
 
 class Program(Struct, frozen=True, eq=False):
@@ -91,6 +112,42 @@ def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
         block, key = owner(place)
         body = inner(scene, *locate(scene, block), block, key)
     return body, find(body.steps, name)
+
+
+def unsound(program: Program, run: Run) -> str | None:
+    """The first path in *run* that no rule could have led to, if there is one: somebody changed the run."""
+    scene = Scene(program, run, "")
+    if ROOT not in run.cursors:
+        return ROOT
+    bodies = (body for body in run.cursors if not _sound_body(run, body))
+    steps = (path for path in run.steps if not _sound_step(scene, path))
+    return next(chain(bodies, steps), None)
+
+
+def _sound_body(run: Run, body: str) -> bool:
+    stands_at = standing(run, body)
+    block = owner(body)[0]
+    known = body == ROOT or (block in run.steps and body in _bodies_of(run, block))
+    return known and (stands_at is None or stands_at in run.steps)
+
+
+def _sound_step(scene: Scene, path: str) -> bool:
+    try:
+        body, step = locate(scene, path)
+    except (LookupError, StopIteration, AssertionError, ValueError):
+        return False
+    expected = _STEPS_OF.get(type(scene.run.steps[path]), (Step,))
+    known = body.path in scene.run.cursors and isinstance(step, expected)
+    return known and all(inner_body in scene.run.cursors for inner_body in _bodies_of(scene.run, path))
+
+
+def _bodies_of(run: Run, block: str) -> list[str]:
+    """The bodies of *block* that are under way, or that failed and were kept."""
+    record = run.steps[block]
+    opened = record.block if isinstance(record, Failed) else record
+    return (
+        [inside(block, key) for key in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
+    )
 
 
 def find(steps: tuple[AnyStep, ...], step_id: str) -> AnyStep:
@@ -190,7 +247,8 @@ def joined(step: AnyStep, opened: Opened) -> Any:
 
 def broken(step: AnyStep, path: str, opened: Opened) -> Error:
     """Why a block with failed bodies has failed: the one reason, or each with its body."""
-    failed = {inside(path, key): error for key, error in opened.failed.items()}
+    order = [str(key) for key in keys(step, opened)]
+    failed = {inside(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
     if len(failed) == 1:
         (error,) = failed.values()
         ref = step.workflow_ref if isinstance(step, Call | Foreach) else None

@@ -17,10 +17,13 @@ class _Fact(Struct, frozen=True, kw_only=True, tag_field="fact", omit_defaults=T
 
 
 class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
+    """copied_from: the checkpoint, of a run of another id, that this run was made from as a copy."""
+
     run_id: str
     workflow: Identity
     inputs: dict[str, Any]
     cwd: str | None = None
+    copied_from: str | None = None
 
 
 class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):

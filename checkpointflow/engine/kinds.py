@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any, Final, assert_never
+from urllib.parse import quote
 
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
@@ -19,13 +20,14 @@ from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucc
 from checkpointflow.engine.messages import later
 from checkpointflow.engine.run import Failed
 from checkpointflow.errors import EvaluationError, NoTransition
-from checkpointflow.language.expression import as_text, evaluate, holds, parse_condition
+from checkpointflow.language.expression import Secret, as_text, evaluate, holds, parse_condition
 from checkpointflow.language.template import (
     parse_command,
     parse_template,
     render_command,
     render_text,
     render_value,
+    texts_in,
 )
 from checkpointflow.language.workflow import (
     AnyStep,
@@ -98,18 +100,26 @@ def deed(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Ru
     key = step.idempotency_key
     filled_key = f"{scene.run.run_id}:{path}" if key is None else _filled(key, names)
     lock = step.lock and Held(_filled(step.lock.key, names), step.lock.timeout_seconds)
+    secrets = secrets_named(step)
     if isinstance(step, Cli):
-        action: RunCommand | CallHttp = _command(body, step, path, names)
+        action: RunCommand | CallHttp = _command(body, step, path, names, secrets)
     else:
-        action = _call(body, step, path, names)
-    keeps_stdout = step.id in _stdout_readers(body.program.workflow)
-    return replace(action, attempt=attempt, idempotency_key=filled_key, lock=lock, keeps_stdout=keeps_stdout)
+        action = _call(body, step, path, names, secrets)
+    return replace(
+        action,
+        attempt=attempt,
+        idempotency_key=filled_key,
+        lock=lock,
+        keeps_stdout=step.id in _stdout_readers(body.program.workflow),
+        secrets=secrets,
+    )
 
 
-def _command(body: Body, step: Cli, path: str, names: dict[str, Any]) -> RunCommand:
+def _command(body: Body, step: Cli, path: str, names: dict[str, Any], secrets: tuple[str, ...]) -> RunCommand:
     defaults = body.program.workflow.defaults
     shell = step.shell or defaults.shell or DEFAULT_SHELL
-    script = render_command(parse_command(_joined(step.command), shell), names)
+    marks = {**names, "secrets": {name: Secret(name) for name in secrets}}
+    script = render_command(parse_command(_joined(step.command), shell), marks if secrets else names)
     cwd = step.cwd or defaults.cwd
     return RunCommand(
         path=path,
@@ -117,7 +127,7 @@ def _command(body: Body, step: Cli, path: str, names: dict[str, Any]) -> RunComm
         shell=shell,
         script=script.text,
         variables=script.variables,
-        env={name: _filled(as_text(value), names) for name, value in step.env.items()},
+        env=_texts(step.env, names, secrets),
         cwd=None if cwd is None else _filled(cwd, names),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,
         exit_codes=step.success.exit_codes,
@@ -127,20 +137,74 @@ def _command(body: Body, step: Cli, path: str, names: dict[str, Any]) -> RunComm
     )
 
 
-def _call(body: Body, step: Api, path: str, names: dict[str, Any]) -> CallHttp:
+def _call(body: Body, step: Api, path: str, names: dict[str, Any], secrets: tuple[str, ...]) -> CallHttp:
+    url, host_is_data = _url(step.url, names, secrets)
     return CallHttp(
         path=path,
         attempt=1,
         method=step.method,
-        url=_filled(step.url, names),
-        headers={name: _filled(as_text(value), names) for name, value in step.headers.items()},
-        body=UNSET if step.body is UNSET else render_value(step.body, names),
+        url=url,
+        host_is_data=host_is_data,
+        allow_hosts=body.program.workflow.defaults.allow_hosts,
+        headers=_texts(step.headers, names, secrets),
+        body=UNSET if step.body is UNSET else _marked(step.body, names, secrets),
         timeout_seconds=step.timeout_seconds
         or body.program.workflow.defaults.timeout_seconds
         or HTTP_SECONDS,
         status_codes=step.success.status_codes,
         idempotency_key="",
     )
+
+
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
+
+
+def _url(url: str, names: dict[str, Any], secrets: tuple[str, ...]) -> tuple[str, bool]:
+    """*url* filled in, and whether a value had a part in its host.
+
+    Behind the host a value is data, which cannot end the path or begin a query.
+    """
+    _marked(url, names, secrets)  # refuses what could be taken for the mark of a secret
+    names = {**names, "secrets": {name: str(Secret(name)) for name in secrets}}
+    text, host_is_data = "", False
+    for piece in parse_template(url).pieces:
+        if isinstance(piece, str):
+            text += piece
+            continue
+        value = as_text(evaluate(piece, names))
+        host = _AUTHORITY.match(text)
+        behind_host = host is not None and host.end() < len(text)
+        host_is_data = host_is_data or not behind_host
+        text += quote(value, safe="\0") if behind_host else value
+    host = _AUTHORITY.match(text)
+    if host is not None and "@" in host[1]:
+        raise EvaluationError("a URL may hold no name and password; give them in a header", "url")
+    return text, host_is_data
+
+
+def _texts(
+    given: dict[str, str | bool | int | float], names: dict[str, Any], secrets: tuple[str, ...]
+) -> dict[str, str]:
+    texts = {name: as_text(value) for name, value in given.items()}
+    return {name: as_text(value) for name, value in _marked(texts, names, secrets).items()}
+
+
+_SECRET = re.compile(r"""secrets\s*(?:\.\s*|\[\s*["'])([A-Za-z_][A-Za-z0-9_]*)""")
+
+
+def secrets_named(step: AnyStep) -> tuple[str, ...]:
+    """The secrets that *step* may refer to: a coarse look, which errs by naming too many."""
+    return tuple(sorted(set(_SECRET.findall(repr(to_builtins(step))))))
+
+
+def _marked(value: Any, names: dict[str, Any], secrets: tuple[str, ...]) -> Any:
+    """*value* filled in, with the marks of *secrets*; no other value may hold what a mark is known by."""
+    if not secrets:
+        return render_value(value, names)
+    data = render_value(value, {**names, "secrets": dict.fromkeys(secrets, "")})
+    if any("\0" in text for _, text in texts_in(data)):
+        raise EvaluationError("beside a secret no value may hold the character NUL", "secrets")
+    return render_value(value, {**names, "secrets": {name: str(Secret(name)) for name in secrets}})
 
 
 def _joined(command: str | tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from checkpointflow.engine.actions import (
@@ -141,7 +142,8 @@ def _opened(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> lis
 def _closed(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
     if isinstance(outcome, Breakdown):
         return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
-    return BodyClosed(at=scene.now, body=body.path, outputs=outcome.result)
+    outputs = {} if outcome.result is UNSET else outcome.result
+    return BodyClosed(at=scene.now, body=body.path, outputs=outputs)
 
 
 def _joined(scene: Scene, step: AnyStep, path: str, outputs: Any) -> Fact:

@@ -520,6 +520,18 @@ def references(expression: Expression) -> list[Path]:
     return list(_paths(expression.root))
 
 
+class Secret(str):
+    """The mark that stands for the secret *name*, whose value only a driver knows.
+
+    It is text with a NUL at both ends, which no other value that goes where secrets go may hold.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: str) -> Secret:
+        return super().__new__(cls, f"\0{name}\0")
+
+
 def as_text(value: Any) -> str:
     """*value* as it reads inside of text: strings as they are, all else as compact JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

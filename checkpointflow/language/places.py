@@ -1,8 +1,8 @@
 r"""The places of a shell command where a value can stand: what is written there, what is let through.
 
 Values travel in environment variables; a command holds references to them. That is enough wherever a
-shell expands a variable once, not where it computes (bash runs the `$(…)` of a value `a[$(…)]`), where
-it wants a name, or where it reads text as code once more.
+shell expands a variable once, not where it computes (bash runs the `$(…)` of a value `a[$(…)]`), wants
+a name, or reads text as code once more.
 
     place                                            written        let through
     bare: word, redirect, assignment, pattern        "${V}"         anything; a list alone: its words
@@ -17,8 +17,7 @@ it wants a name, or where it reads text as code once more.
     <<'E', $'…', \${…}, […] of a glob, ${(e)…}       -              nothing: it would not be one word
 
 Restrictions reach inwards: what a `$(…)` prints in arithmetic is computed with, too. `shell.py` knows
-the grammar; `judge`, here, what a command does with its words. What happens to a value later is the
-author's: `x=${…}; eval "$x"`, or a program for awk.
+the grammar, `judge` what a command does with its words; `x=${…}; eval "$x"` is the author's.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = ["Source", "read", "survey"]
 
 _ID_RULE = "a letter or _, then letters, digits, _ and -"
 _ENV_RULE = "a letter or _, then letters, digits and _"
+_HOST_RULE = "a name or an address in lower case, without a port or brackets"
 _EVENT_RULE = "a letter or _, then letters, digits, _, - and ."
 
 # What to write, by the field's name: for fields where being told what is wrong is not enough.
@@ -31,6 +32,14 @@ _ADVICE = {
     "on_error": 'write "on_error: continue", or "on_error: {next: <step id>}"',
     "on_timeout": 'write "on_timeout: {next: <step id>}"',
     "success": 'write "success: {exit_codes: [0, 1]}", or for an api step "{status_codes: [200]}"',
+}
+
+# What stands in for a field that a step cannot be without, so that its other fields can be checked.
+_STAND_INS: Mapping[str, dict[str, Any]] = {
+    "cli": {"command": ":"},
+    "api": {"url": "http://localhost"},
+    "await_event": {"audience": "user", "event_name": "_"},
+    "foreach": {"items": []},
 }
 
 
@@ -45,8 +54,8 @@ def read(data: bytes, file: str | None = None) -> tuple[Workflow, Source]:
 def survey(data: bytes, file: str | None = None) -> tuple[Workflow | None, Source, list[Problem]]:
     """As `read`, but with problems returned beside what can be made of the rest.
 
-    A field that does not fit is left out, a step that is nothing without it becomes an `end`, so that
-    what refers to it still finds it. None if not even that much is there.
+    A field that does not fit is left out or has a stand-in, and a step that is nothing without it becomes
+    an `end`, so that what refers to it still finds it. None if not even that much is there.
     """
     source = parse(data, file)
     if source.root is None:
@@ -215,6 +224,8 @@ def _rule(pattern: str, path: Path) -> tuple[str, str]:
         return _ID_RULE, "a name" if path[-1] == "name" else "an id"
     if "env" in path:
         return _ENV_RULE, "the name of an environment variable"
+    if "allow_hosts" in path:
+        return _HOST_RULE, "a host"
     return _EVENT_RULE, "the name of an event"
 
 
@@ -349,11 +360,12 @@ def _salvage_step(step: Any, cuts: frozenset[Path], path: Path) -> Any:
     if isinstance(rest.get("branches"), list):
         branches = enumerate(rest["branches"])
         rest["branches"] = [_salvage_branch(b, cuts, (*path, "branches", i)) for i, b in branches]
+    numbers = [str(part) for part in path if isinstance(part, int)]
+    rest = {"id": "_".join(["", *numbers]), **_STAND_INS.get(str(rest.get("kind")), {}), **rest}
     try:
         msgspec.convert(rest, AnyStep)
     except msgspec.ValidationError:
-        numbers = [str(part) for part in path if isinstance(part, int)]
-        return {"kind": "end", "id": rest.get("id", "_".join(["", *numbers]))}
+        return {"kind": "end", "id": rest["id"]}
     return rest
 
 

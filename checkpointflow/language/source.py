@@ -155,6 +155,7 @@ class Source:
             file=self.file,
             code=code,
             id=id,
+            text=self.lines[line - 1],
         )
 
     def silences(self, problem: Problem) -> bool:

@@ -27,7 +27,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError, ExpressionError
-from checkpointflow.language.expression import MOST_CHARACTERS, NAMES, Expression, as_text, evaluate, parse
+from checkpointflow.language.expression import (
+    MOST_CHARACTERS,
+    NAMES,
+    Expression,
+    Secret,
+    as_text,
+    evaluate,
+    parse,
+)
 from checkpointflow.language.places import HOLE, Place, Shell, reads_code
 from checkpointflow.language.shell import places
 
@@ -167,8 +175,9 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
         number += 1
         carriers = _carriers(piece, values[piece.start], f"CPF_VALUE_{number}")
         text.append(" ".join(piece.place.written.format(f"${{{name}}}") for name in carriers))
-        variables.update(carriers)
-        left -= sum(_size(f"{name}={word}", piece) for name, word in carriers.items())
+        variables.update({name: str(word) for name, word in carriers.items()})
+        known = {name: "" if isinstance(word, Secret) else word for name, word in carriers.items()}
+        left -= sum(_size(f"{name}={word}", piece) for name, word in known.items())
         if left < 0:
             raise _refusal(f"the values are more than {MOST_BYTES} bytes altogether; {_IN_A_FILE}", piece)
     return Script("".join(text), variables)

@@ -1,8 +1,8 @@
 """A workflow as data: what the document says, and nothing that happens to it.
 
 Frozen Structs, one for each kind of step. They are also the published schema
-(`schemas/checkpointflow.schema.json` is generated from them), so every field carries the words that an
-editor shows. What no schema can say (targets, references, cycles) is `checker.py`'s.
+(`schemas/checkpointflow.schema.json` is generated from them), so every field carries the words and the
+examples that an editor shows. What no schema can say (targets, references, cycles) is `checker.py`'s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ Text = Annotated[str, Meta(max_length=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds; at most ten years.")]
 Attempts = Annotated[int, Meta(ge=1, le=1000)]
 Shell = Literal["sh", "bash", "dash", "zsh"]
-JsonSchema = Annotated[dict[str, Any], Meta(description="A JSON Schema (2020-12).")]
+JsonSchema = Annotated[
+    dict[str, Any],
+    Meta(
+        description="A JSON Schema (2020-12).",
+        examples=[{"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}],
+    ),
+]
+Outputs = Annotated[JsonSchema | None, Meta(description="What the step's outputs must fit.")]
 Condition = bool | Text
 
 
@@ -50,28 +57,46 @@ class Goto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Transition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Goes to `next` when the condition holds; the first that holds is taken."""
 
-    when: Annotated[Condition, Meta(description='A condition, such as `${event.decision == "approve"}`.')]
+    when: Annotated[
+        Condition,
+        Meta(
+            description="A condition; the `${…}` around it may be left out.",
+            examples=['${event.decision == "approve"}', "inputs.size > 100", True],
+        ),
+    ]
     next: Target
 
 
 class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A named lock that all runs of one store share, held while the step runs."""
 
-    key: Annotated[str, Meta(min_length=1, max_length=1000, description="The lock's name; may hold `${…}`.")]
+    key: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1000,
+            description="The lock's name; may hold `${…}`.",
+            examples=["deploy-${inputs.environment}"],
+        ),
+    ]
     timeout_seconds: Annotated[float, Meta(ge=0, le=315_360_000, description="How long to wait for it.")] = 0
 
 
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that the step leaves behind, copied into the run."""
 
-    name: Annotated[str, Meta(pattern=NAME, max_length=128)]
+    name: Annotated[str, Meta(pattern=NAME, max_length=128, description="What the run calls it.")]
     path: Annotated[
         Text, Meta(description="Where the step leaves it, relative to the step's working directory.")
     ]
-    media_type: str | None = None
+    media_type: Annotated[
+        str | None, Meta(description="What kind of file it is, for whoever reads it.", examples=["text/html"])
+    ] = None
 
 
 class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a command has succeeded."""
+
     exit_codes: Annotated[
         tuple[Annotated[int, Meta(ge=0, le=255)], ...],
         Meta(min_length=1, description="The exit codes that count as success."),
@@ -79,6 +104,8 @@ class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
 
 class StatusCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a call has succeeded."""
+
     status_codes: Annotated[
         tuple[Annotated[int, Meta(ge=100, le=599)], ...],
         Meta(min_length=1, description="The HTTP status codes that count as success."),
@@ -96,7 +123,11 @@ class Step(
     name: Annotated[str | None, Meta(description="A title for people.")] = None
     description: Annotated[str | None, Meta(description="What the step does, for people and agents.")] = None
     when: Annotated[
-        Condition | None, Meta(description="The step is skipped unless this condition holds.")
+        Condition | None,
+        Meta(
+            description="The step is skipped unless this condition holds.",
+            examples=["steps.review.outputs.ok", '${inputs.environment == "production"}'],
+        ),
     ] = field(default=None, name="if")
     risk_level: Annotated[
         str | None, Meta(description="How much care the step asks for, such as low, medium or high.")
@@ -109,7 +140,10 @@ class Going(Step, frozen=True, kw_only=True):
 
     on_error: Annotated[
         Literal["continue"] | Goto | None,
-        Meta(description="What a failure leads to instead of ending the run: going on, or a step."),
+        Meta(
+            description="What a failure leads to instead of ending the run: going on, or a step.",
+            examples=["continue", {"next": "rollback"}],
+        ),
     ] = None
 
 
@@ -125,9 +159,11 @@ class Deed(Flowing, frozen=True, kw_only=True):
     timeout_seconds: Annotated[
         Seconds | None, Meta(description="After this the step is stopped and has failed.")
     ] = None
-    retry: Retry | None = None
-    outputs: Annotated[JsonSchema | None, Meta(description="What the step's outputs must fit.")] = None
-    lock: Lock | None = None
+    retry: Annotated[Retry | None, Meta(description=Retry.__doc__ or "", examples=[{"max_attempts": 3}])] = (
+        None
+    )
+    outputs: Outputs = None
+    lock: Annotated[Lock | None, Meta(description=Lock.__doc__ or "")] = None
     idempotency_key: Annotated[
         Text | None,
         Meta(description="Given to the step as CPF_IDEMPOTENCY_KEY, the same for all its attempts."),
@@ -135,7 +171,6 @@ class Deed(Flowing, frozen=True, kw_only=True):
     idempotent: Annotated[
         bool, Meta(description="Safe to run twice: after a crash it is run again unasked.")
     ] = False
-    artifacts: tuple[Artifact, ...] = ()
 
 
 class Cli(Deed, frozen=True, kw_only=True, tag="cli"):
@@ -144,7 +179,11 @@ class Cli(Deed, frozen=True, kw_only=True, tag="cli"):
     command: Annotated[
         Annotated[str, Meta(min_length=1, max_length=1_000_000)]
         | Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=1_000_000)], ...], Meta(min_length=1)],
-        Meta(description="The command, or a list of commands joined with `&&`; may hold `${…}`."),
+        Meta(
+            description="The command, or a list of commands joined with `&&`; may hold `${…}`: "
+            "values reach the shell as data.",
+            examples=["echo ${inputs.name}", ["make", "make install"]],
+        ),
     ]
     shell: Annotated[Shell | None, Meta(description="The shell that runs it (default sh).")] = None
     cwd: Annotated[
@@ -155,28 +194,58 @@ class Cli(Deed, frozen=True, kw_only=True, tag="cli"):
             Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)],
             str | bool | int | float,
         ],
-        Meta(description="Environment variables to add; values may hold `${…}`."),
+        Meta(description="Environment variables to add; values may hold `${…}`.", examples=[{"LC_ALL": "C"}]),
     ] = field(default_factory=dict)
-    success: ExitCodes = ExitCodes()
+    success: Annotated[
+        ExitCodes, Meta(description="When it has succeeded.", examples=[{"exit_codes": [0, 1]}])
+    ] = ExitCodes()
+    artifacts: Annotated[
+        tuple[Artifact, ...], Meta(description="Files that the step leaves behind, copied into the run.")
+    ] = ()
 
 
 class Api(Deed, frozen=True, kw_only=True, tag="api"):
     """Makes an HTTP call. A JSON object in the answer becomes its outputs, anything else `{"body": …}`."""
 
-    url: Annotated[Text, Meta(min_length=1, description="http or https; may hold `${…}`.")]
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
-    headers: dict[str, str | bool | int | float] = field(default_factory=dict)
+    url: Annotated[
+        Text,
+        Meta(
+            min_length=1,
+            description="http or https; may hold `${…}`.",
+            examples=["https://api.example.com/items/${inputs.id}"],
+        ),
+    ]
+    method: Annotated[
+        Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        Meta(description="The HTTP method."),
+    ] = "GET"
+    headers: Annotated[
+        dict[str, str | bool | int | float],
+        Meta(
+            description="Headers to send; values may hold `${…}`.", examples=[{"Accept": "application/json"}]
+        ),
+    ] = field(default_factory=dict)
     body: Annotated[Any, Meta(description="Sent as JSON, or as it is when it is text; may hold `${…}`.")] = (
         UNSET
     )
-    success: StatusCodes = StatusCodes()
+    success: Annotated[
+        StatusCodes, Meta(description="When it has succeeded.", examples=[{"status_codes": [200, 404]}])
+    ] = StatusCodes()
 
 
 class AwaitEvent(Flowing, frozen=True, kw_only=True, tag="await_event"):
     """Stops the run until an event comes from outside; the event's payload becomes the step's outputs."""
 
     audience: Annotated[Literal["user", "agent", "system"], Meta(description="Who is to answer.")]
-    event_name: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$(?!\n)", max_length=128)]
+    event_name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$(?!\n)",
+            max_length=128,
+            description="The event's name, for `cpf resume --event`.",
+            examples=["change_approval"],
+        ),
+    ]
     input_schema: Annotated[JsonSchema, Meta(description="What the event's payload must fit.")] = field(
         default_factory=dict
     )
@@ -197,15 +266,21 @@ class AwaitEvent(Flowing, frozen=True, kw_only=True, tag="await_event"):
 class Switch(Going, frozen=True, kw_only=True, tag="switch"):
     """Goes to the first case that holds, else to `default`; with neither the step fails."""
 
-    cases: Annotated[tuple[Transition, ...], Meta(min_length=1)]
-    default: Target | None = None
+    cases: Annotated[tuple[Transition, ...], Meta(min_length=1, description="The first that holds is taken.")]
+    default: Annotated[Target | None, Meta(description="The step to go to when no case holds.")] = None
 
 
 class Foreach(Flowing, frozen=True, kw_only=True, tag="foreach"):
     """Runs a body, or another workflow, once for each item of a list."""
 
-    items: Annotated[Text | list[Any], Meta(description="A list, or an expression that gives one.")]
-    body: Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None = None
+    items: Annotated[
+        Text | list[Any],
+        Meta(description="A list, or an expression that gives one.", examples=["inputs.files", ["eu", "us"]]),
+    ]
+    body: Annotated[
+        Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None,
+        Meta(description="The steps to run for each item; they see `item` and `item_index`."),
+    ] = None
     workflow_ref: Annotated[
         str | None, Meta(description="A document, relative to this one, to run for each item.")
     ] = None
@@ -213,22 +288,28 @@ class Foreach(Flowing, frozen=True, kw_only=True, tag="foreach"):
         dict[str, Any], Meta(description="The called workflow's inputs; may hold `${item}`.")
     ] = field(default_factory=dict)
     max_concurrency: Annotated[int, Meta(ge=1, le=1000, description="How many items at once.")] = 1
-    outputs: JsonSchema | None = None
+    outputs: Outputs = None
 
 
 class Branch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A branch of a parallel step: `start_at` a step of the same list, or steps of its own."""
 
-    start_at: Target | None = None
-    id: Annotated[str, Meta(pattern=NAME, max_length=128)] | None = None
-    steps: Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None = None
+    start_at: Annotated[
+        Target | None, Meta(description="The step of this list that the branch begins with.")
+    ] = None
+    id: Annotated[
+        Annotated[str, Meta(pattern=NAME, max_length=128)] | None, Meta(description="The branch's name.")
+    ] = None
+    steps: Annotated[
+        Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None, Meta(description="The branch's own steps.")
+    ] = None
 
 
 class Parallel(Flowing, frozen=True, kw_only=True, tag="parallel"):
     """Runs all branches at once, and goes on when all have ended."""
 
-    branches: Annotated[tuple[Branch, ...], Meta(min_length=1)]
-    outputs: JsonSchema | None = None
+    branches: Annotated[tuple[Branch, ...], Meta(min_length=1, description="What is run at once.")]
+    outputs: Outputs = None
 
 
 class Call(Flowing, frozen=True, kw_only=True, tag="workflow"):
@@ -238,13 +319,15 @@ class Call(Flowing, frozen=True, kw_only=True, tag="workflow"):
     inputs: Annotated[dict[str, Any], Meta(description="Its inputs; may hold `${…}`.")] = field(
         default_factory=dict
     )
-    outputs: JsonSchema | None = None
+    outputs: Outputs = None
 
 
 class End(Step, frozen=True, kw_only=True, tag="end"):
     """Ends the scope it stands in: the run, the called workflow, the iteration or the branch."""
 
-    result: Annotated[Any, Meta(description="What it ends with; may hold `${…}`.")] = UNSET
+    result: Annotated[
+        Any, Meta(description="What it ends with; may hold `${…}`.", examples=[{"status": "done"}])
+    ] = UNSET
 
 
 AnyStep = Cli | Api | AwaitEvent | Switch | Foreach | Parallel | Call | End
@@ -253,37 +336,49 @@ AnyStep = Cli | Api | AwaitEvent | Switch | Foreach | Parallel | Call | End
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What steps have that do not say otherwise."""
 
-    shell: Shell | None = None
+    shell: Annotated[Shell | None, Meta(description="The shell of `cli` steps.")] = None
     timeout_seconds: Annotated[Seconds | None, Meta(description="For `cli` and `api` steps.")] = None
     retry: Annotated[Retry | None, Meta(description="For `cli` and `api` steps.")] = None
-    cwd: Text | None = None
+    cwd: Annotated[
+        Text | None,
+        Meta(description="The working directory of `cli` steps, relative to where the run was started."),
+    ] = None
+    allow_hosts: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9._:-]+$(?!\n)", max_length=253)], ...],
+        Meta(description="Hosts that data and redirects may lead `api` steps to, though not public."),
+    ] = ()
 
 
+# Compared by identity, so that it can key a cache.
 class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, eq=False):
-    """What the document says under `workflow`. Compared by identity, so that it can key a cache."""
+    """What is done, with what, and what comes of it."""
 
     id: Annotated[str, Meta(pattern=NAME, max_length=128, description="The workflow's name for machines.")]
     steps: Annotated[tuple[AnyStep, ...], Meta(min_length=1, description="What is done, in order.")]
-    name: str | None = None
-    description: str | None = None
+    name: Annotated[str | None, Meta(description="The workflow's name for people.")] = None
+    description: Annotated[str | None, Meta(description="What it is for.")] = None
     version: Annotated[
-        str | int | float | None, Meta(description="The author's version of this document.")
+        str | int | float | None,
+        Meta(description="The author's version of this document.", examples=["1.0.0"]),
     ] = None
-    defaults: Defaults = Defaults()
-    inputs: Annotated[JsonSchema, Meta(description="What the run's inputs must fit.")] = field(
-        default_factory=dict
-    )
+    defaults: Annotated[Defaults, Meta(description="What steps have that do not say otherwise.")] = Defaults()
+    inputs: Annotated[
+        JsonSchema, Meta(description="What the run's inputs must fit; `default`s are filled in.")
+    ] = field(default_factory=dict)
     outputs: Annotated[
         JsonSchema | None,
-        Meta(description="The run's result: each property takes the value of the path in its `from`."),
+        Meta(
+            description="The run's result: each property takes the value of the path in its `from`.",
+            examples=[{"type": "object", "properties": {"url": {"from": "steps.publish.outputs.url"}}}],
+        ),
     ] = None
 
 
 class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole document."""
 
-    schema_version: Literal["checkpointflow/v1"]
-    workflow: Workflow
+    schema_version: Annotated[Literal["checkpointflow/v1"], Meta(description="The version of this format.")]
+    workflow: Annotated[Workflow, Meta(description="The workflow itself.")]
 
 
 def unmapped(outputs: dict[str, Any]) -> dict[str, Any]:

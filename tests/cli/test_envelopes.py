@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 from checkpointflow.cli import COMMANDS
 from checkpointflow.cli.schema import SCHEMAS, text
-from tests.conftest import Answer, Cpf
+from tests.conftest import Answer, Cpf, on_a_terminal
 from tests.helpers import ask, cli, end
 
 SCHEMA_PLACE = Path(__file__).parent.parent.parent / "schemas"
@@ -91,10 +90,30 @@ def test_every_command_prints_an_envelope_for_a_document(cpf: Cpf) -> None:
         is_envelope(cpf(command, "-f", "bad.yaml"))
 
 
+def test_every_command_about_many_runs_prints_an_envelope(cpf: Cpf) -> None:
+    a, b = (cpf.run(ask("q", timeout_seconds=1))["run_id"] for _ in range(2))
+    for arguments in (
+        ("list",),
+        ("verify", "--run-id", a),
+        ("diff", a, b),
+        ("export", "--run-id", a, "-o", "a.tar.gz"),
+        ("import", "a.tar.gz"),
+        ("import", "a.tar.gz", "--as-new"),
+        ("import", "nowhere"),
+        ("delete", "--run-id", b, "--force"),
+        ("gc", "--keep", "0", "--force"),
+        ("flows",),
+        ("run", "nothing"),
+        ("init", "--git"),
+    ):
+        is_envelope(cpf(*arguments))
+
+
 @pytest.mark.parametrize("command", ENVELOPED)
 @pytest.mark.parametrize("wrong", ["--nope", "surplus", "--lock-timeout=x"])
 def test_wrong_use_is_an_envelope_too(cpf: Cpf, command: str, wrong: str) -> None:
-    answer = cpf(command, wrong)
+    given = (wrong,) if wrong != "surplus" else ("one", "two", "three")
+    answer = cpf(command, *given)
     is_envelope(answer)
     assert (answer.code, answer.error_code, answer["command"]) == (2, "ERR_USAGE", command)
     assert answer.err == ""
@@ -160,28 +179,6 @@ def test_ctrl_c_while_reading_is_an_envelope(cpf: Cpf) -> None:
     answer = Answer(process.returncode, out.decode(), "")
     is_envelope(answer)
     assert (answer.code, answer.error_code) == (20, "ERR_INTERRUPTED")
-
-
-def on_a_terminal(cpf: Cpf, *arguments: str, **env: str) -> tuple[str, str]:
-    """What cpf prints on stdout, and on a terminal as stderr."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "checkpointflow", *arguments],
-        stdout=subprocess.PIPE, stderr=slave, cwd=cpf.cwd, env=cpf.env | env,
-    )  # fmt: skip
-    os.close(slave)
-    out = process.communicate(timeout=30)[0].decode()
-    err = b""
-    while True:
-        try:
-            block = os.read(master, 65536)
-        except OSError:
-            break
-        if not block:
-            break
-        err += block
-    os.close(master)
-    return out, err.decode()
 
 
 def test_a_person_is_told_on_stderr_too(cpf: Cpf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -283,3 +284,42 @@ def test_a_shared_lock_is_one_for_all_runs_of_a_store(store: Store) -> None:
         with other.shared_lock(Held("../../other"), "now"):
             pass
     assert {file.suffix for file in (store.base / "locks").iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("operation", ["open", "pwrite", "ftruncate", "fsync", "replace"])
+def test_a_bad_disk_is_told_with_its_file_and_changes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch, operation: str, number: int
+) -> None:
+    story = told()
+    before = begun(store, story)
+    story.deliver("q", {})
+
+    def bad(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    directory = store.find(RUN_ID)
+    monkeypatch.setattr(os, operation, bad)
+    with pytest.raises(PersistenceError, match=os.strerror(number)) as refusal:
+        directory.commit(story.run, story.new, before)
+    monkeypatch.undo()
+    assert str(store.runs / RUN_ID) in str(refusal.value)
+    assert store.find(RUN_ID).load() in (before, story.run)  # the rename may have been done already
+    if operation != "fsync":
+        assert store.find(RUN_ID).load() == before
+    store.find(RUN_ID).commit(story.run, story.new, store.find(RUN_ID).load())
+
+
+@pytest.mark.parametrize("operation", ["mkdir", "open", "fsync", "replace"])
+def test_a_bad_disk_leaves_no_half_made_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    def bad(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, operation, bad)
+    with pytest.raises(PersistenceError):
+        begun(store, told())
+    monkeypatch.undo()
+    with pytest.raises(RunNotFound):
+        store.find(RUN_ID)

@@ -13,19 +13,17 @@ import checkpointflow
 ROOT = Path(checkpointflow.__file__).parent
 READING_ORDER = """
     errors
-    language.words language.expression
-    language.places language.quoting language.shell language.template
-    language.jsonschema_translation language.jsonschema language.jsontext
-    language.workflow language.source language.reader
-    language.flow language.references language.advice language.checker
-    engine.path engine.actions engine.messages engine.facts engine.run engine.bodies
-    engine.kinds engine.settle engine.rules
-    driver.files driver.processes driver.store driver.documents driver.interrupts driver.command
-    driver.http driver.perform driver.local
-    cli.location cli.envelope cli.options cli.progress cli.standing
+    language.words language.expression language.places language.quoting language.shell language.template
+    language.jsonschema_translation language.jsonschema language.jsontext language.workflow
+    language.source language.reader language.flow language.references language.advice language.checker
+    engine.path engine.actions engine.messages engine.facts engine.run engine.bodies engine.kinds
+    engine.settle engine.rules
+    driver.files driver.processes driver.store driver.runs driver.repository driver.differences
+    driver.verify driver.archive driver.compare driver.flows driver.documents driver.interrupts
+    driver.secrets driver.command driver.http driver.perform driver.local
+    cli.location cli.envelope cli.options cli.spans cli.progress cli.shown cli.standing cli.schema
     cli.init cli.guide cli.validate cli.run cli.resume cli.status cli.inspect cli.logs cli.cancel
-    cli.retry_step cli.schema
-    cli
+    cli.retry_step cli.flows cli.list_ cli.diff cli.export cli.import_ cli.verify cli.delete cli.gc cli
     __main__
 """.split()  # noqa: SIM905
 PURE = ("errors", "language", "engine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec import UNSET
 
 from checkpointflow.engine.actions import (
@@ -138,10 +139,50 @@ def call(**more: object) -> CallHttp:
 
 def test_a_call_is_asked_for_with_its_values_in_place() -> None:
     asked = call(method="POST", headers={"A": "${inputs.x}", "N": 3}, body={"x": "${inputs.x}", "n": [1]})
-    assert (asked.method, asked.url, asked.timeout_seconds) == ("POST", "http://h/1&2", 30)
+    assert (asked.method, asked.url, asked.timeout_seconds) == ("POST", "http://h/1%262", 30)
     assert (asked.headers, asked.body) == ({"A": "1&2", "N": "3"}, {"x": "1&2", "n": [1]})
     assert call().body is UNSET
     assert call(timeout_seconds=2, success={"status_codes": [404]}).status_codes == (404,)
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "asked"),
+    [
+        ("http://h/a/${inputs.x}?q=${inputs.x}", "../b?c=#d e", "http://h/a/..%2Fb%3Fc%3D%23d%20e?q=..%2Fb%3Fc%3D%23d%20e"),
+        ("${inputs.x}/more", "http://h/a?b", "http://h/a?b/more"),
+        ("http://${inputs.x}/a", "h:80", "http://h:80/a"),
+        ("http://h?n=${inputs.x}", [1, "é"], "http://h?n=%5B1%2C%22%C3%A9%22%5D"),
+    ],
+)  # fmt: skip
+def test_behind_the_host_a_value_is_data(url: str, given: object, asked: str) -> None:
+    story = Story({"id": "a", "kind": "api", "url": url}, inputs={"x": given})
+    assert story.run.steps["a"].action.url == asked
+
+
+@pytest.mark.parametrize(("url", "given"), [("http://u:p@h/", ""), ("http://${inputs.x}", "u:p@h/")])
+def test_a_url_with_a_password_is_refused_before_it_stands_anywhere(url: str, given: str) -> None:
+    story = Story({"id": "a", "kind": "api", "url": url}, inputs={"x": given})
+    assert (story.run.status, "in a header" in story.error.message) == ("failed", True)
+    assert "u:p@h" not in str(story.facts[1:])
+
+
+SECRET = {"id": "a", "kind": "api", "url": "http://h", "headers": {"A": "Bearer ${secrets.T}"}}
+
+
+def test_a_secret_is_known_by_its_name_only() -> None:
+    story = Story(SECRET)
+    asked = story.run.steps["a"].action
+    assert (asked.secrets, asked.headers) == (("T",), {"A": "Bearer \0T\0"})
+    story = Story(cli("a", "x ${secrets.T}", env={"E": '${secrets["U"]}'}))
+    asked = story.run.steps["a"].action
+    assert (asked.secrets, asked.env) == (("T", "U"), {"E": "\0U\0"})
+    assert list(asked.variables.values()) == ["\0T\0"]
+
+
+@pytest.mark.parametrize("step", [{**SECRET, "body": "${inputs.x}"}, cli("a", "${raw:secrets.T}")])
+def test_nothing_else_may_look_like_a_secret(step: dict[str, object]) -> None:
+    story = Story(step, inputs={"x": {"deep": ["\0T\0"]}})
+    assert story.run.status == "failed"
 
 
 def test_the_status_of_an_answer_can_be_referred_to() -> None:

@@ -178,3 +178,7 @@ def test_the_facts_alone_make_the_run() -> None:
     ).cancel()
     assert story.replayed() == story.run
     assert msgspec.json.decode(msgspec.json.encode(story.run), type=type(story.run)) == story.run
+
+
+def test_an_end_without_a_result_yields_nothing() -> None:
+    assert Story(foreach("each", [1], end("e"))).run.steps["each"].outputs == {"iterations": [{}]}

@@ -776,9 +776,9 @@ def salvaged(text: str) -> list[tuple[str, str]]:
         ("{id: a, kind: cli, command: x, nxt: 1}", ("Cli", "a")),
         ("{id: a, kind: cli, command: x, retry: {}}", ("Cli", "a")),
         ("{id: a, kind: cli, command: x, env: {A: []}}", ("Cli", "a")),
-        ("{id: a, kind: cli}", ("End", "a")),
+        ("{id: a, kind: cli}", ("Cli", "a")),
         ("{id: a, kind: clii}", ("End", "a")),
-        ("{kind: cli, command: x}", ("End", "_0")),
+        ("{kind: cli, command: x}", ("Cli", "_0")),
         ("{id: a b, kind: end}", ("End", "_0")),
         ("foo", ("End", "_0")),
         ("{id: a, kind: foreach, items: x, body: foo}", ("Foreach", "a")),
@@ -803,3 +803,9 @@ def test_the_workflow_loses_what_does_not_fit() -> None:
     workflow, _, _ = survey(f"workflow:\n  inputs: 3\n  name: n\n{HEAD.split('id: w')[1]}    - {{}}".encode())
     assert workflow is not None
     assert (workflow.id, workflow.name, workflow.inputs) == ("_", "n", {})
+
+
+def test_what_is_no_host_is_told_as_such() -> None:
+    text = HEAD.replace("  id: w\n", "  id: w\n  defaults: { allow_hosts: ['http://h'] }\n")
+    found = problem(f"{text}    - {{id: a, kind: cli, command: ls}}\n")
+    assert (found.line, found.message) == (4, '"http://h" cannot be a host')

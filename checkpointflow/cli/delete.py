@@ -1,0 +1,24 @@
+"""`cpf delete`: one run, for good."""
+
+from __future__ import annotations
+
+import click
+from msgspec import to_builtins
+
+from checkpointflow.cli.envelope import Envelope, of_result
+from checkpointflow.cli.location import run_at
+from checkpointflow.cli.options import lock_option, run_options
+from checkpointflow.driver import runs
+
+
+@click.command()
+@run_options
+@click.option("--force", is_flag=True, help="Also a run that has not ended, or that is damaged.")
+@lock_option()
+def command(
+    run_id: str | None, run_dir: str | None, base_dir: str | None, force: bool, lock_timeout: float
+) -> Envelope:
+    """Remove a run that has ended, with all that it kept."""
+    directory = run_at(run_id, run_dir, base_dir)
+    freed = runs.delete(directory, force=force, lock_timeout=lock_timeout)
+    return of_result("delete", {"deleted": [to_builtins(freed)], "freed_bytes": freed.bytes})

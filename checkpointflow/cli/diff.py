@@ -1,0 +1,38 @@
+"""`cpf diff`: two runs, or two checkpoints of one, side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from msgspec import to_builtins
+
+from checkpointflow.cli.envelope import Envelope, of_result
+from checkpointflow.cli.location import allowing_shared, store_at
+from checkpointflow.cli.options import base_dir_option
+from checkpointflow.driver.compare import Side, compare, side
+from checkpointflow.driver.store import RunDirectory
+
+
+@click.command()
+@click.argument("run_a")
+@click.argument("run_b")
+@base_dir_option
+def command(run_a: str, run_b: str, base_dir: str | None) -> Envelope:
+    """What differs between two runs: document, inputs, path taken, what steps came to, result, timing.
+
+    A run is named by its id or its first 4 or more characters, or by its directory (with a / in it);
+    ID@CHECKPOINT is the run as it was at that checkpoint.
+    """
+    a, b = (_side(text, base_dir) for text in (run_a, run_b))
+    return of_result("diff", to_builtins(compare(a, b)))
+
+
+def _side(text: str, base_dir: str | None) -> Side:
+    name, _, checkpoint = text.partition("@")
+    if "/" in text:
+        name, _, checkpoint = text.rpartition("@") if "@" in text.rpartition("/")[2] else (text, "", "")
+        directory = RunDirectory.at(Path(name), allow_shared=allowing_shared())
+    else:
+        directory = store_at(base_dir).find(name)
+    return side(directory, checkpoint or None)

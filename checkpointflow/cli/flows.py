@@ -1,0 +1,123 @@
+"""`cpf flows`: the workflows that are found by their ids."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import UNSET, Struct, to_builtins
+
+from checkpointflow.cli.envelope import Envelope, of_result
+from checkpointflow.cli.location import store_at
+from checkpointflow.cli.options import base_dir_option
+from checkpointflow.driver.flows import Found, flow, flows
+from checkpointflow.language.workflow import Workflow
+
+STAND_INS = {"string": "…", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
+
+
+class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A document; shadowed: another of the same id is nearer, so `cpf run ID` means that one."""
+
+    id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+    file: str
+    shadowed: bool = False
+    problem: str | None = None
+
+
+class Input(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    type: Any = None
+    description: str | None = None
+    required: bool = False
+    default: Any = UNSET
+    enum: Any = None
+
+
+class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    kind: str
+    name: str | None = None
+    description: str | None = None
+
+
+@click.command()
+@base_dir_option
+@click.option("--detail", metavar="ID", help="Everything about this one, with a line that runs it.")
+def command(base_dir: str | None, detail: str | None) -> Envelope:
+    """The workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
+    base = store_at(base_dir).base
+    if detail is not None:
+        return of_result("flows", _detail(flow(detail, Path.cwd(), base)))
+    seen: set[str] = set()
+    rows = []
+    for found in flows(Path.cwd(), base):
+        row = _row(found, seen)
+        rows.append(to_builtins(row))
+        seen.add(row.id or "")
+    return of_result("flows", {"flows": rows})
+
+
+def _row(found: Found, seen: set[str]) -> Row:
+    workflow = found.workflow
+    if workflow is None:
+        return Row(file=str(found.file), problem=found.problem)
+    return Row(
+        id=workflow.id,
+        name=workflow.name,
+        description=workflow.description,
+        version=None if workflow.version is None else str(workflow.version),
+        file=str(found.file),
+        shadowed=workflow.id in seen,
+    )
+
+
+def _detail(found: Found) -> dict[str, Any]:
+    assert found.workflow is not None
+    inputs = list(_inputs(found.workflow))
+    steps = [
+        StepRow(id=s.id, kind=str(s.__struct_config__.tag), name=s.name, description=s.description)
+        for s in found.workflow.steps
+    ]
+    return {
+        **to_builtins(_row(found, set())),
+        "inputs": to_builtins(inputs),
+        "steps": to_builtins(steps),
+        "run": _line(found.workflow, inputs),
+    }
+
+
+def _inputs(workflow: Workflow) -> list[Input]:
+    schema = workflow.inputs
+    required = schema.get("required", ())
+    return [
+        Input(
+            name=name,
+            type=inner.get("type"),
+            description=inner.get("description"),
+            required=name in required,
+            default=inner.get("default", UNSET),
+            enum=inner.get("enum"),
+        )
+        for name, inner in schema.get("properties", {}).items()
+        if isinstance(inner, dict)
+    ]
+
+
+def _line(workflow: Workflow, inputs: list[Input]) -> str:
+    """A shell line that runs it, with something of the right type for each input that is required."""
+    given = {i.name: _stand_in(i) for i in inputs if i.required and i.default is UNSET}
+    more = ["--input", json.dumps(given, ensure_ascii=False)] if given else []
+    return shlex.join(["cpf", "run", workflow.id, *more])
+
+
+def _stand_in(wanted: Input) -> Any:
+    if isinstance(wanted.enum, list) and wanted.enum:
+        return wanted.enum[0]
+    return STAND_INS.get(wanted.type if isinstance(wanted.type, str) else "string", "…")

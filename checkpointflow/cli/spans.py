@@ -1,0 +1,45 @@
+"""Spans of time as people write them (`90s`, `45m`, `12h`, `30d`, `2w`), and ages as they read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import click
+
+from checkpointflow.engine.messages import later
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+
+
+def span(text: str) -> int:
+    """Seconds, from a number and a unit."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no span of time such as 90s, 45m, 12h, 30d or 2w")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def ago(now: str, seconds: float) -> str:
+    """The time *seconds* before *now*; the beginning of all times if that lies before it."""
+    try:
+        return later(now, -seconds)
+    except OverflowError:
+        return ""
+
+
+def seconds_between(start: str, end: str) -> float:
+    """How many seconds lie between two times; 0 where one of them is none."""
+    try:
+        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def in_words(seconds: float) -> str:
+    """*seconds* as the largest unit of which there are at least two: `95s`, `3h`, `12d`."""
+    for unit in "dhm":
+        if abs(seconds) >= 2 * _SECONDS[unit]:
+            return f"{int(seconds / _SECONDS[unit])}{unit}"
+    return f"{int(seconds)}s"

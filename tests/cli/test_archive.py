@@ -1,0 +1,369 @@
+"""`cpf export` and `cpf import`: a run goes from hand to hand, and nothing strange comes with it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpointflow.driver import archive
+from checkpointflow.driver.store import Store
+from checkpointflow.driver.verify import verify
+from tests.conftest import Answer, Cpf
+from tests.crash.disks import LONG, Died, DyingDisk
+from tests.helpers import ask, cli, end
+
+STEPS = (
+    cli("plan", "echo x > app; echo '{\"n\": 1}'", artifacts=[{"name": "app", "path": "app"}]),
+    ask("q"),
+    cli("go", "echo gone"),
+    ask("r"),
+    end("e", result="${steps.r.outputs}"),
+)
+
+
+@pytest.fixture
+def b(cpf: Cpf, tmp_path: Path) -> Cpf:
+    """Another machine."""
+    work = tmp_path / "b-work"
+    work.mkdir()
+    return Cpf(work, tmp_path / "b-store")
+
+
+def exported(cpf: Cpf, run_id: str, name: str = "run.tar.gz") -> Path:
+    assert cpf("export", "--run-id", run_id, "-o", name, "--force").code == 0
+    return cpf.cwd / name
+
+
+def imported(cpf: Cpf, file: Path, *more: str) -> tuple[str, int]:
+    answer = cpf("import", str(file), *more)
+    assert answer.code == 0, answer.text
+    return answer["result"]["outcome"], answer["result"]["new_facts"]
+
+
+def contents(cpf: Cpf, run_id: str) -> dict[str, bytes]:
+    place = cpf.directory(run_id)
+    return {
+        str(f.relative_to(place)): f.read_bytes()
+        for f in sorted(place.rglob("*"))
+        if f.is_file() and f.suffix != ".lock"
+    }
+
+
+def test_a_run_goes_on_elsewhere_and_comes_back_as_a_fast_forward(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    first = contents(cpf, run_id)
+    assert imported(b, exported(cpf, run_id))[0] == "added"
+    assert contents(b, run_id) == first
+    assert b.resume(run_id, "q_event", {"y": 1}).code == 40
+    outcome, facts = imported(cpf, exported(b, run_id))
+    assert (outcome, facts) == (
+        "fast_forwarded",
+        len(b.history(run_id)) - first["history.jsonl"].count(b"\n"),
+    )
+    assert contents(cpf, run_id) == contents(b, run_id)
+    answer = cpf.resume(run_id, "r_event", {"z": 2})
+    assert (answer.code, answer["result"]) == (0, {"z": 2})
+    assert cpf("verify", "--run-id", run_id).code == 0
+
+
+def test_what_is_here_already_is_left_as_it_is(cpf: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    file = exported(cpf, run_id)
+    assert imported(cpf, file) == ("unchanged", 0)
+    cpf.resume(run_id, "q_event", {})
+    before = contents(cpf, run_id)
+    answer = cpf("import", str(file))
+    assert (answer["result"]["outcome"], contents(cpf, run_id)) == ("unchanged", before)
+    assert "nothing to do" in answer["warnings"][0]
+
+
+@pytest.fixture
+def fork(cpf: Cpf, b: Cpf) -> tuple[str, Path]:
+    """A run that went on in two places, and the archive of the other."""
+    run_id = cpf.run(*STEPS)["run_id"]
+    imported(b, exported(cpf, run_id))
+    cpf.resume(run_id, "q_event", {"at": "a"})
+    b.resume(run_id, "q_event", {"at": "b"})
+    return run_id, exported(b, run_id)
+
+
+def test_a_fork_is_refused_naming_the_last_common_checkpoint(cpf: Cpf, fork: tuple[str, Path]) -> None:
+    run_id, file = fork
+    before = contents(cpf, run_id)
+    answer = cpf("import", str(file))
+    assert (answer.code, answer.error_code) == (70, "ERR_RUN_DIVERGED")
+    common = answer["error"]["details"]["last_common_checkpoint"]
+    number = answer["error"]["details"]["common_facts"]
+    history = cpf.history(run_id)
+    assert history[number - 1]["checkpoint_id"] == common
+    assert history[number]["fact"]["outputs"] == {"at": "a"}
+    assert common[:12] in answer["error"]["message"]
+    assert "--as-new" in answer["error"]["message"]
+    assert contents(cpf, run_id) == before
+
+
+def test_both_of_a_fork_can_be_kept(cpf: Cpf, fork: tuple[str, Path]) -> None:
+    run_id, file = fork
+    before = contents(cpf, run_id)
+    answer = cpf("import", str(file), "--as-new")
+    other = answer["run_id"]
+    assert (answer.code, other != run_id, contents(cpf, run_id)) == (0, True, before)
+    assert cpf("verify", "--run-id", other).code == 0
+    began = cpf.history(other)[0]["fact"]
+    assert (began["run_id"], cpf.state(other)["run_id"]) == (other, other)
+    assert len(began["copied_from"]) == 64
+    assert cpf.resume(other, "r_event", {"of": "b"})["run_id"] == other
+    assert cpf.resume(run_id, "r_event", {"of": "a"})["result"] == {"of": "a"}
+
+
+def test_the_same_state_gives_the_same_bytes(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    first = exported(cpf, run_id, "one.tar.gz").read_bytes()
+    for file in cpf.directory(run_id).rglob("*"):
+        os.utime(file, (1, 1))
+    assert exported(cpf, run_id, "two.tar.gz").read_bytes() == first
+    imported(b, cpf.cwd / "one.tar.gz")
+    assert exported(b, run_id).read_bytes() == first
+
+
+def test_an_archive_says_nothing_of_who_made_it(cpf: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    with tarfile.open(exported(cpf, run_id)) as opened:
+        members = opened.getmembers()
+    assert {(m.uid, m.gid, m.uname, m.gname, m.mtime, m.mode) for m in members} == {(0, 0, "", "", 0, 0o600)}
+    names = [m.name.removeprefix(f"{run_id}/") for m in members]
+    assert names == sorted(names)
+    assert {"state.json", "history.jsonl", "workflow.yaml", "artifacts/plan/app"} <= set(names)
+    assert not [n for n in names if n.endswith((".lock", ".tmp")) or n == "cancel.json"]
+
+
+def test_the_standard_streams_carry_an_archive(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    process = cpf.start("export", "--run-id", run_id, "-o", "-")
+    data = process.communicate(timeout=30)[0]
+    assert (process.returncode, data) == (0, exported(cpf, run_id).read_bytes())
+    assert json.loads(b.real("import", "-", stdin=data).text)["result"]["outcome"] == "added"
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(cpf: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    cpf.write("mine", "precious")
+    answer = cpf("export", "--run-id", run_id, "-o", "mine")
+    assert (answer.code, answer.error_code) == (10, "ERR_FILE_EXISTS")
+    assert (cpf.cwd / "mine").read_text() == "precious"
+    answer = cpf("export", "--run-id", run_id)
+    assert answer["result"]["file"] == f"{run_id}.tar.gz"
+    assert answer["result"]["bytes"] == (cpf.cwd / f"{run_id}.tar.gz").stat().st_size
+    assert not list(cpf.cwd.glob(".*"))
+
+
+def test_a_damaged_run_is_not_handed_on(cpf: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    (cpf.directory(run_id) / "artifacts/plan/app").write_text("y")
+    answer = cpf("export", "--run-id", run_id)
+    assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT")
+    assert not list(cpf.cwd.glob("*.gz"))
+
+
+def test_links_are_left_out_and_told(cpf: Cpf) -> None:
+    run_id = cpf.run(cli("a", 'ln -s /etc/passwd "$CPF_ARTIFACTS_DIR"/link'))["run_id"]
+    answer = cpf("export", "--run-id", run_id, "-o", "x")
+    assert "artifacts/link" in answer["warnings"][0]
+    with tarfile.open(cpf.cwd / "x") as opened:
+        assert not [m for m in opened.getnames() if "link" in m]
+
+
+def test_artifacts_of_any_name_are_handed_over(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(
+        cli(
+            "a",
+            'cd "$CPF_ARTIFACTS_DIR"; d="é ü/$(printf "%0150d" 1)"; mkdir -p "$d"; echo x > "$d/l.tmp"',
+        )
+    )["run_id"]
+    imported(b, exported(cpf, run_id))
+    assert contents(b, run_id) == contents(cpf, run_id)
+
+
+# What is handed in may be anything
+
+
+def packed(*members: tuple[str, Any], change: dict[str, Any] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as opened:
+        for name, data in members:
+            header = tarfile.TarInfo(name)
+            for key, value in (change or {}).items() if name.endswith("!") else ():
+                setattr(header, key, value)
+            header.name = name.rstrip("!")
+            if data is not None:
+                header.size = len(data)
+            opened.addfile(header, io.BytesIO(data or b""))
+    return out.getvalue()
+
+
+def members_of(file: Path) -> list[tuple[str, bytes]]:
+    with tarfile.open(file) as opened:
+        return [(m.name, opened.extractfile(m).read()) for m in opened.getmembers()]  # type: ignore[union-attr]
+
+
+def refused(b: Cpf, data: bytes) -> Answer:
+    """What import says of *data*, of which nothing stays behind."""
+    (b.cwd / "strange").write_bytes(data)
+    answer = b("import", "strange")
+    assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT"), answer.text
+    assert "nothing was imported" in answer["error"]["message"]
+    assert not (b.base / "runs").exists() or os.listdir(b.base / "runs") == []
+    return answer
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil", "/etc/evil", "{id}/../../evil", "{id}/artifacts/../../../evil", "{id}/./state.json",
+        "{id}//state.json", "{id}/run.lock", "{id}/notes.txt", "{id}/stdout/../x.txt", "{id}/outputs/x.json",
+        "{id}/.ssh/x", "evil", "{id}", "01JQ0000000000000000000000/artifacts/x",
+        "{id}/artifacts/" + "x" * 5000, "{id}/artifacts/" + "x" * 300,
+        "{id}/artifacts/plan/app/x", "{id}/artifacts/plan", "{id}/state.json",
+    ],
+)  # fmt: skip
+def test_a_member_of_a_strange_name_is_refused(cpf: Cpf, b: Cpf, name: str) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    members = members_of(exported(cpf, run_id))
+    refused(b, packed(*members, (name.format(id=run_id), b"x")))
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, b"S", b"g", b"Z"]
+)
+def test_a_member_that_is_no_regular_file_is_refused(cpf: Cpf, b: Cpf, kind: bytes) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    members = members_of(exported(cpf, run_id))
+    link = {"type": kind, "linkname": "/etc/passwd"}
+    refused(b, packed((f"{run_id}/artifacts/link!", None), *members, change=link))
+
+
+def test_what_is_no_archive_is_refused(cpf: Cpf, b: Cpf) -> None:
+    data = exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes()
+    for strange in (
+        b"",
+        b"x",
+        b"\0" * 5000,
+        gzip.compress(b""),
+        gzip.compress(b"x" * 5000),
+        data[: len(data) // 2],
+        data[:-4],
+    ):
+        refused(b, strange)
+
+
+def test_a_changed_byte_of_an_archive_is_found(cpf: Cpf, b: Cpf) -> None:
+    data = exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes()
+    for place in range(10, len(data), len(data) // 40):
+        changed = bytearray(data)
+        changed[place] ^= 4
+        refused(b, bytes(changed))
+
+
+def test_a_run_that_was_tampered_with_is_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    members = members_of(exported(cpf, run_id))
+    for n, (name, data) in enumerate(members):
+        if "/std" not in name:
+            refused(b, packed(*members[:n], (name, data.replace(b"n", b"m", 1) + b" "), *members[n + 1 :]))
+        if "/std" not in name:
+            refused(b, packed(*members[:n], *members[n + 1 :]))
+
+
+def test_a_run_under_the_id_of_another_is_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    other = "01JQ0000000000000000000000"
+    members = [(name.replace(run_id, other), data) for name, data in members_of(exported(cpf, run_id))]
+    assert run_id in refused(b, packed(*members))["error"]["message"]
+
+
+@pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_BYTES", "MAX_JSON_BYTES"])
+def test_an_archive_that_is_too_large_is_refused(
+    cpf: Cpf, b: Cpf, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes()
+    monkeypatch.setattr(archive, limit, 3)
+    refused(b, data)
+
+
+def test_a_header_that_would_fill_the_memory_is_refused_unread(cpf: Cpf, b: Cpf) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 32
+    answer = refused(b, gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
+    assert "too long" in answer["error"]["message"]
+
+
+def test_a_header_that_says_a_size_below_nothing_is_refused(cpf: Cpf, b: Cpf) -> None:
+    header = tarfile.TarInfo(f"{'0' * 26}/artifacts/x")
+    header.pax_headers = {"size": "-512"}
+    refused(b, gzip.compress(header.tobuf(tarfile.PAX_FORMAT) + bytes(10_000)))
+
+
+def test_what_cannot_be_opened_is_told(cpf: Cpf) -> None:
+    os.mkfifo(cpf.cwd / "pipe")
+    for name in ("nowhere", "pipe", ".", "x\0y"):
+        answer = cpf("import", name)
+        assert (answer.code, answer.error_code) == (10, "ERR_FILE_NOT_FOUND")
+    assert not cpf.base.exists()
+
+
+# Whatever kills an import
+
+
+def test_what_a_killed_import_left_is_swept(cpf: Cpf, b: Cpf) -> None:
+    file = exported(cpf, cpf.run(*STEPS)["run_id"])
+    with file.open("rb") as source, DyingDisk(12).mounted(), pytest.raises(Died):
+        archive.bring(Store(b.base), source, "new")
+    (left,) = os.listdir(b.base / "runs")
+    os.utime(b.base / "runs" / left, (0, 0))
+    assert len(b("gc")["result"]["remains"]) == 1
+    assert os.listdir(b.base / "runs") == []
+
+
+@pytest.mark.parametrize("new_here", [True, False])
+def test_a_killed_import_leaves_the_old_or_the_new(cpf: Cpf, b: Cpf, new_here: bool, tmp_path: Path) -> None:
+    run_id = b.run(*STEPS)["run_id"]
+    old = exported(b, run_id, "old.tar.gz")
+    b.resume(run_id, "q_event", {})
+    new = exported(b, run_id, "new.tar.gz").read_bytes()
+    ends = [None if new_here else len(cpf_facts(old)), len(b.history(run_id))]
+    found, after = set(), 1
+    while True:
+        store = Store(tmp_path / f"store-{after}")
+        if not new_here:
+            with old.open("rb") as source:
+                archive.bring(store, source, "old")
+        disk = DyingDisk(after)
+        try:
+            with disk.mounted():
+                archive.bring(store, io.BytesIO(new), "new")
+        except Died:
+            pass
+        else:
+            break
+        place = store.runs / run_id
+        facts = None
+        if (place / "state.json").exists():
+            checked = verify(store.find(run_id))
+            assert checked.findings == []
+            facts = checked.facts
+        found.add(facts)
+        assert archive.bring(store, io.BytesIO(new), "again").run.revision == ends[1]
+        after += 1 if new_here or LONG else 3
+    assert found == set(ends)
+    assert after > 10
+
+
+def cpf_facts(file: Path) -> list[bytes]:
+    return next(data for name, data in members_of(file) if name.endswith("history.jsonl")).splitlines()

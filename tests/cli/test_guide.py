@@ -1,0 +1,175 @@
+"""`cpf guide`: whole or in parts, complete, and short enough for an agent to read."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from checkpointflow.cli.guide import GUIDE, parts
+from checkpointflow.cli.init import NAMES
+from checkpointflow.driver import documents, http
+from checkpointflow.engine import kinds
+from checkpointflow.language import (
+    advice,
+    checker,
+    expression,
+    jsonschema,
+    jsonschema_translation,
+    jsontext,
+    quoting,
+    source,
+    template,
+)
+from checkpointflow.language.reader import _kinds
+from checkpointflow.language.workflow import Defaults, Workflow
+from tests.conftest import Cpf
+
+TEXT = GUIDE.read_text()
+PARTS = parts(TEXT)
+HEADINGS = [line for line in re.sub(r"(?ms)^```.*?^```$", "", TEXT).splitlines() if line.startswith("##")]
+
+
+# One part
+
+
+def test_without_a_topic_the_whole_guide_is_printed(cpf: Cpf) -> None:
+    answer = cpf("guide")
+    assert (answer.code, answer.text) == (0, TEXT)
+
+
+def test_every_heading_is_a_topic_of_its_own() -> None:
+    assert len(PARTS) == len(HEADINGS)
+    assert [part.splitlines()[0] for part in PARTS.values()] == HEADINGS
+
+
+@pytest.mark.parametrize("topic", PARTS)
+def test_a_topic_prints_its_part(cpf: Cpf, topic: str) -> None:
+    answer = cpf("guide", topic)
+    assert (answer.code, answer.text) == (0, PARTS[topic])
+
+
+def test_a_part_ends_where_the_next_of_its_level_begins() -> None:
+    assert PARTS["switch"].startswith("### switch\n")
+    assert re.findall(r"(?m)^##+ .*$", PARTS["switch"]) == ["### switch"]
+    inner = re.findall(r"(?m)^##+ .*$", PARTS["documents"])
+    assert inner == ["## Documents", "### Fields of every step"]
+
+
+def test_what_looks_like_a_heading_in_an_example_is_none() -> None:
+    text = "## a\n```\n## b\n```\nc\n## d\ne\n"
+    assert parts(text) == {"a": "## a\n```\n## b\n```\nc\n", "d": "## d\ne\n"}
+
+
+@pytest.mark.parametrize(
+    ("said", "heading"),
+    [("cpf init", "### cpf init"), ("cpf-init", "### cpf init"), ("Kinds of Steps", "## Kinds of steps")],
+)
+def test_a_topic_may_be_said_as_the_heading_is(cpf: Cpf, said: str, heading: str) -> None:
+    assert cpf("guide", said).text.splitlines()[0] == heading
+
+
+def test_topics_are_listed(cpf: Cpf) -> None:
+    assert cpf("guide", "--topics").text.splitlines() == list(PARTS)
+
+
+def test_of_an_unknown_topic_the_likely_one_and_all_others_are_told(cpf: Cpf) -> None:
+    answer = cpf("guide", "swich")
+    assert (answer.code, answer.error_code) == (2, "ERR_USAGE")
+    message = answer["error"]["message"]
+    assert 'no part "swich"; did you mean "switch"?' in message
+    assert all(topic in message for topic in PARTS)
+
+
+def test_an_unknown_topic_like_no_other_is_told_without_a_guess(cpf: Cpf) -> None:
+    answer = cpf("guide", "zzzzzzzzzz\n" * 50)
+    assert answer.error_code == "ERR_USAGE"
+    assert "did you mean" not in answer["error"]["message"]
+
+
+# The whole
+
+
+def test_the_guide_has_less_than_12000_words() -> None:
+    assert len(TEXT.split()) < 12_000
+
+
+def test_every_yaml_example_is_a_whole_document_and_so_is_validated() -> None:
+    assert TEXT.count("```yaml\n") == TEXT.count("```yaml\nschema_version:")
+
+
+def test_the_contents_list_every_part_in_its_order() -> None:
+    listed = re.findall(r"(?m)^\d+\. \[(.*)\]\(#", TEXT)
+    assert listed == [heading[3:] for heading in HEADINGS if heading.startswith("## ")]
+
+
+def test_every_link_leads_to_a_heading() -> None:
+    anchors = {re.sub(r"[^\w -]", "", heading.lstrip("# ").lower()).replace(" ", "-") for heading in HEADINGS}
+    assert set(re.findall(r"\]\(#([^)]*)\)", TEXT)) <= anchors
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_every_template_is_there(template: str) -> None:
+    assert f"| `{template}` |" in PARTS["init"]
+
+
+def test_every_warning_is_there_with_what_to_do() -> None:
+    known = re.findall(r"(?m)^\| (W\d+) ", advice.__doc__ or "")
+    rows = dict(re.findall(r"(?m)^\| `(W\d+)` \| (.+ \| .+) \|$", PARTS["warnings"]))
+    assert list(rows) == known
+
+
+@pytest.mark.parametrize("kind", _kinds())
+def test_every_kind_of_step_is_there_with_its_fields(kind: str) -> None:
+    fields = _kinds()[kind].__struct_encode_fields__
+    told = PARTS[kind] + PARTS["fields-of-every-step"] + PARTS["policies"]
+    assert [field for field in fields if not re.search(rf"\b{field}\b", told)] == []
+
+
+@pytest.mark.parametrize("struct", [Workflow, Defaults])
+def test_every_field_of_a_document_is_there(struct: type[Workflow]) -> None:
+    assert [f for f in struct.__struct_encode_fields__ if f"{f}:" not in PARTS["documents"]] == []
+
+
+@pytest.mark.parametrize("name", sorted(expression.NAMES))
+def test_every_name_of_expressions_is_there(name: str) -> None:
+    assert re.search(rf"`{name}\b", PARTS["expressions"])
+
+
+LIMITS = {
+    source: [
+        "MAX_BYTES",
+        "MAX_DEPTH",
+        "MAX_NODES",
+        "MAX_TEXT",
+        "MAX_TEXT_IN_ALL",
+        "MAX_DIGITS",
+        "MAX_PROBLEMS",
+    ],
+    checker: ["MAX_LEVELS"],
+    advice: ["MAX_STEPS", "MAX_EVENTS"],
+    documents: ["MAX_DOCUMENTS"],
+    expression: ["MOST_CHARACTERS", "MOST_LEVELS", "MOST_DIGITS"],
+    template: ["LONGEST_ARGUMENT", "MOST_HOLES", "MOST_DIGITS"],
+    quoting: ["MOST_LEVELS"],
+    jsontext: ["MAX_DEPTH"],
+    jsonschema: ["MOST_DIGITS", "DEEPEST_INSTANCE"],
+    jsonschema_translation: ["MOST_NODES", "DEEPEST", "LONGEST_PATTERN", "MOST_STEPS", "MOST_ALTERNATIVES"],
+    kinds: ["MAX_ITEMS"],
+    http: ["MAX_REDIRECTS"],
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, names in LIMITS.items() for name in names],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_every_limit_is_there_as_it_is(module: object, name: str) -> None:
+    assert re.search(rf"\b{getattr(module, name):,}\b", PARTS["limits"])
+
+
+@pytest.mark.parametrize("module", [jsontext, http])
+def test_sixteen_mebibytes_are_what_is_said(module: object) -> None:
+    assert getattr(module, "MAX_BYTES") == 16 << 20  # noqa: B009
+    assert "16 MiB" in PARTS["limits"]

@@ -1,0 +1,178 @@
+"""Data never becomes a path; a store is its owner's; secrets stay secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from checkpointflow.driver.secrets import Secrets
+from tests.conftest import Cpf
+from tests.helpers import ask, cli
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o1777])
+def test_a_store_that_others_may_write_into_is_refused(cpf: Cpf, mode: int) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    cpf.base.chmod(mode)
+    for answer in (cpf.run(cli("a", "touch ran")), cpf("status", "--run-id", run_id), cpf.resume(run_id)):
+        assert (answer.code, answer.error_code) == (60, "ERR_PERSISTENCE")
+        assert "--allow-shared" in answer["error"]["message"]
+    assert not (cpf.cwd / "ran").exists()
+    status = cpf("status", "--run-id", run_id, "--allow-shared")
+    assert status.code == 40
+    assert "--allow-shared" in status["wait"]["resume"]["command"]
+
+
+def test_a_run_directory_that_others_may_write_into_is_refused(cpf: Cpf) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    cpf.directory(run_id).chmod(0o777)
+    for option in (("--run-id", run_id), ("--run-dir", str(cpf.directory(run_id)))):
+        assert cpf("status", *option).error_code == "ERR_PERSISTENCE"
+
+
+def test_a_symbolic_link_in_the_store_is_no_run(cpf: Cpf, tmp_path: Path) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    os.rename(cpf.directory(run_id), tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", cpf.directory(run_id))
+    assert cpf("status", "--run-id", run_id).error_code == "ERR_RUN_NOT_FOUND"
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr", "outputs", "stdout/a.txt"])
+def test_a_symbolic_link_in_a_run_is_not_written_through(cpf: Cpf, tmp_path: Path, name: str) -> None:
+    step = cli("a", "(printf '\"'; head -c 70000 /dev/zero | tr '\\0' x; printf '\"') > $CPF_OUTPUT")
+    run_id = cpf.run(ask("q"), step)["run_id"]
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    place = cpf.directory(run_id) / name
+    place.parent.mkdir(exist_ok=True)
+    os.symlink(outside / "file" if name.endswith("txt") else outside, place)
+    answer = cpf.resume(run_id, "q_event", {})
+    assert answer.code == 60
+    assert (outside / "file").read_text() == "mine"
+    assert os.listdir(outside) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["state.json", "history.jsonl", "workflow.yaml"])
+def test_a_symbolic_link_in_place_of_a_file_is_not_read(cpf: Cpf, tmp_path: Path, name: str) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    file = cpf.directory(run_id) / name
+    os.rename(file, tmp_path / name)
+    os.symlink(tmp_path / name, file)
+    assert cpf.resume(run_id, "q_event", {}).code == 60
+
+
+SECRET = "p\"w/ü+ö'x&longer"
+
+
+def forms(secret: str) -> list[bytes]:
+    found = [secret.encode(), json.dumps(secret)[1:-1].encode(), urllib.parse.quote(secret).encode()]
+    for before in (b"", b"u", b"us", b"usr"):
+        text = base64.b64encode(before + secret.encode() + b"tail")
+        found.append(text[4:-8])
+    return found
+
+
+def test_a_secret_reaches_the_command_and_nothing_else(cpf: Cpf) -> None:
+    step = cli(
+        "a",
+        "printf '%s' ${secrets.TOKEN} > given; printf '%s' \"$E\" > given2; "
+        "tr '\\0' ' ' < /proc/$$/cmdline > cmdline; "
+        "printf '%s' \"$E\"; printf '%s' \"$E\" >&2; printf 'usr%stail' \"$E\" | base64 -w0; "
+        "printf 'u%stail' \"$E\" | base64 -w0 >&2; "
+        'python3 -c \'import json,os,urllib.parse as u; t=os.environ["E"]; '
+        "print(json.dumps(t), u.quote(t))';"
+        'printf \'{"x": "a"}\' > $CPF_OUTPUT',
+        env={"E": "${secrets.TOKEN}"},
+    )
+    failing = cli("b", "echo bad ${secrets.TOKEN} >&2; exit 3", on_error="continue")
+    output = cli("c", "printf '[\"%s\"]' ${secrets.PLAIN} > $CPF_OUTPUT", outputs={})
+    cpf.env |= {"TOKEN": SECRET, "PLAIN": "plain-secret"}
+    answer = cpf.run(step, failing, output, cli("d", "echo ${steps.b.error.message} ${steps.c.outputs}"))
+    assert answer.code == 0, answer.text
+    assert (cpf.cwd / "given").read_text() == (cpf.cwd / "given2").read_text() == SECRET
+    assert SECRET not in (cpf.cwd / "cmdline").read_text()
+    inspected = cpf("inspect", "--run-id", answer["run_id"])
+    logs = cpf("logs", "--run-id", answer["run_id"])
+    whole = [file.read_bytes() for file in cpf.directory(answer["run_id"]).rglob("*") if file.is_file()]
+    whole += [a.text.encode() for a in (answer, inspected, logs)]
+    for form in [*forms(SECRET), b"plain-secret"]:
+        assert [data for data in whole if form in data] == [], form
+    assert "***" in logs.text
+
+
+def test_a_secret_that_is_not_set_fails_the_step_before_it_starts(cpf: Cpf) -> None:
+    answer = cpf.run(cli("a", "touch ran; echo ${secrets.NOT_SET_ANYWHERE}"))
+    assert (answer.code, answer.error_code) == (30, "ERR_STEP_FAILED")
+    assert "NOT_SET_ANYWHERE is not set" in answer["error"]["message"]
+    assert not (cpf.cwd / "ran").exists()
+
+
+def test_data_does_not_become_a_secret(cpf: Cpf) -> None:
+    cpf.env["TOKEN"] = SECRET
+    step = cli("a", "printf '%s' \"$E\" > given", env={"E": "${inputs.x}", "T": "${secrets.TOKEN}"})
+    for odd in ("\0TOKEN\0", "${secrets.TOKEN}"):
+        cpf.run(step, inputs={"x": odd})
+        assert not (cpf.cwd / "given").exists() or SECRET not in (cpf.cwd / "given").read_text()
+
+
+def test_secrets_stand_only_where_something_is_done(cpf: Cpf) -> None:
+    answer = cpf("validate", "-f", cpf.flow(ask("q", prompt="${secrets.TOKEN}")))
+    assert answer.code == 10
+
+
+def test_a_secret_reaches_the_server_and_nothing_else(cpf: Cpf) -> None:
+    heard = []
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.append((self.path, self.headers["Authorization"], json.loads(body)))
+            self.send_response(400 if "bad" in self.path else 200)
+            self.end_headers()
+            for byte in b'{"got": ' + body + b', "auth": "' + self.headers["Authorization"].encode() + b'"}':
+                self.wfile.write(bytes([byte]))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    cpf.env["TOKEN"] = "s3cret-token"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        step = {
+            "kind": "api",
+            "method": "POST",
+            "headers": {"Authorization": "Bearer ${secrets.TOKEN}"},
+            "body": {"t": "${secrets.TOKEN}", "x": ["${inputs.x}"]},
+        }
+        url = f"http://127.0.0.1:{server.server_port}"
+        answer = cpf.run(
+            {"id": "a", "url": url + "/ok?k=${secrets.TOKEN}", **step},
+            {"id": "b", "url": url + "/bad/${secrets.TOKEN}", **step},
+            inputs={"x": "y"},
+        )
+        server.shutdown()
+    assert heard[0] == ("/ok?k=s3cret-token", "Bearer s3cret-token", {"t": "s3cret-token", "x": ["y"]})
+    assert (answer.code, "***" in answer["error"]["message"]) == (30, True)
+    state = cpf.state(answer["run_id"])
+    assert state["steps"]["a"]["outputs"]["auth"] == "Bearer ***"
+    whole = [file.read_bytes() for file in cpf.directory(answer["run_id"]).rglob("*") if file.is_file()]
+    assert [data for data in [*whole, answer.text.encode()] if b"s3cret-token" in data] == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_a_secret_is_masked_across_the_borders_of_blocks(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setenv("TOKEN", "abcabcabd")
+    monkeypatch.setenv("OTHER", "cabd-x")
+    secrets = Secrets(("TOKEN", "OTHER"))
+    text = b"xxabcabcabdxabcabcabcabdabcabccabd-x abcabcabd-x" * 5
+    blocks = [text[i : i + size] for i in range(0, len(text), size)]
+    assert b"".join(secrets.masking(blocks)) == secrets.masked(text)
+    assert b"abcabcabd" not in secrets.masked(text)

@@ -1,0 +1,168 @@
+"""`cpf verify`: a byte that was changed anywhere is found, and said where."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cpf
+from tests.helpers import ask, call, cli, end, foreach
+
+LONG = {"text": "x" * 70_000}
+
+
+@pytest.fixture
+def run_id(cpf: Cpf) -> str:
+    """A run with something of everything in its directory."""
+    cpf.flow(cli("inner", "echo inner"), name="sub.yaml")
+    cpf.write("long.json", json.dumps(LONG))
+    answer = cpf.run(
+        cli("plan", "echo text > app.txt; cat long.json", artifacts=[{"name": "app", "path": "app.txt"}]),
+        cli("fails", "echo no >&2; exit 3", on_error="continue"),
+        cli("leaves", 'echo x > "$CPF_ARTIFACTS_DIR"/note'),
+        foreach("each", [1, 2, 3], cli("one", "echo '{\"n\": ${item}}'")),
+        call("sub", "sub.yaml"),
+        ask("q"),
+        end("e", result="${steps.each.outputs.iterations}"),
+    )
+    assert answer.code == 40
+    return answer["run_id"]
+
+
+def verified(cpf: Cpf, run_id: str) -> list[str]:
+    """The files in which something is wrong."""
+    answer = cpf("verify", "--run-id", run_id)
+    assert (answer.code, answer.json.get("error", {}).get("code")) in [(0, None), (60, "ERR_STATE_CORRUPT")]
+    return [finding["file"] for finding in answer["error"]["details"]] if answer.code else []
+
+
+def files(cpf: Cpf, run_id: str) -> list[Path]:
+    return sorted(f for f in cpf.directory(run_id).rglob("*") if f.is_file() and f.suffix != ".lock")
+
+
+def test_a_whole_run_is_accepted_at_every_checkpoint(cpf: Cpf, run_id: str) -> None:
+    answer = cpf("verify", "--run-id", run_id)
+    assert (answer.code, answer["status"], "warnings" in answer.json) == (0, "waiting", False)
+    assert answer["result"]["facts"] == len(cpf.history(run_id))
+    assert cpf.resume(run_id, "q_event", {"a": [1.5, None, "é\u2028"]}).code == 0
+    assert verified(cpf, run_id) == []
+
+
+def test_what_no_digest_covers_is_listed(cpf: Cpf, run_id: str) -> None:
+    unchecked = cpf("verify", "--run-id", run_id)["result"]["files_unchecked"]
+    assert "artifacts/note" in unchecked
+    assert "artifacts/plan/app" not in unchecked
+    assert {name.split("/")[0] for name in unchecked} == {"artifacts", "stdout", "stderr"}
+
+
+def test_a_flipped_byte_is_found_wherever_it_is(cpf: Cpf, run_id: str) -> None:
+    unchecked = set(cpf("verify", "--run-id", run_id)["result"]["files_unchecked"])
+    chance = random.Random(7)
+    for file in files(cpf, run_id):
+        name = str(file.relative_to(cpf.directory(run_id)))
+        data = file.read_bytes()
+        if name in unchecked or not data:
+            continue
+        places = {0, len(data) - 1, *(chance.randrange(len(data)) for _ in range(25))}
+        for place in places:
+            changed = bytearray(data)
+            changed[place] ^= 1 << chance.randrange(8)
+            file.write_bytes(changed)
+            assert name in verified(cpf, run_id), place
+        file.write_bytes(data)
+    assert verified(cpf, run_id) == []
+
+
+def test_a_byte_that_means_the_same_is_found_too(cpf: Cpf, run_id: str) -> None:
+    for name, old, new in (("state.json", b"  ", b"\t "), ("history.jsonl", b'"fact":{', b'"fact": {')):
+        file = cpf.directory(run_id) / name
+        data = file.read_bytes()
+        file.write_bytes(data.replace(old, new, 1))
+        assert verified(cpf, run_id) == [name]
+        file.write_bytes(data)
+
+
+def test_a_missing_file_is_found(cpf: Cpf, run_id: str) -> None:
+    unchecked = set(cpf("verify", "--run-id", run_id)["result"]["files_unchecked"])
+    for file in files(cpf, run_id):
+        name = str(file.relative_to(cpf.directory(run_id)))
+        if name in unchecked or name == "state.json":
+            continue
+        file.rename(cpf.cwd / "aside")
+        assert name in verified(cpf, run_id)
+        (cpf.cwd / "aside").rename(file)
+
+
+def test_a_link_in_place_of_a_file_is_found(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "workflow.yaml"
+    file.rename(cpf.cwd / "aside")
+    file.symlink_to(cpf.cwd / "aside")
+    assert verified(cpf, run_id) == ["workflow.yaml"]
+
+
+def test_a_change_of_the_history_is_told_with_its_line(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "history.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:2], *lines[3:]]))
+    details = cpf("verify", "--run-id", run_id)["error"]["details"]
+    assert (details[0]["file"], details[0]["line"]) == ("history.jsonl", 3)
+    assert "chain is broken" in details[0]["problem"]
+
+
+def test_a_change_of_the_snapshot_is_told_with_its_place(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "state.json"
+    file.write_text(file.read_text().replace('"exit_code": 3', '"exit_code": 4'))
+    answer = cpf("verify", "--run-id", run_id)
+    assert "steps.fails.error.exit_code" in answer["error"]["message"]
+
+
+def test_a_history_that_is_rechained_does_not_pass_for_the_snapshot(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "history.jsonl"
+    link, lines = "", []
+    for line in file.read_bytes().replace(b'"exit_code":3', b'"exit_code":4').splitlines():
+        fact = line.split(b'"fact":', 1)[1][:-1]
+        link = sha256(link.encode() + b"\n" + fact).hexdigest()
+        lines.append(b'{"checkpoint_id":"%s","fact":%s}\n' % (link.encode(), fact))
+    file.write_bytes(b"".join(lines))
+    assert verified(cpf, run_id) == ["history.jsonl"]
+
+
+def test_what_a_commit_that_died_left_is_no_damage(cpf: Cpf, run_id: str) -> None:
+    with (cpf.directory(run_id) / "history.jsonl").open("ab") as file:
+        file.write(b'{"checkpoint_id":"ab')
+    answer = cpf("verify", "--run-id", run_id)
+    assert (answer.code, len(answer["warnings"])) == (0, 1)
+
+
+def test_a_strange_file_is_mentioned(cpf: Cpf, run_id: str) -> None:
+    (cpf.directory(run_id) / "notes.txt").write_text("mine")
+    assert cpf("verify", "--run-id", run_id)["warnings"] == ["notes.txt is no file of a run"]
+
+
+@pytest.mark.parametrize("text", ["", "\0\0", "[" * 100_000, "{}"])
+def test_a_snapshot_that_is_none_is_told(cpf: Cpf, run_id: str, text: str) -> None:
+    (cpf.directory(run_id) / "state.json").write_text(text)
+    assert verified(cpf, run_id) == ["state.json"]
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "workflow.yaml"
+    file.unlink()
+    os.mkfifo(file)
+    assert verified(cpf, run_id) == ["workflow.yaml"]
+
+
+def test_inspect_and_resume_warn_of_a_broken_chain(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "history.jsonl"
+    file.write_text(file.read_text().replace('"exit_code":3', '"exit_code":4', 1))
+    warned = [w for w in cpf("inspect", "--run-id", run_id)["warnings"] if "chain is broken" in w]
+    assert len(warned) == 1
+    assert "cpf verify" in warned[0]
+    answer = cpf.resume(run_id, "q_event", {})
+    assert answer.code == 0
+    assert any("chain is broken" in w for w in answer["warnings"])

@@ -1,0 +1,164 @@
+"""The power goes, between any two operations of the store: what was acknowledged is there afterwards.
+
+The operations of a short run are recorded, and for every place between two of them all that the disk may
+then hold (see power.py) is laid out and looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from checkpointflow.driver import local
+from checkpointflow.driver.documents import own_program, read_checked
+from checkpointflow.driver.store import Store
+from checkpointflow.engine.messages import Cancel
+from checkpointflow.engine.rules import advance
+from checkpointflow.engine.run import Run
+from checkpointflow.errors import CheckpointflowError
+from tests.crash.crew import Books
+from tests.crash.power import Change, Model, RecordingDisk, Tree, materialised
+from tests.helpers import ask, call, cli, foreach
+
+pytestmark = pytest.mark.usefixtures("documents_read_once")
+
+
+def recorded(place: Path, *, new_store: bool = False) -> list[Change]:
+    """What the store does to the disk in a short run, with each state told as soon as it is acknowledged.
+
+    The run has long outputs, a called workflow, sealed chunks of a foreach, a wait, and a commit that died.
+    """
+    root = place / "recorded"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    disk, store = RecordingDisk(root), Store(root / "base")
+    if not new_store:
+        disk.makedirs(store.runs)
+        disk.changes += [Change("sync_names", "."), Change("sync_names", "base")]
+    books = Books({"first": {"text": "x" * 70_000}, "last": {"text": "y" * 70_000}})
+    file = _written(place)
+    with disk.mounted(), books.kept():
+        inputs = {"n": [*range(131)]}
+        run = local.begin(store, read_checked(file), source=file, inputs=inputs, told=disk.tell)[1]
+        directory = store.find(run.run_id)
+        _left_by_a_commit_that_died(disk, directory.place / "history.jsonl")
+        run = local.resume(directory, event="q_event", payload={}, told=disk.tell)
+    assert run.status == "completed"
+    return disk.changes
+
+
+def _written(place: Path) -> Path:
+    many = foreach("many", "${inputs.n}", cli("act", **{"if": "item >= 130"}))
+    for name, steps in (
+        ("w.yaml", [cli("first"), many, call("sub", "sub.yaml"), ask("q"), cli("last")]),
+        ("sub.yaml", [cli("inner")]),
+    ):
+        document = {"schema_version": "checkpointflow/v1", "workflow": {"id": "w", "steps": steps}}
+        (place / name).write_bytes(msgspec.json.encode(document))
+    return place / "w.yaml"
+
+
+def _left_by_a_commit_that_died(disk: RecordingDisk, history: Path) -> None:
+    fd = disk.open(history, os.O_RDWR)
+    disk.pwrite(fd, b'{"checkpoint_id":"dead', os.fstat(fd).st_size)
+    disk.fsync(fd)
+    disk.close(fd)
+
+
+def violations(changes: list[Change], place: Path, *, in_order: bool) -> Iterator[str]:
+    """What would be wrong with the run, for every moment and every way in which the power may go."""
+    model, seen = Model(), set[object]()
+    states: list[Run] = [change.told for change in changes if change.kind == "told"]
+    told = 0
+    for n, change in enumerate(changes):
+        model.hear(change)
+        told += change.kind == "told"
+        for tree in model.after_a_cut(in_order):
+            key = (told, tuple(sorted((path, hash(content)) for path, content in tree.items())))
+            if key not in seen:
+                seen.add(key)
+                problem = _problem(tree, place / "found", states[:told][-1:], states[told:][:1])
+                if problem:
+                    yield f"power cut after change {n} ({change.kind} {change.path}): {problem}"
+    print(f"{len(changes)} changes, {len(seen)} states")
+
+
+def _problem(tree: Tree, root: Path, acknowledged: list[Run], following: list[Run]) -> str | None:
+    """What is wrong with the run in *tree*: as acknowledged, or as it was to become."""
+    if not any(path.endswith("/state.json") for path in tree):
+        return "there is no run, and it was acknowledged" if acknowledged else None
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    materialised(tree, root)
+    try:
+        run = Store(root / "base").find((acknowledged + following)[0].run_id).load()
+        if run not in acknowledged + following:
+            return f"it is at revision {run.revision}, neither the one acknowledged nor the next"
+        return _goes_on(Store(root / "base"), run)
+    except CheckpointflowError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _goes_on(store: Store, run: Run) -> str | None:
+    """What is wrong with going on from *run*. Raises CheckpointflowError."""
+    directory = store.find(run.run_id)
+    history = directory.history(run)
+    program = own_program(directory, run.workflow)
+    if history[-1].checkpoint_id != run.checkpoint_id:
+        return "its history ends elsewhere"
+    if run.outcome is not None:
+        return None
+    changed, facts = advance(program, run, Cancel(now=run.updated_at, reason="enough"))
+    directory.commit(changed, facts, run)
+    again = store.find(run.run_id)
+    whole = again.load() == changed and len(again.history(changed)) == len(history) + len(facts)
+    return None if whole else "what is committed after it is not what is found"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def power_of_this_machine() -> Iterator[None]:
+    """It stays on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        yield
+
+
+def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(memory: Path) -> None:
+    """Fails when any sync is taken out: see the last test here."""
+    found = list(violations(recorded(memory), memory, in_order=True))
+    assert not found, "\n".join(found[:20])
+
+
+def test_it_does_so_where_the_names_of_a_directory_are_written_in_any_order(memory: Path) -> None:
+    """Failed while nothing synced the name of history.jsonl, workflows/ or outputs/ before the snapshot."""
+    found = list(violations(recorded(memory), memory, in_order=False))
+    assert not found, "\n".join(found[:20])
+
+
+def test_so_does_the_first_run_of_a_new_store(memory: Path) -> None:
+    """Failed while nothing synced the name of runs/ in the base directory, nor that of the base itself."""
+    found = list(violations(recorded(memory, new_store=True), memory, in_order=True))
+    assert not found, "\n".join(found[:20])
+
+
+def test_there_is_no_sync_without_which_nothing_would_be_lost(memory: Path) -> None:
+    """Every sync that the store asks for is taken out, one by one: the planted faults of this file."""
+    ways = []
+    for new_store, in_order in ((False, True), (True, True), (False, False)):
+        changes = recorded(memory, new_store=new_store)
+        if next(violations(changes, memory, in_order=in_order), None) is None:
+            ways.append((changes, in_order))
+    sites = {change.site for changes, _ in ways for change in changes if change.site}
+    assert len(sites) >= 6, sites
+    needless = [site for site in sorted(sites) if not any(_missed(site, *way, memory) for way in ways)]
+    assert not needless
+
+
+def _missed(site: str, changes: list[Change], in_order: bool, place: Path) -> bool:
+    without = [change for change in changes if change.site != site]
+    return next(violations(without, place, in_order=in_order), None) is not None

@@ -1,0 +1,73 @@
+"""A state that no rule could have led to is known as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from checkpointflow.engine.bodies import unsound
+from checkpointflow.engine.run import Cursor, Run
+from tests.helpers import Story, ask, call, cli, foreach, parallel, program
+
+
+def nested() -> Story:
+    child = program(ask("in"))
+    story = Story(
+        cli("first"), foreach("each", [1, 2], call("c", "c.yaml"), cli("x"), max_concurrency=2),
+        parallel("p", {"start_at": "y"}), cli("y"), called={"c.yaml": child},
+    )  # fmt: skip
+    return story.succeed("first")
+
+
+def test_every_state_on_the_way_is_sound() -> None:
+    story = nested()
+    for step in (
+        lambda: story.deliver("each[0]/c/in", 1),
+        lambda: story.fail("each[0]/x"),
+        lambda: story.deliver("each[1]/c/in", 1),
+        lambda: story.succeed("each[1]/x"),
+    ):
+        assert unsound(story.workflow, story.run) is None
+        step()
+    assert (story.run.status, unsound(story.workflow, story.run)) == ("failed", None)
+
+
+def without(things: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in things.items() if key != name}
+
+
+def renamed(things: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if key == old else key: value for key, value in things.items()}
+
+
+@pytest.mark.parametrize("body", [".", "each[0]", "each[1]/c"])
+def test_a_body_that_is_gone_is_missed(body: str) -> None:
+    run: Run = nested().run
+    assert unsound(nested().workflow, replace(run, cursors=without(run.cursors, body))) is not None
+
+
+@pytest.mark.parametrize("step", ["each", "each[0]/c", "each[0]/c/in"])
+def test_a_step_that_is_gone_is_missed(step: str) -> None:
+    run: Run = nested().run
+    assert unsound(nested().workflow, replace(run, steps=without(run.steps, step))) is not None
+
+
+@pytest.mark.parametrize("new", ["eacx", "each[7]/c", "each[0]/x", "first/c", "y@3", "nowhere[0]/c"])
+def test_a_step_that_cannot_be_there_is_noticed(new: str) -> None:
+    run: Run = nested().run
+    assert unsound(nested().workflow, replace(run, steps=renamed(run.steps, "each[0]/c", new))) is not None
+
+
+@pytest.mark.parametrize("body", ["first", "each[9]", "p[y]", "each[x]"])
+def test_a_body_that_cannot_be_there_is_noticed(body: str) -> None:
+    run: Run = nested().run
+    assert unsound(nested().workflow, replace(run, cursors={**run.cursors, body: Cursor()})) is not None
+
+
+def test_a_step_that_the_document_lacks_is_noticed() -> None:
+    run: Run = nested().run
+    assert (
+        unsound(nested().workflow, replace(run, steps={**run.steps, "ghost": run.steps["first"]})) == "ghost"
+    )

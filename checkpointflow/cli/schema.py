@@ -25,7 +25,7 @@ def command(name: str) -> None:
 def text(name: str) -> bytes:
     """The published schema called *name*, as its file in `schemas/` holds it."""
     _, version, title = SCHEMAS[name]
-    made = msgspec.json.schema(_type(name))
+    made = _flush_left(msgspec.json.schema(_type(name)))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:checkpointflow:{version.replace('/', ':')}",
@@ -33,6 +33,19 @@ def text(name: str) -> bytes:
         "title": title,
     }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
+def _flush_left(schema: Any) -> Any:
+    """*schema* with its texts as Python 3.13 gives them: before, docstrings kept their indentation."""
+    match schema:
+        case list():
+            return [_flush_left(inner) for inner in schema]
+        case dict():
+            return {name: _flush_left(inner) for name, inner in schema.items()}
+        case str():
+            return "\n".join(line.strip() for line in schema.strip().split("\n"))
+        case _:
+            return schema
 
 
 def _type(name: str) -> Any:

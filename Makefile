@@ -46,7 +46,7 @@ crash: $(READY) ## The long search for lost or doubled work: every crash point, 
 	CPF_LONG=1 $(BIN)/python -m pytest -n 2 tests/crash
 
 fuzz: $(READY) ## The long search for input that breaks something
-	CPF_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 tests/unit/language tests/driver/test_values_in_shells.py
+	CPF_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 tests/unit/language tests/driver/test_values_in_shells.py tests/cli/test_fuzz.py
 
 bench: $(READY) ## Start-up and step costs, as ratios measured side by side
 	$(BIN)/python -m tests.bench

@@ -49,7 +49,8 @@ def _opened(file: Path) -> BinaryIO:
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO must not wait for its writer
     except (OSError, ValueError) as error:
-        raise FileMissing(file=file, problem=f"it cannot be opened ({error})") from None
+        words = getattr(error, "strerror", None) or error
+        raise FileMissing(file=file, problem=f"it cannot be opened ({words})") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         problem = "it is not a regular file; to import from a pipe, use `cpf import -`"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE
-from checkpointflow.errors import CheckpointflowError
+from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.language.jsontext import read_json
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,13 +65,20 @@ def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
     if text == "-":
         data, what = read_stdin(), "standard input"
     elif text.startswith("@"):
-        data, what = read_file(Path(text[1:])), text[1:]
+        data, what = _from_file(text[1:], read_file), text[1:]
     else:
         data, what = text.encode("utf-8", "surrogateescape"), "--input"
     try:
         return read_json(data)
     except ValueError as error:
         raise refusal(problem=f"{what}: {error}") from None
+
+
+def _from_file(name: str, read_file: Callable[[Path], bytes]) -> bytes:
+    if not os.path.lexists(name):  # the line that a waiting run prints, pasted before the answer is written
+        problem = "there is no such file; write the JSON into it first, or give it inline"
+        raise FileMissing(file=name, problem=problem)
+    return read_file(Path(name))
 
 
 def for_people() -> bool:

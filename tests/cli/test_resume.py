@@ -53,6 +53,12 @@ def test_a_rejected_event_leaves_no_trace(
     assert cpf.resume(run_id, "q_event", {"y": "yes"}).code == 0
 
 
+def test_a_line_that_is_pasted_before_the_answer_is_written_says_so(cpf: Cpf) -> None:
+    run_id = cpf.run(QUESTION, cli("go"))["run_id"]
+    answer = cpf("resume", "--run-id", run_id, "--event", "q_event", "--input", "@response.json")
+    assert "write the JSON into it first" in answer["error"]["message"]
+
+
 def test_an_answer_may_come_from_standard_input(cpf: Cpf) -> None:
     run_id = cpf.run(QUESTION, cli("go"))["run_id"]
     answer = cpf("resume", "--run-id", run_id, "--event", "q_event", "--input", "-", stdin='{"y": "yes"}')

@@ -20,7 +20,7 @@ from tests.crash.disks import LONG
 from tests.helpers import ask, cli, end
 
 STEPS = [f"s{n}" for n in range(10)]
-TRIES = 60 if LONG else 2  # of each claim with kills of `run` and `resume`; each kills several times
+TRIES = 200 if LONG else 2  # of each claim with kills of `run` and `resume`; each kills several times
 PATIENCE_SECONDS = 10
 
 

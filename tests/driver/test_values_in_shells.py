@@ -7,9 +7,11 @@ Raise CPF_FUZZ_EXAMPLES to try more texts than the default few.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +23,14 @@ from hypothesis import strategies as st
 
 from checkpointflow.errors import EvaluationError
 from checkpointflow.language.expression import as_text
-from checkpointflow.language.template import LONGEST_ARGUMENT, Script, parse_command, render_command
+from checkpointflow.language.places import Shell
+from checkpointflow.language.template import (
+    LONGEST_ARGUMENT,
+    CommandTemplate,
+    Script,
+    parse_command,
+    render_command,
+)
 
 EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "0"))
 
@@ -189,23 +198,33 @@ def directory(tmp_path: Path) -> Path:
 
 def run(script: Script, program: list[str], directory: Path) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": "HOME", "LC_ALL": "C.UTF-8"}
-    process = subprocess.run(
+    with subprocess.Popen(
         [*program, "-c", script.text],
         env=environment | script.variables,
         cwd=directory,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr.decode(errors="replace")
-    return process.stdout.decode()
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # a shell's own children outlive it
+            raise
+    assert process.returncode == 0, stderr.decode(errors="replace")
+    return stdout.decode()
+
+
+@functools.cache
+def parsed(text: str, shell: Shell) -> CommandTemplate:
+    return parse_command(text, shell)
 
 
 def shown(lines: list[tuple[str, Any]], run_by: str, directory: Path) -> list[list[str]]:
     """The words that `show` is given by each of *lines*, a command and its value each."""
     commands = [line.replace("§", f"${{inputs[{index}]}}") for index, (line, _) in enumerate(lines)]
-    template = parse_command(SHOW + "\nprintf 'END\\0'\n".join(commands), run_by.split()[0])  # type: ignore[arg-type]
+    template = parsed(SHOW + "\nprintf 'END\\0'\n".join(commands), run_by.split()[0])  # type: ignore[arg-type]
     before = sorted(os.listdir(directory))
     script = render_command(template, {"inputs": [value for _, value in lines]})
     output = run(script, PROGRAMS[run_by], directory)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.location import resume_command
-from checkpointflow.driver.store import RunDirectory, new_id
+from checkpointflow.driver.fresh import fresh_id
+from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
@@ -152,7 +151,7 @@ def encoded(envelope: Envelope) -> bytes:
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
     return {
         "schema_version": ENVELOPE_VERSION,
-        "request_id": new_id(time.time_ns() // 1_000_000, os.urandom(10)),
+        "request_id": fresh_id(),
         "ok": exit_code in (0, 40),
         "command": command,
         "status": status,

@@ -13,8 +13,8 @@ from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.driver.archive import export
+from checkpointflow.driver.contents import file_digest
 from checkpointflow.driver.store import RunDirectory, telling
-from checkpointflow.driver.verify import file_digest
 from checkpointflow.errors import FileAlreadyThere, UsageError
 
 

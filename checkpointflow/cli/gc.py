@@ -10,6 +10,7 @@ from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.spans import ago, span
 from checkpointflow.driver import runs
+from checkpointflow.driver.fresh import now
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled")
 
@@ -42,7 +43,7 @@ def command(
     """
     swept = runs.sweep(
         store_at(base_dir),
-        before=None if older_than is None else ago(runs.now(), older_than),
+        before=None if older_than is None else ago(now(), older_than),
         statuses=statuses,
         keep=keep,
         force=force,

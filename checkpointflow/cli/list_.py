@@ -13,7 +13,8 @@ from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.spans import ago, in_words, seconds_between, span
-from checkpointflow.driver.runs import Listed, listed, now
+from checkpointflow.driver.fresh import now
+from checkpointflow.driver.runs import Listed, listed
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled", "damaged")
 HEADINGS = ("RUN", "WORKFLOW", "STATUS", "STEP", "WAITS FOR", "SINCE", "DEADLINE", "AGE")

@@ -18,7 +18,6 @@ import os
 import shutil
 import stat
 import tarfile
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +27,10 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from checkpointflow.driver.contents import digest_in, files_in, is_artifact, is_log
 from checkpointflow.driver.files import make_private
-from checkpointflow.driver.runs import beside, now, remove
+from checkpointflow.driver.fresh import fresh_id, now
+from checkpointflow.driver.runs import beside, remove
 from checkpointflow.driver.store import (
     DOCUMENT,
     HISTORY,
@@ -37,20 +38,15 @@ from checkpointflow.driver.store import (
     RunDirectory,
     Store,
     is_run_id,
-    new_id,
     refuse_shared,
     sync_directory,
     telling,
 )
 from checkpointflow.driver.verify import (
-    ARTIFACTS,
     Link,
     chain_of,
     facts_of,
-    files_in,
     fold,
-    is_log,
-    is_named_by_digest,
     sound,
 )
 from checkpointflow.engine.facts import RunBegan
@@ -90,10 +86,10 @@ def export(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> l
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for name, mode in files_in(directory.place):
+            for name, status in files_in(directory.place):
                 if not is_member(name):
                     continue
-                if not stat.S_ISREG(mode):
+                if not stat.S_ISREG(status.st_mode):
                     left_out.append(f"{name} is not a regular file, and was left out")
                 elif name == HISTORY:
                     archive.addfile(_header(run_id, name, len(history)), BytesIO(history))
@@ -133,11 +129,8 @@ def bring(
 
 def is_member(name: str) -> bool:
     """Whether *name*, relative to a run's directory, is of a file that an archive holds."""
-    if name in (STATE, HISTORY, DOCUMENT) or is_named_by_digest(name):
-        return True
-    if name.startswith(f"{ARTIFACTS}/"):
-        return True
-    return name.endswith(".txt") and is_log(name)
+    is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
+    return is_record or is_artifact(name) or (name.endswith(".txt") and is_log(name))
 
 
 def _history(directory: RunDirectory, checkpoint_id: str) -> bytes:
@@ -241,7 +234,7 @@ def _placed(member: tarfile.TarInfo) -> tuple[str, str]:
         return parts[0], rest
     if not is_member(rest) or getattr(member, "sparse", None) is not None:
         raise _Refused(f"{name[:200]!r} is no file of a run")
-    if member.size > MAX_JSON_BYTES and not rest.startswith(("stdout/", "stderr/", f"{ARTIFACTS}/")):
+    if member.size > MAX_JSON_BYTES and not (is_log(rest) or is_artifact(rest)):
         raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
     return parts[0], rest
 
@@ -278,8 +271,7 @@ def _renamed(staged: RunDirectory, run: Run) -> Run:
     facts = facts_of(staged, run)
     began = facts[0]
     assert isinstance(began, RunBegan)
-    fresh = new_id(time.time_ns() // 1_000_000, os.urandom(10))
-    facts[0] = replace(began, run_id=fresh, copied_from=run.checkpoint_id)
+    facts[0] = replace(began, run_id=fresh_id(), copied_from=run.checkpoint_id)
     renamed = fold(facts)
     staged.commit(renamed, facts, None)
     return renamed

@@ -7,20 +7,20 @@ on disk is exactly what may or may not have happened.
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from checkpointflow.driver.contents import left_behind, printed
 from checkpointflow.driver.documents import Checked, copy_of, own_program
 from checkpointflow.driver.files import digest
+from checkpointflow.driver.fresh import fresh_id, now
 from checkpointflow.driver.interrupts import Interrupts
 from checkpointflow.driver.perform import Crew, NotBegun
-from checkpointflow.driver.store import DOCUMENT, STATE, RunDirectory, Store, new_id
-from checkpointflow.engine.actions import Action, Outcome
+from checkpointflow.driver.store import DOCUMENT, STATE, RunDirectory, Store
+from checkpointflow.engine.actions import Action, Kept, Outcome
 from checkpointflow.engine.bodies import Program, unsound
+from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -31,7 +31,7 @@ from checkpointflow.engine.messages import (
     Recover,
     Report,
     Retry,
-    written,
+    Seal,
 )
 from checkpointflow.engine.rules import advance, awaited
 from checkpointflow.engine.run import Run, pending, unanswered
@@ -41,16 +41,6 @@ CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2
 
 Told = Callable[[Run], None]
-
-
-def now() -> str:
-    """The time, as all of this package writes it."""
-    return written(datetime.now(UTC))
-
-
-def fresh_id() -> str:
-    """A new ULID."""
-    return new_id(time.time_ns() // 1_000_000, os.urandom(10))
 
 
 def silent(_: Run) -> None:
@@ -140,7 +130,8 @@ def cancel(directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SE
 def _cancelled(directory: RunDirectory, reason: str, lock_timeout: float) -> Run:
     with directory.hold("cancel", now(), lock_timeout, ending_orphans=True):
         run = directory.load()
-        return tell(directory, _own(directory, run), run, Cancel(now=now(), reason=reason))
+        cancelled = Cancel(now=now(), reason=reason)
+        return tell(directory, _own(directory, run), run, *_salvaged(directory, run), cancelled)
 
 
 def _own(directory: RunDirectory, run: Run) -> Program:
@@ -157,10 +148,22 @@ def _own(directory: RunDirectory, run: Run) -> Program:
 
 def _go_on(directory: RunDirectory, run: Run, messages: list[Message], told: Told) -> Run:
     program = _own(directory, run)
+    salvaged = _salvaged(directory, run)
     reason = directory.asked_to_cancel()
     if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
-        return tell(directory, program, run, Cancel(now=now(), reason=reason))
-    return drive(directory, program, tell(directory, program, run, *messages), told)
+        return tell(directory, program, run, *salvaged, Cancel(now=now(), reason=reason))
+    return drive(directory, program, tell(directory, program, run, *salvaged, *messages), told)
+
+
+def _salvaged(directory: RunDirectory, run: Run) -> list[Message]:
+    """What the attempts left that no driver will hear of any more."""
+    lost = pending(run)
+    files = [file for action in lost for file in printed(directory, action)]
+    return _sealing((*files, *left_behind(directory, run, run, is_lost=True))) if lost else []
+
+
+def _sealing(files: tuple[Kept, ...]) -> list[Message]:
+    return [Seal(now=now(), files=files)] if files else []
 
 
 def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Run:
@@ -185,19 +188,22 @@ def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Ru
                 reason = directory.asked_to_cancel()
                 if reason is not None:
                     crew.stop()
-                    run = tell(directory, program, run, Cancel(now=now(), reason=reason))
+                    cancelled = Cancel(now=now(), reason=reason)
+                    run = tell(directory, program, run, *_sealing(crew.printed()), cancelled)
                 elif done is not None:
                     action, outcome = done
                     if isinstance(outcome, NotBegun):
                         not_begun = outcome
-                    run = tell(directory, program, run, _heard(action, outcome))
+                    heard = _heard(action, outcome)
+                    run = tell(directory, program, run, *_sealing(crew.printed()), heard)
         except KeyboardInterrupt:
             for action, outcome in crew.finished():
                 run = tell(directory, program, run, _heard(action, outcome))
             stopped = crew.stop()
             waiting = [a for a in pending(run) if (a.path, a.attempt) not in stopped]
             deferred = [Defer(now=now(), path=a.path, attempt=a.attempt) for a in waiting]
-            run = tell(directory, program, run, *deferred, Interrupt(now=now()))
+            sealing = _sealing(crew.printed())
+            run = tell(directory, program, run, *sealing, *deferred, Interrupt(now=now()))
             raise Interrupted(signal=interrupts.name).about(run, directory) from None
         finally:
             crew.stop()
@@ -213,14 +219,23 @@ def _heard(action: Action, outcome: Outcome | NotBegun) -> Message:
 
 
 def tell(directory: RunDirectory, program: Program, run: Run, *messages: Message) -> Run:
-    """The run after *messages*, on disk in one write."""
-    changed, facts = run, []
-    for message in messages:
-        changed, new = advance(program, changed, message)
-        facts += new
+    """The run after *messages*, on disk in one write, with all sealed that it leaves lying when it rests."""
+    changed, facts = _after(program, run, messages)
+    if facts and not pending(changed):
+        sealing = _sealing(left_behind(directory, run, changed))
+        if sealing:
+            changed, facts = _after(program, run, (*sealing, *messages))
     if facts:
         directory.commit(changed, facts, run)
     return changed
+
+
+def _after(program: Program, run: Run, messages: Iterable[Message]) -> tuple[Run, list[Fact]]:
+    facts: list[Fact] = []
+    for message in messages:
+        run, new = advance(program, run, message)
+        facts += new
+    return run, facts
 
 
 def start_directory(run: Run) -> Path:

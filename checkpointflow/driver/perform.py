@@ -15,9 +15,10 @@ from typing import Protocol, assert_never
 from msgspec import Struct
 
 from checkpointflow.driver.command import Command
+from checkpointflow.driver.contents import printed
+from checkpointflow.driver.fresh import now
 from checkpointflow.driver.store import RunDirectory
-from checkpointflow.engine.actions import Action, CallHttp, Outcome, RunCommand, Sleep, Slept
-from checkpointflow.engine.messages import written
+from checkpointflow.engine.actions import Action, CallHttp, Kept, Outcome, RunCommand, Sleep, Slept
 from checkpointflow.errors import LockConflict, PersistenceError
 
 
@@ -45,6 +46,7 @@ class Crew:
         self._run_id = run_id
         self._start_directory = start_directory
         self._done: SimpleQueue[tuple[Action, Outcome | NotBegun]] = SimpleQueue()
+        self._printed: SimpleQueue[tuple[Kept, ...]] = SimpleQueue()
         self._stopping = threading.Event()
         self._busy: dict[tuple[str, int], tuple[Doing, threading.Thread]] = {}
 
@@ -78,6 +80,13 @@ class Crew:
             found.append(done)
         return found
 
+    def printed(self) -> tuple[Kept, ...]:
+        """The logs of what has ended since this was last asked."""
+        found: list[Kept] = []
+        while not self._printed.empty():
+            found += self._printed.get()
+        return tuple(found)
+
     def stop(self) -> set[tuple[str, int]]:
         """Cut short all that is under way; returns once nothing is, with what was (by path and attempt)."""
         self._stopping.set()
@@ -110,12 +119,12 @@ class Crew:
         try:
             with ExitStack() as stack:
                 if not isinstance(action, Sleep) and action.lock is not None:
-                    now = written(datetime.now(UTC))
-                    lock = self._directory.shared_lock(action.lock, now, self._stopping.is_set)
+                    lock = self._directory.shared_lock(action.lock, now(), self._stopping.is_set)
                     stack.enter_context(lock)
                 outcome = doing.perform()
         except (LockConflict, PersistenceError) as error:
             outcome = NotBegun(error)
+        self._printed.put(printed(self._directory, action))
         self._done.put((action, outcome))
 
 

@@ -15,12 +15,12 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from checkpointflow.driver.fresh import fresh_id, now
 from checkpointflow.driver.store import (
     CANCEL,
     DOCUMENT,
@@ -33,12 +33,10 @@ from checkpointflow.driver.store import (
     RunDirectory,
     Store,
     is_run_id,
-    new_id,
     refuse_shared,
     sync_directory,
     telling,
 )
-from checkpointflow.engine.messages import written
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import STATE_VERSION, Status
 from checkpointflow.errors import (
@@ -145,11 +143,6 @@ class Swept(Struct, frozen=True, kw_only=True):
         return sum(freed.bytes for freed in [*self.deleted, *self.remains])
 
 
-def now() -> str:
-    """The time, as all of this package writes it."""
-    return written(datetime.now(UTC))
-
-
 def listed(store: Store) -> Iterator[Listed]:
     """The runs of *store*, newest first; a damaged one is listed as such and stops nothing."""
     for name in sorted((n for n in _names(store) if is_run_id(n)), reverse=True):
@@ -236,7 +229,7 @@ def remove(place: Path) -> None:
 
 def beside(place: Path, why: str) -> Path:
     """A name in the same directory as *place* that nothing has yet, and that a later sweep knows as ours."""
-    return place.with_name(f".{why}-{new_id(time.time_ns() // 1_000_000, os.urandom(10))}")
+    return place.with_name(f".{why}-{fresh_id()}")
 
 
 def size_of(place: Path) -> int:

@@ -49,7 +49,6 @@ WORKFLOWS, OUTPUTS, LOCKS = "workflows", "outputs", "locks"
 INLINE_BYTES = 64 * 1024
 INLINE_ITEMS_BYTES = 4 * 1024
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RUN_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PREFIX = re.compile(r"[0-9A-HJKMNP-TV-Z]{4,26}")
@@ -81,12 +80,6 @@ class Holder(Struct, frozen=True):
 def is_run_id(text: str) -> bool:
     """Whether *text* is a whole run id."""
     return _RUN_ID.fullmatch(text) is not None
-
-
-def new_id(milliseconds: int, randomness: bytes) -> str:
-    """A ULID: 48 bits of time and 80 random ones, in 26 characters that sort by time."""
-    number = (milliseconds << 80) | int.from_bytes(randomness, "big")
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
 class Word(Struct, frozen=True):
@@ -327,7 +320,11 @@ class RunDirectory:
         with telling(self.place / HISTORY):
             self._append(b"".join(lines), before)
         with telling(self.place / STATE):
-            self._replace(STATE, msgspec.json.format(msgspec.json.encode(self._lean(run)), indent=2) + b"\n")
+            self._replace(STATE, self.snapshot(run))
+
+    def snapshot(self, run: Run) -> bytes:
+        """*run* as it stands in its file; what is too long for that is written beside."""
+        return msgspec.json.format(msgspec.json.encode(self._lean(run)), indent=2) + b"\n"
 
     def keep(self, name: str, data: bytes) -> None:
         """Write the file *name* of the run, whole or not at all; it survives a power cut."""
@@ -416,7 +413,7 @@ class RunDirectory:
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             _write(fd, data, 0)
-            _sync(fd)
+            sync_file(fd)
         finally:
             os.close(fd)
         os.replace(beside, self.place / name)
@@ -429,7 +426,7 @@ class RunDirectory:
                 self._history_end = 0 if before is None else self._find_end(fd, before.checkpoint_id)
             os.ftruncate(fd, self._history_end)  # a commit that died may have left more
             _write(fd, data, self._history_end)
-            _sync(fd)
+            sync_file(fd)
         finally:
             os.close(fd)
         if before is None:
@@ -549,7 +546,7 @@ def _write(fd: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _sync(fd: int) -> None:
+def sync_file(fd: int) -> None:
     """Have the disk itself take the data; fsync alone leaves it in the drive's cache on macOS."""
     full = getattr(fcntl, "F_FULLFSYNC", None)
     if full is None:

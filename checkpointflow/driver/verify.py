@@ -2,13 +2,12 @@
 
 The history is a chain: each line names the digest of all that came before. Folded through `evolve` it must
 give the very bytes of the snapshot. From there digests name everything else: the documents, what lies in
-`outputs/`, the artifacts that steps declared. What no digest covers (what steps printed, and what they left
-in `artifacts/` undeclared) is listed, so that nobody takes it for checked.
+`outputs/`, what steps printed, and what they left in `artifacts/`. What is not sealed yet, since a step is
+under way or its cpf has died, is listed, so that nobody takes it for checked.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -19,30 +18,25 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, to_builtins
 
-from checkpointflow.driver.differences import differences
-from checkpointflow.driver.store import (
-    CANCEL,
-    DOCUMENT,
-    HISTORY,
-    LOCK,
-    OUTPUTS,
-    STATE,
-    STEP_LOCK,
-    WORKFLOWS,
-    RunDirectory,
+from checkpointflow.driver.contents import (
+    digest_in,
+    documents,
+    file_digest,
+    files_in,
+    is_artifact,
+    is_log,
+    kept,
+    sealed,
 )
-from checkpointflow.engine.actions import Kept
-from checkpointflow.engine.facts import Fact, Identity, RunBegan, StepSucceeded
-from checkpointflow.engine.path import is_path
+from checkpointflow.driver.differences import differences
+from checkpointflow.driver.store import CANCEL, HISTORY, LOCK, STATE, STEP_LOCK, RunDirectory
+from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import STATE_VERSION, Run, evolve
 from checkpointflow.errors import CheckpointflowError, StateCorrupt
 
-ARTIFACTS, LOGS = "artifacts", ("stdout", "stderr")
 PASSING = {LOCK, STEP_LOCK, CANCEL}
 
 _LINE = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})\}', re.DOTALL)
-_NAMED = re.compile(rf"(?:{OUTPUTS}/([0-9a-f]{{64}})\.json|{WORKFLOWS}/([0-9a-f]{{64}})\.yaml)")
-_LOG = re.compile(r"(?:stdout|stderr)/(.+?)(?:\.[1-9][0-9]*)?\.(?:txt|json)")
 
 
 class Finding(Struct, frozen=True, omit_defaults=True):
@@ -61,6 +55,13 @@ class Link(NamedTuple):
 
     checkpoint_id: str
     fact: bytes
+
+
+class Expected(NamedTuple):
+    """The SHA-256 of a file, or of its first *size* bytes."""
+
+    sha256: str
+    size: int | None = None
 
 
 class Verified(Struct, kw_only=True):
@@ -166,16 +167,6 @@ def fold(facts: list[Fact]) -> Run:
     return run
 
 
-def file_digest(file: Path) -> tuple[int, str]:
-    """The size and the SHA-256 of *file*, which is not read as a whole."""
-    size, running = 0, sha256()
-    with file.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            running.update(block)
-            size += len(block)
-    return size, running.hexdigest()
-
-
 def _position(chain: list[Link], checkpoint_id: str | None) -> int | None:
     """How many links lead to *checkpoint_id*."""
     return next((n for n, link in enumerate(chain, 1) if link.checkpoint_id == checkpoint_id), None)
@@ -229,10 +220,6 @@ class _Unwritten(RunDirectory):
     def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002
         self.missing.append(name)
 
-    def snapshot(self, run: Run) -> bytes:
-        """The bytes that a commit of *run* would write."""
-        return msgspec.json.format(msgspec.json.encode(self._lean(run)), indent=2) + b"\n"
-
 
 def _compare(directory: RunDirectory, run: Run, found: Verified) -> None:
     """The snapshot must be what the history makes, byte for byte."""
@@ -249,76 +236,43 @@ def _compare(directory: RunDirectory, run: Run, found: Verified) -> None:
 
 def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
     """Every file of the run against the digest that names it, or that a fact has of it."""
-    artifacts = kept(facts)
-    for name in [*documents(facts), *artifacts]:
-        if not (directory.place / name).exists():
-            found.findings.append(Finding(name, "it is missing"))
-    for name, mode in files_in(directory.place):
-        if not stat.S_ISREG(mode):
+    expected = {name: Expected(digest) for name, digest in documents(facts).items()}
+    expected |= {name: Expected(seal.sha256, seal.size) for name, seal in sealed(facts).items()}
+    expected |= {name: Expected(artifact.sha256) for name, artifact in kept(facts).items()}
+    # A later step may well clear away what an earlier one left behind without declaring it.
+    may_go = {name for name in sealed(facts) if is_artifact(name)} - kept(facts).keys()
+    there = dict(files_in(directory.place))
+    expected |= {name: Expected(digest) for name in there if (digest := digest_in(name)) is not None}
+    for name in expected.keys() - there.keys():
+        _blame(name, "it is missing", found, is_damage=name not in may_go)
+    for name, status in there.items():
+        if not stat.S_ISREG(status.st_mode):
             problem = "it is not a regular file, so it is not part of the run"
-            if name.startswith(f"{ARTIFACTS}/") and name not in artifacts:
-                found.warnings.append(f"{name}: {problem}")
-            else:
-                found.findings.append(Finding(name, problem))
-        elif name not in PASSING and name not in (STATE, HISTORY):
-            _file(directory.place / name, name, documents(facts), artifacts, found)
-
-
-def _file(
-    file: Path, name: str, documents: dict[str, str], artifacts: dict[str, Kept], found: Verified
-) -> None:
-    named = _NAMED.fullmatch(name)
-    expected = documents.get(name) or (artifacts[name].sha256 if name in artifacts else None)
-    expected = expected or (named and (named[1] or named[2]))
-    try:
-        if expected is not None:
-            found.checked += 1
-            if file_digest(file)[1] != expected:
-                found.findings.append(Finding(name, "its contents were changed: the digest differs"))
-        elif is_log(name) or name.startswith(f"{ARTIFACTS}/"):
-            found.unchecked.append(name)
-        elif not name.endswith(".tmp"):
+            is_loose = is_artifact(name) and name not in expected.keys() - may_go
+            _blame(name, problem, found, is_damage=not is_loose)
+        elif name in expected:
+            _digested(directory.place / name, name, expected[name], found)
+        elif is_log(name) or is_artifact(name):
+            found.unchecked += [name] if status.st_size else []
+        elif name not in (STATE, HISTORY, *PASSING) and not name.endswith(".tmp"):
             found.warnings.append(f"{name} is no file of a run")
+
+
+def _blame(name: str, problem: str, found: Verified, *, is_damage: bool) -> None:
+    if is_damage:
+        found.findings.append(Finding(name, problem))
+    else:
+        found.warnings.append(f"{name}: {problem}")
+
+
+def _digested(file: Path, name: str, expected: Expected, found: Verified) -> None:
+    """Compare the contents of *file*, called *name*, with what is *expected*."""
+    try:
+        found.checked += 1
+        if file_digest(file, expected.size)[1] != expected.sha256:
+            found.findings.append(Finding(name, "its contents were changed: the digest differs"))
+        elif expected.size is not None and file.stat().st_size > expected.size:
+            problem = "something was added to it after its step had ended, perhaps by what that left running"
+            found.warnings.append(f"{name}: {problem}")
     except OSError as error:
         found.findings.append(Finding(name, error.strerror or str(error)))
-
-
-def is_log(name: str) -> bool:
-    """Whether *name*, relative to a run's directory, is of what a step printed."""
-    parts = _LOG.fullmatch(name)
-    return parts is not None and is_path(parts[1])
-
-
-def is_named_by_digest(name: str) -> bool:
-    """Whether *name*, relative to a run's directory, is of a file that is named by its digest."""
-    return _NAMED.fullmatch(name) is not None
-
-
-def documents(facts: list[Fact]) -> dict[str, str]:
-    """The digests of the run's own copies of its documents, by their names in its directory."""
-    match facts:
-        case [RunBegan(workflow=Identity(digest=first, documents=called)), *_]:
-            return {DOCUMENT: first} | {f"{WORKFLOWS}/{d}.yaml": d for d in called.values()}
-        case _:
-            return {}
-
-
-def kept(facts: list[Fact]) -> dict[str, Kept]:
-    """The artifacts that steps declared, by their names in the run's directory."""
-    return {
-        artifact.path: artifact
-        for fact in facts
-        if isinstance(fact, StepSucceeded)
-        for artifact in fact.artifacts.values()
-    }
-
-
-def files_in(place: Path) -> Iterator[tuple[str, int]]:
-    """All that lies below *place* but for directories: names relative to it, sorted, and their modes."""
-    found = []
-    for directory, below, names in os.walk(place):
-        links_to = [name for name in below if os.path.islink(os.path.join(directory, name))]
-        for name in [*names, *links_to]:
-            whole = os.path.join(directory, name)
-            found.append((os.path.relpath(whole, place), os.lstat(whole).st_mode))
-    yield from sorted(found)

@@ -142,6 +142,12 @@ class StepsReopened(_Fact, frozen=True, kw_only=True, tag="steps_reopened"):
     path: str
 
 
+class FilesSealed(_Fact, frozen=True, kw_only=True, tag="files_sealed"):
+    """What steps printed, or left behind without declaring it, has these contents from now on."""
+
+    files: tuple[Kept, ...]
+
+
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run_completed"):
     result: Any = UNSET
 
@@ -166,4 +172,4 @@ StepFact = (
     | StepFailed
 )
 BodyFact = BodyOpened | BodyClosed
-Fact = RunBegan | StepFact | BodyFact | StepsReopened | RunCompleted | RunFailed | RunCancelled
+Fact = RunBegan | StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled

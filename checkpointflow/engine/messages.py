@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from checkpointflow.engine.actions import Action, Outcome
+from checkpointflow.engine.actions import Action, Kept, Outcome
 
 
 class Begin(Struct, frozen=True, kw_only=True):
@@ -59,6 +59,13 @@ class Recover(Struct, frozen=True, kw_only=True):
     lost: tuple[Action, ...]
 
 
+class Seal(Struct, frozen=True, kw_only=True):
+    """What lies in *files* is final, as far as the driver knows."""
+
+    now: str
+    files: tuple[Kept, ...]
+
+
 class Defer(Struct, frozen=True, kw_only=True):
     """The driver could not begin an attempt: somebody else holds the lock that it needs."""
 
@@ -81,7 +88,7 @@ class Cancel(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Retry | Cancel
+Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | Cancel
 
 
 def later(now: str, seconds: float) -> str:

@@ -38,6 +38,7 @@ from checkpointflow.engine.bodies import (
 )
 from checkpointflow.engine.facts import (
     Fact,
+    FilesSealed,
     Identity,
     RunBegan,
     RunCancelled,
@@ -62,6 +63,7 @@ from checkpointflow.engine.messages import (
     Recover,
     Report,
     Retry,
+    Seal,
 )
 from checkpointflow.engine.path import ROOT, at, inside, split
 from checkpointflow.engine.run import (
@@ -156,6 +158,8 @@ def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
             ]
         case Recover(lost=lost):
             return [_taken_up(scene, action) for action in lost if action in unanswered(run)]
+        case Seal(files=files):
+            return [FilesSealed(at=scene.now, files=files)] if files else []
         case Cancel():
             return _cancelled(scene, message)
         case _:

@@ -23,6 +23,7 @@ from checkpointflow.engine.facts import (
     BodyFact,
     BodyOpened,
     Fact,
+    FilesSealed,
     Identity,
     RunBegan,
     RunCancelled,
@@ -249,7 +250,8 @@ def _begun(fact: RunBegan) -> Run:
 
 
 def _changed(
-    run: Run, fact: StepFact | BodyFact | StepsReopened | RunCompleted | RunFailed | RunCancelled
+    run: Run,
+    fact: StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled,
 ) -> Run:
     match fact:
         case RunCompleted(result=result):
@@ -260,6 +262,8 @@ def _changed(
             return replace(run, outcome=Cancellation(reason), steps=_without_open(run.steps, now))
         case BodyOpened() | BodyClosed():
             return _with_body(run, fact)
+        case FilesSealed():
+            return run
         case StepsReopened(path=path):
             return _reopened(run, path)
         case _:

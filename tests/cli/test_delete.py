@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from checkpointflow.driver import runs
-from checkpointflow.driver.store import Store, new_id
+from checkpointflow.driver.fresh import ulid
+from checkpointflow.driver.store import Store
 from tests.conftest import Cpf, until
 from tests.helpers import ask, cli
 
@@ -158,7 +159,7 @@ def test_gc_without_a_rule_removes_no_run(cpf: Cpf) -> None:
 
 
 def test_a_creation_that_died_is_swept_after_an_hour(cpf: Cpf) -> None:
-    fresh, stale = (cpf.base / "runs" / new_id(n, bytes(10)) for n in (1, 2))
+    fresh, stale = (cpf.base / "runs" / ulid(n, bytes(10)) for n in (1, 2))
     for place in (fresh, stale):
         place.mkdir(parents=True)
         for name in ("workflow.yaml", "run.lock", "history.jsonl", "workflow.yaml.tmp"):
@@ -169,7 +170,7 @@ def test_a_creation_that_died_is_swept_after_an_hour(cpf: Cpf) -> None:
 
 
 def test_a_creation_under_way_is_not_swept(cpf: Cpf) -> None:
-    directory = Store(cpf.base).create(new_id(1, bytes(10)))
+    directory = Store(cpf.base).create(ulid(1, bytes(10)))
     with directory.hold("run", "now"):
         aged(directory.place)
         assert cpf("gc")["result"]["remains"] == []
@@ -178,7 +179,7 @@ def test_a_creation_under_way_is_not_swept(cpf: Cpf) -> None:
 
 @pytest.mark.parametrize("name", ["stdout", "artifacts", "notes.txt", "state.json"])
 def test_a_run_that_lost_its_snapshot_is_no_creation(cpf: Cpf, name: str) -> None:
-    place = cpf.base / "runs" / new_id(1, bytes(10))
+    place = cpf.base / "runs" / ulid(1, bytes(10))
     (place / name).mkdir(parents=True)
     aged(place)
     assert cpf("gc", "--keep", "0", "--force")["result"]["remains"] == []
@@ -206,7 +207,7 @@ def test_what_bears_no_mark_of_ours_is_not_touched(cpf: Cpf, tmp_path: Path) -> 
     (precious / "inside").mkdir(parents=True)
     base = cpf.base / "runs"
     base.mkdir(parents=True)
-    run_id = new_id(1, bytes(10))
+    run_id = ulid(1, bytes(10))
     (base / "notes").mkdir()
     (base / ".deleting-mine").mkdir()
     (base / f"x{run_id}").mkdir()

@@ -104,5 +104,5 @@ def test_status_and_inspect_tell_what_happened(waiting: tuple[Cpf, Answer]) -> N
     assert inspected["inputs"] == {"page_id": "123456", "source_file": "docs/architecture.md"}
     assert inspected["steps"]["plan"]["outputs"]["plan_file"] == "plan-123456.json"
     assert [e["fact"]["fact"] for e in inspected["history"]] == [
-        "run_began", "step_started", "step_succeeded", "wait_opened",
+        "run_began", "step_started", "files_sealed", "step_succeeded", "wait_opened",
     ]  # fmt: skip

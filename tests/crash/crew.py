@@ -66,6 +66,9 @@ class Books:
             def next(self, *_: Any) -> tuple[Action, Outcome]:
                 return self.queue.popleft()
 
+            def printed(self) -> tuple[()]:
+                return ()
+
             def stop(self) -> None:
                 self.queue.clear()
 

@@ -56,6 +56,8 @@ class RecordingDisk(Disk):
         if os.path.isdir(file):
             self._open[fd] = (path, DIRECTORY)
             return fd
+        if not flags & FOR_WRITING and path in self._inodes:
+            self._open[fd] = (path, self._inodes[path])
         if flags & FOR_WRITING:
             if new:
                 self._inodes[path] = len(self.changes) + 1

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 
 from checkpointflow.driver import local
+from checkpointflow.driver.contents import printed
 from checkpointflow.driver.documents import own_program, read_checked
-from checkpointflow.driver.store import Store
+from checkpointflow.driver.store import RunDirectory, Store
+from checkpointflow.engine.actions import RunCommand
 from checkpointflow.engine.messages import Cancel
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run
@@ -157,6 +159,18 @@ def test_there_is_no_sync_without_which_nothing_would_be_lost(memory: Path) -> N
     assert len(sites) >= 6, sites
     needless = [site for site in sorted(sites) if not any(_missed(site, *way, memory) for way in ways)]
     assert not needless
+
+
+def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(tmp_path: Path) -> None:
+    disk, directory = RecordingDisk(tmp_path), RunDirectory(tmp_path)
+    action = RunCommand(path="s", attempt=1, shell="sh", script="", idempotency_key="k")
+    with disk.mounted():
+        disk.mkdir(tmp_path / "stdout")
+        fd = disk.open(directory.log("stdout", "s", 1), os.O_WRONLY | os.O_CREAT)
+        disk.pwrite(fd, b"text", 0)
+        assert [file.size for file in printed(directory, action)] == [4]
+        disk.close(fd)
+    assert [change.kind for change in disk.changes] == ["make", "file", "write", "sync"]
 
 
 def _missed(site: str, changes: list[Change], in_order: bool, place: Path) -> bool:

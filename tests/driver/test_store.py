@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.driver.store import RunDirectory, Store, new_id
+from checkpointflow.driver.fresh import ulid
+from checkpointflow.driver.store import RunDirectory, Store
 from checkpointflow.engine.actions import Held
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
@@ -216,7 +217,7 @@ def test_a_lock_whose_holder_was_killed_is_free(store: Store) -> None:
 
 
 def test_an_id_sorts_by_its_time() -> None:
-    ids = [new_id(t, b"\xff" * 10) for t in (0, 1, 1_767_225_600_000, (1 << 48) - 1)]
+    ids = [ulid(t, b"\xff" * 10) for t in (0, 1, 1_767_225_600_000, (1 << 48) - 1)]
     assert ids == sorted(ids)
     assert all(len(i) == 26 for i in ids)
     assert ids[0] == "0000000000ZZZZZZZZZZZZZZZZ"

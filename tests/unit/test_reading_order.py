@@ -18,9 +18,9 @@ READING_ORDER = """
     language.source language.reader language.flow language.references language.advice language.checker
     engine.path engine.actions engine.messages engine.facts engine.run engine.bodies engine.kinds
     engine.settle engine.rules
-    driver.files driver.processes driver.store driver.runs driver.repository driver.differences
-    driver.verify driver.archive driver.compare driver.flows driver.documents driver.interrupts
-    driver.secrets driver.command driver.http driver.perform driver.local
+    driver.files driver.fresh driver.processes driver.store driver.runs driver.repository
+    driver.differences driver.contents driver.verify driver.archive driver.compare driver.flows
+    driver.documents driver.interrupts driver.secrets driver.command driver.http driver.perform driver.local
     cli.location cli.envelope cli.options cli.spans cli.progress cli.shown cli.standing cli.schema
     cli.init cli.guide cli.validate cli.run cli.resume cli.status cli.inspect cli.logs cli.cancel
     cli.retry_step cli.flows cli.list_ cli.diff cli.export cli.import_ cli.verify cli.delete cli.gc cli

@@ -13,6 +13,7 @@
 | W109 | a loop with no way out                                                | its first step      |
 | W110 | a reference to a step that may not have run on some way to here       | the reference       |
 | W111 | a schema that requires a property which its `properties` lack         | the required name   |
+| W112 | a value that a command may take for an option                         | the expression      |
 
 The ids are stable. `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 from typing import Any
 
-from checkpointflow.errors import EvaluationError, Problem
+from checkpointflow.errors import EvaluationError, InvalidSchema, Problem, UnsupportedSchema
 from checkpointflow.language.expression import (
     And,
     Comparison,
@@ -38,8 +39,10 @@ from checkpointflow.language.expression import (
     references,
 )
 from checkpointflow.language.flow import Body, Edge, Why, targets
-from checkpointflow.language.references import Use, place_of, schemas
+from checkpointflow.language.jsonschema import compile_schema
+from checkpointflow.language.references import Use, place_of, schema_of, schemas
 from checkpointflow.language.source import MAX_PROBLEMS, Source, in_order
+from checkpointflow.language.template import texts_in
 from checkpointflow.language.words import Path, did_you_mean, shorten
 from checkpointflow.language.workflow import (
     AnyStep,
@@ -66,6 +69,7 @@ def warnings(
         _no_default(lists, source),
         _no_version(workflow, source),
         _raw(uses, source),
+        _options(workflow, uses, source),
         _uncovered_events(lists, uses, source),
         _unsafe_retries(workflow, lists, source),
         _undescribed_inputs(workflow, source),
@@ -215,11 +219,55 @@ def _no_default(lists: list[Body], source: Source) -> Iterator[Problem]:
 
 def _raw(uses: list[Use], source: Source) -> Iterator[Problem]:
     for use in uses:
-        if use.raw:
+        if use.hole is not None and use.hole.raw:
             message = f"${{raw:{shorten(use.expression.text)}}} lets a value become shell code"
             hint = "leave raw: out, unless whoever sets the value may run any command"
             at = source.find(use.path, f"raw:{use.expression.text}")
             yield source.problem(message, use.path, hint=hint, id="W105", at=at)
+
+
+# What begins like this is an option to most commands.
+_OPTIONS = (
+    "-",
+    "-a",
+    "-A",
+    "-1",
+    "-rf",
+    "-x1",
+    "-o=b",
+    "-a.b",
+    "-a/b",
+    "--",
+    "--a",
+    "--all=1",
+    "-" + 40 * "a",
+)
+
+
+def _options(workflow: Workflow, uses: list[Use], source: Source) -> Iterator[Problem]:
+    for use in uses:
+        command = use.hole and use.hole.place.option_of
+        if command and _may_be_option(use, workflow):
+            message = f"{shorten(command)} takes this value for an option if it begins with a -"
+            hint = "put -- before it; or rule such values out, by an enum or a pattern in its schema"
+            at = source.find(use.path, use.expression.text)
+            yield source.problem(message, use.path, hint=hint, id="W112", at=at)
+
+
+def _may_be_option(use: Use, workflow: Workflow) -> bool:
+    """Whether the schema of its value lets any of `_OPTIONS` through, or an option that it names itself."""
+    root = use.expression.root
+    if not isinstance(root, Reference):
+        return False  # a condition, or the author's own text
+    schema = schema_of(root.path, use, workflow)
+    try:
+        validator = compile_schema(schema)
+    except (InvalidSchema, UnsupportedSchema):  # as when it is a piece of one, with references into the rest
+        return True
+    values: list[Any] = [*_OPTIONS, *(text for _, text in texts_in(schema) if text.startswith("-"))]
+    if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.place.spreads:
+        values += [[value] for value in values]
+    return any(not validator.errors(value) for value in values)
 
 
 def _unsafe_retries(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Problem]:

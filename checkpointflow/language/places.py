@@ -37,12 +37,16 @@ Shell = Literal["sh", "dash", "bash", "zsh"]
 
 
 class Place(Struct, frozen=True):
-    """Where a hole stands. `written` takes the variable's reference; a `problem` refuses the hole."""
+    """Where a hole stands. `written` takes the variable's reference; a `problem` refuses the hole.
+
+    option_of: the command that takes the value for an option if it begins with `-`.
+    """
 
     name: str
     written: str = "{}"
     only: Literal["anything", "integer", "command"] = "anything"
     spreads: bool = False
+    option_of: str | None = None
     problem: str | None = None
     hint: str | None = None
 
@@ -108,6 +112,7 @@ _INTEGER_VARIABLES = _names(
     "RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID GID "
     "EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO"
 )
+_WITHOUT_OPTIONS = _names("echo printf : true false")
 _COMPARISONS = _names("-eq -ne -lt -le -gt -ge")
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^]]*])?\+?=", re.ASCII)
@@ -184,6 +189,8 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> bool:
     for word in words[1:]:
         found.may_spread(word)
     name, arguments = _name(words[0]) or "it", words[1:]
+    if name not in _WITHOUT_OPTIONS and _kind(words[0]) in (None, "ssh"):
+        _may_be_options(name, arguments, found)
     match _kind(words[0]):
         case "code":
             _refuse_all(arguments, found, f"{name} runs what it is given", _AS_ARGUMENT)
@@ -293,6 +300,18 @@ def _could_read_code(text: str) -> bool:
     last = text.rpartition("/")[2]
     pattern = re.compile(".*".join(map(re.escape, re.split(f"[{HOLE}{EXPANDED}]", last))), re.DOTALL)
     return last != HOLE and any(pattern.fullmatch(name) for name in _READERS_OF_CODE)
+
+
+def _may_be_options(name: str, words: Sequence[Word], found: Findings) -> None:
+    """Notes the holes that begin an argument of the command *name*, but for those behind `--option`."""
+    before = ""
+    for word in words:
+        if word.text == "--":
+            return
+        if word.text.startswith(HOLE) and not before.startswith("--"):
+            hole = word.holes[0]
+            found.holes[hole] = replace(found.holes[hole], option_of=name)
+        before = word.text
 
 
 def _declaration(name: str, words: Sequence[Word], found: Findings) -> None:

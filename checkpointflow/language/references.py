@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from checkpointflow.errors import ExpressionError, Problem
 from checkpointflow.language import expression as expressions
 from checkpointflow.language import template as templates
-from checkpointflow.language.expression import Expression, references
+from checkpointflow.language.expression import Expression, Reference, references
 from checkpointflow.language.flow import Body, entries
 from checkpointflow.language.source import Mark, Source
+from checkpointflow.language.template import CommandHole
 from checkpointflow.language.words import Path, did_you_mean, listed, shorten
 from checkpointflow.language.workflow import (
     AnyStep,
@@ -36,7 +37,7 @@ _SECRETS = frozenset({"secrets"})
 class Use(NamedTuple):
     """An expression in a document. number: its step's in *body*, None for what is no step's.
 
-    field: the first part of where it stands in its step; raw: spliced into a command as it is.
+    field: the first part of where it stands in its step; hole: of a command.
     """
 
     path: Path
@@ -45,7 +46,7 @@ class Use(NamedTuple):
     body: Body
     number: int | None
     field: str
-    raw: bool = False
+    hole: CommandHole | None = None
 
     @property
     def step(self) -> AnyStep | None:
@@ -59,13 +60,13 @@ class Fault(NamedTuple):
     error: ExpressionError
 
 
-_Parsed = Iterator[tuple[Path, list[tuple[Expression, bool]] | ExpressionError]]
+_Parsed = Iterator[tuple[Path, list[tuple[Expression, CommandHole | None]] | ExpressionError]]
 
 
 def _texts(value: Any, shell: Shell) -> _Parsed:  # noqa: ARG001
     for path, text in templates.texts_in(value):
         try:
-            yield path, [(hole, False) for hole in templates.holes(templates.parse_template(text))]
+            yield path, [(hole, None) for hole in templates.holes(templates.parse_template(text))]
         except ExpressionError as error:
             yield path, error
 
@@ -73,14 +74,14 @@ def _texts(value: Any, shell: Shell) -> _Parsed:  # noqa: ARG001
 def _command(value: Any, shell: Shell) -> _Parsed:
     try:
         parts = templates.command_holes(templates.parse_command(value, shell))
-        yield (), [(hole.expression, hole.raw) for hole in parts]
+        yield (), [(hole.expression, hole) for hole in parts]
     except ExpressionError as error:
         yield (), error
 
 
 def _condition(value: Any, shell: Shell) -> _Parsed:  # noqa: ARG001
     try:
-        yield (), [(expressions.parse_condition(value), False)]
+        yield (), [(expressions.parse_condition(value), None)]
     except ExpressionError as error:
         yield (), error
 
@@ -151,8 +152,8 @@ def _uses(
         if isinstance(found, ExpressionError):
             yield Fault(at, found)
             continue
-        for expression, raw in found:
-            yield Use(at, expression, names, body, index, str(field), raw)
+        for expression, hole in found:
+            yield Use(at, expression, names, body, index, str(field), hole)
 
 
 def _uses_in_outputs(workflow: Workflow, root: Body) -> Iterator[Use | Fault]:
@@ -304,6 +305,46 @@ def schema_of_outputs(step: AnyStep) -> Any:
     if isinstance(step, AwaitEvent):
         return step.input_schema
     return getattr(step, "outputs", None)
+
+
+def schema_of(reference: Path, use: Use, workflow: Workflow) -> Any:
+    """The schema that the value of *reference* fits; True where nothing is known of it."""
+    match reference:
+        case ("inputs", *parts):
+            schema: Any = workflow.inputs
+        case ("steps", str() as name, "outputs", *parts):
+            seen = next((body for body, _ in use.body.around() if name in body.index), None)
+            schema = None if seen is None else schema_of_outputs(seen.steps[seen.index[name]])
+        case ("item", *parts):
+            schema = _schema_of_item(use, workflow)
+        case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):
+            return {"not": {"type": "string"}}
+        case _:
+            return True
+    for part in parts:
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        schema = properties.get(part) if isinstance(properties, dict) else None
+    return True if schema is None else schema
+
+
+def _schema_of_item(use: Use, workflow: Workflow) -> Any:
+    """What is known of the item that *use*, inside of a foreach, refers to."""
+    for inner, _ in use.body.around():
+        body, step = inner.outer, inner.outer and inner.outer.steps[inner.at]
+        if body is not None and isinstance(step, Foreach):
+            return _schema_of_elements(step.items, use._replace(body=body), workflow)
+    return None
+
+
+def _schema_of_elements(items: Any, use: Use, workflow: Workflow) -> Any:
+    if not isinstance(items, str):
+        return None if any("${" in text for _, text in templates.texts_in(items)) else {"enum": items}
+    try:
+        root = expressions.parse_condition(items).root
+    except ExpressionError:
+        return None
+    schema = schema_of(root.path, use, workflow) if isinstance(root, Reference) else None
+    return schema.get("items") if isinstance(schema, dict) else None
 
 
 def schemas(workflow: Workflow, lists: list[Body]) -> Iterator[tuple[Any, Path]]:

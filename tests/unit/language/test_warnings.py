@@ -59,7 +59,7 @@ def ask(name: str, more: str) -> str:
 
 def each(name: str, hole: str, more: str = "") -> str:
     """A foreach whose one inner step uses *hole*."""
-    body = f"[{{id: z, kind: cli, command: 'x {hole}'}}]"
+    body = f"[{{id: z, kind: cli, command: 'echo {hole}'}}]"
     return f"- {{id: {name}, kind: foreach, items: inputs, body: {body}{more and ', '}{more}}}\n"
 
 
@@ -373,7 +373,7 @@ def reading(part: str = "outputs.x", more: str = "") -> str:
         cli("p", "if: inputs.x") + each("e", "${‸steps.p.outputs.x}"),
         each("p", "${‸steps.p.outputs.x}"),
         "- {id: a, kind: parallel, branches: [{start_at: z}, {start_at: p}]}\n" + reading() + cli("p"),
-        "- {id: p, kind: cli, command: 'x ${‸steps.p.outputs.x}'}\n",
+        "- {id: p, kind: cli, command: 'echo ${‸steps.p.outputs.x}'}\n",
         cli("p", "if: inputs.x") + "- {id: z, kind: cli, command: x, if: ‸steps.p.outputs.x}\n",
         "- {id: p, kind: cli, command: x, if: ‸steps.p.outputs.x}\n",
     ],
@@ -420,7 +420,7 @@ def test_a_reference_to_a_step_that_has_run_or_is_guarded_is_no_doubt(steps: str
 def test_w110_a_step_is_told_once_for_each_that_asks() -> None:
     steps = (
         cli("p", "if: inputs.x")
-        + "- {id: z, kind: cli, command: 'x ${‸steps.p.stdout} ${steps.p.outputs}'}\n"
+        + "- {id: z, kind: cli, command: 'echo ${‸steps.p.stdout} ${steps.p.outputs}'}\n"
     )
     assert only(of(steps)).id == "W110"
 
@@ -428,6 +428,113 @@ def test_w110_a_step_is_told_once_for_each_that_asks() -> None:
 def test_outputs_of_the_run_may_be_absent() -> None:
     top = "outputs: {properties: {x: {from: steps.p.outputs.x}}}\n"
     assert ids(of(cli("p", "if: inputs.x"), top)) == []
+
+
+# W112
+
+
+def step(command: str, *, items: str = "") -> str:
+    inner = f"- {{id: a, kind: cli, command: '{command}'}}\n"
+    return f"- id: f\n  kind: foreach\n  items: {items}\n  body:\n{indent(inner, '    ')}" if items else inner
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git checkout ‸X",
+        'rm -rf "‸X"',
+        "ls ''‸X.txt",
+        "ssh ‸X uptime",
+        "cat a | sort ‸X",
+        'echo "$(basename ‸X)"',
+        "sudo rm ‸X",
+    ],
+)
+def test_w112_a_value_that_a_command_may_take_for_an_option(command: str) -> None:
+    hole = "${steps.p.stdout}" if "‸" not in command else "${‸steps.p.stdout}"
+    found = only(of(cli("p") + step(command.replace("‸X", hole).replace("'", "''"))))
+    assert found.id == "W112"
+    assert "takes this value for an option if it begins with a -" in found.message
+    assert "put -- before it" in (found.hint or "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git checkout -- X",
+        "git log --author X",
+        "git log --author=X -nX v/X",
+        "echo X",
+        "printf %s X",
+        "[ X = a ] && test -n X",
+        "x=X; case X in X) exit;; esac",
+        "set -- X",
+        "cat <<E\n X\nE\n",
+        "cat < X > X",
+        "sh -c 'ls -- \"$1\"' _ X",
+        "for x in X; do echo; done",
+        'ls ${inputs == null} ${"-a"}',
+    ],
+)
+def test_a_value_that_is_no_option_there_is_no_doubt(command: str) -> None:
+    shown = command.replace("X", "${steps.p.stdout}").replace("'", "''").replace("\n", "\n\n      ")
+    assert ids(of(cli("p") + step(shown))) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "is_doubtful"),
+    [
+        ("{}", True),
+        ("{type: string}", True),
+        ("{type: string, minLength: 5}", True),
+        ("{pattern: '^[a-z-]+$'}", True),
+        ("{enum: [--all, b]}", True),
+        ("{$ref: '#/$defs/x'}", True),
+        ("{type: array, items: {type: string}}", True),
+        ("{pattern: '^[a-z][a-z-]*$'}", False),
+        ("{pattern: '^(v|a)-'}", False),
+        ("{enum: [a-b, b]}", False),
+        ("{const: a}", False),
+        ("{type: integer}", False),
+        ("{type: boolean}", False),
+        ("{type: object}", False),
+        ("{type: array, items: {enum: [a, b]}}", False),
+    ],
+)
+def test_w112_looks_at_the_schema_of_the_value(schema: str, is_doubtful: bool) -> None:
+    schema = schema.replace("{", "{description: d, ", 1)
+    top = f"inputs: {{properties: {{x: {schema}}}, $defs: {{x: {{}}}}}}\n"
+    expected = ["W112"] if is_doubtful else []
+    assert ids(of(step("ls ${inputs.x}"), top)) == expected
+    asked = f"{{properties: {{x: {schema}}}, $defs: {{x: {{}}}}}}"
+    waits = f"- {{id: q, kind: await_event, audience: user, event_name: e, input_schema: {asked}}}\n"
+    assert ids(of(waits + step("ls ${steps.q.outputs.x}"))) == expected
+
+
+@pytest.mark.parametrize(
+    ("items", "hole", "is_doubtful"),
+    [
+        ("[a, b]", "item", False),
+        ("[a, --b]", "item", True),
+        ("['${run.id}']", "item", True),
+        ("'${inputs.safe}'", "item", False),
+        ("'${inputs.open}'", "item", True),
+        ("'${inputs.safe}'", "item_index", False),
+        ("'${inputs.safe}'", "run.id", False),
+        ("[{x: a}]", "item.x", True),
+    ],
+)
+def test_w112_looks_at_what_an_item_can_be(items: str, hole: str, is_doubtful: bool) -> None:
+    safe = "safe: {description: d, items: {pattern: '^[a-z]+$'}}"
+    top = f"inputs: {{properties: {{{safe}, open: {{description: d, items: {{type: string}}}}}}}}\n"
+    found = ids(of(step(f"ls ${{{hole}}}", items=items), top))
+    assert found == (["W112"] if is_doubtful else [])
+
+
+def test_items_that_are_no_expression_are_an_error_and_not_looked_into() -> None:
+    _, errors, found, _ = examine(of(step("ls ${item}", items="'${'")).encode(), "wf.yaml")
+    assert len(errors) == 1
+    assert [warning.id for warning in found] == ["W112"]
 
 
 # W111

@@ -26,6 +26,7 @@ from checkpointflow.language.jsontext import MAX_BYTES, read_json
 
 STDOUT_KEPT = 64 * 1024
 PIPE_SECONDS = 2.0
+_ARGUMENTS = {"pwsh": ("-NoProfile", "-NonInteractive", "-Command")}
 
 
 class Command:
@@ -112,7 +113,7 @@ class Command:
             if self._stopping.is_set():
                 raise InterruptedError("it was stopped before it began")
             self._process = subprocess.Popen(
-                [action.shell, "-c", action.script],
+                [action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if action.secrets else stdout,
                 stderr=subprocess.PIPE if action.secrets else stderr,

@@ -33,7 +33,7 @@ HOLE = "\0"
 ANY_NAME = "*"
 EXPANDED = "\1"  # stands in a word's text for what the shell will put there
 
-Shell = Literal["sh", "dash", "bash", "zsh"]
+Shell = Literal["sh", "dash", "bash", "zsh", "pwsh"]
 
 
 class Place(Struct, frozen=True):
@@ -81,6 +81,9 @@ _AS_ARGUMENT = "hand it over as an argument: bash -c '… \"$1\"' _ ${…}; ${ra
 _LITERAL_NAME = "write the name itself, or ${raw:…} if you trust it"
 
 
+SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "SHELL")
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -97,7 +100,7 @@ _KINDS = {
         "printf": "printf",
         "set": "set",
         "ssh": "ssh",
-        "shell": "sh bash dash zsh ksh mksh ash rbash SHELL",
+        "shell": " ".join(SHELLS),
     }.items()
     for name in _names(names)
 }

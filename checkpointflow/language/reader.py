@@ -201,10 +201,16 @@ def _fit_items(value: list[Any], kind: Any, path: Path) -> Iterator[_Wrong]:
         yield from _fit(item, kind.item_type, (*path, index))
 
 
+_WHY_NOT: dict[Path, str] = {
+    ("shell", "cmd"): "to cmd a variable's value is code as soon as it is put in, so no place of it is safe "
+    "for values: use pwsh, or start a program that reads its environment",
+}
+
+
 def _fit_choice(value: str, kind: Any, path: Path) -> Iterator[_Wrong]:
     if value not in kind.values:
         choices = listed([f'"{choice}"' for choice in kind.values])
-        hint = _advice(path, value, []) or did_you_mean(value, kind.values)
+        hint = _WHY_NOT.get((path[-1], value)) or _advice(path, value, []) or did_you_mean(value, kind.values)
         yield _Wrong(path, f'expected {choices}, and found "{shorten(value)}"', hint)
 
 

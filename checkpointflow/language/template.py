@@ -44,6 +44,12 @@ MOST_BYTES = 1024 * 1024  # for all of them; macOS has no more for these and the
 MOST_HOLES = 1000
 MOST_DIGITS = 18  # all shells compute with 64 bits
 
+# In front of a script with values. Before 7.3 what is handed to a program was taken apart at its quotes.
+POWERSHELL_GUARD = (
+    "if ($PSVersionTable.PSVersion.Major * 100 + $PSVersionTable.PSVersion.Minor -lt 703) "
+    "{ throw 'cpf needs PowerShell 7.3 or later to hand over values' }; "
+)
+
 
 class Template(Struct, frozen=True):
     """Text and expressions by turns."""
@@ -174,13 +180,23 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
             continue
         number += 1
         carriers = _carriers(piece, values[piece.start], f"CPF_VALUE_{number}")
-        text.append(" ".join(piece.place.written.format(f"${{{name}}}") for name in carriers))
+        text.append(_written(piece, values[piece.start], carriers, template.shell))
         variables.update({name: str(word) for name, word in carriers.items()})
         known = {name: "" if isinstance(word, Secret) else word for name, word in carriers.items()}
         left -= sum(_size(f"{name}={word}", piece) for name, word in known.items())
         if left < 0:
             raise _refusal(f"the values are more than {MOST_BYTES} bytes altogether; {_IN_A_FILE}", piece)
+    if template.shell == "pwsh" and number:
+        text.insert(0, POWERSHELL_GUARD)
     return Script("".join(text), variables)
+
+
+def _written(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:
+    """What stands for the *value*, which is in the variables *names*, in the script."""
+    if shell != "pwsh":
+        return " ".join(hole.place.written.format(f"${{{name}}}") for name in names)
+    words = ", ".join(hole.place.written.format(f"${{env:{name}}}") for name in names)
+    return f"@({words})" if hole.place.spreads and isinstance(value, list) else words
 
 
 def _holes(pieces: Iterable[str | CommandHole]) -> list[CommandHole]:
@@ -194,8 +210,16 @@ def _is_raw(piece: str | CommandHole) -> bool:
 def _placed(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | CommandHole]:
     """*pieces*, each hole with its place in the command that they make."""
     command = "".join(piece if isinstance(piece, str) else HOLE for piece in pieces)
-    found = iter(places(command, shell) if HOLE in command else ())
+    found = iter(_places_in(command, shell) if HOLE in command else ())
     return [piece if isinstance(piece, str) else replace(piece, place=next(found)) for piece in pieces]
+
+
+def _places_in(command: str, shell: Shell) -> list[Place]:
+    if shell != "pwsh":
+        return places(command, shell)
+    from checkpointflow.language import powershell  # late: few need it
+
+    return powershell.places(command)
 
 
 def _value(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
@@ -315,7 +339,7 @@ def _is_ours(text: str, start: int, shell: Shell) -> bool:
     raw = _RAW.match(text, start)
     if raw:
         return _IS_OURS_FOR_SURE.match(text, raw.end()) is not None
-    return (_IS_OURS_FOR_SURE if shell == "zsh" else _IS_OURS).match(text, start) is not None
+    return (_IS_OURS_FOR_SURE if shell in ("zsh", "pwsh") else _IS_OURS).match(text, start) is not None
 
 
 def _hole(text: str, dollar: int, shell: Shell | None) -> tuple[CommandHole, int]:

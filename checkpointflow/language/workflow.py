@@ -20,7 +20,7 @@ Target = Annotated[str, Meta(pattern=NAME, max_length=128, description="The id o
 Text = Annotated[str, Meta(max_length=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds; at most ten years.")]
 Attempts = Annotated[int, Meta(ge=1, le=1000)]
-Shell = Literal["sh", "bash", "dash", "zsh"]
+Shell = Literal["sh", "bash", "dash", "zsh", "pwsh"]
 JsonSchema = Annotated[
     dict[str, Any],
     Meta(

@@ -59,6 +59,19 @@ def test_a_json_object_on_stdout_becomes_the_outputs(place: Path) -> None:
     assert outputs(place, """echo '{"n": 1}'""") == {"n": 1}
 
 
+def test_powershell_is_asked_for_no_profile_and_no_questions(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = place / "bin" / "pwsh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '%s,' \"$@\"\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    found = outcome(place, "git log", shell="pwsh", keeps_stdout=True)
+    assert isinstance(found, Success)
+    assert found.stdout == "-NoProfile,-NonInteractive,-Command,git log,"
+
+
 @pytest.mark.parametrize("script", ["echo text", "true", "echo '[1]'", "echo '{1'", "echo '{\"a\": NaN}'"])
 def test_anything_else_on_stdout_is_no_outputs(place: Path, script: str) -> None:
     assert outputs(place, script) == {}

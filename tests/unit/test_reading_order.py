@@ -13,9 +13,10 @@ import checkpointflow
 ROOT = Path(checkpointflow.__file__).parent
 READING_ORDER = """
     errors
-    language.words language.expression language.places language.quoting language.shell language.template
-    language.jsonschema_translation language.jsonschema language.jsontext language.workflow
-    language.source language.reader language.flow language.references language.advice language.checker
+    language.words language.expression language.places language.quoting language.shell language.powershell
+    language.template language.jsonschema_translation language.jsonschema language.jsontext
+    language.workflow language.source language.reader language.flow language.references
+    language.advice language.checker
     engine.path engine.actions engine.messages engine.facts engine.run engine.bodies engine.kinds
     engine.settle engine.rules
     driver.files driver.fresh driver.processes driver.store driver.runs driver.repository

@@ -592,13 +592,19 @@ def test_a_good_document_becomes_a_workflow() -> None:
         ),
         (
             "kind: cli, command: x, shell: ‸tcl",
-            'expected "bash", "dash", "sh" or "zsh", and found "tcl"',
+            'expected "bash", "dash", "pwsh", "sh" or "zsh", and found "tcl"',
             None,
         ),
         (
             "kind: cli, command: x, shell: ‸bsh",
-            'expected "bash", "dash", "sh" or "zsh", and found "bsh"',
+            'expected "bash", "dash", "pwsh", "sh" or "zsh", and found "bsh"',
             'did you mean "bash"?',
+        ),
+        (
+            "kind: cli, command: x, shell: ‸cmd",
+            'expected "bash", "dash", "pwsh", "sh" or "zsh", and found "cmd"',
+            "to cmd a variable's value is code as soon as it is put in, so no place of it is safe for "
+            "values: use pwsh, or start a program that reads its environment",
         ),
         (
             "kind: cli, command: x, env: {‸A B: x}",

@@ -98,6 +98,7 @@ class _Reader:
         self.level += 1
         if self.level > MOST_LEVELS:
             raise _Lost("the script is nested too deeply")
+        around = self.may_be_name
         is_first = True  # in its statement
         names_command = False  # & or . stands before
         behind = -1  # where the token before ended
@@ -126,7 +127,7 @@ class _Reader:
             if is_member and sign != "{":
                 self.refuse(first, "no value can name a member", "write the name itself")
             names_command, behind = False, self.at
-        self.level -= 1
+        self.level, self.may_be_name = self.level - 1, around
 
     def token(self, sign: str, start: int) -> None:
         if here := _HERE.match(self.text, start):

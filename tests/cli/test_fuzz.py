@@ -5,10 +5,14 @@ A quick part of `make fuzz`, which raises the number of examples by CPF_FUZZ_EXA
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import re
+import tarfile
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import pytest
@@ -122,3 +126,99 @@ def stopped(cpf: Cpf) -> Callable[[str, bytes], list[Answer]]:
 def test_any_damage_to_a_run_is_answered(stopped: Any, name: str, data: st.DataObject) -> None:
     for answer in stopped(name, data.draw(changed(stopped.original[name]))):
         is_answer(answer)
+
+
+# Archives
+
+KINDS = [
+    tarfile.REGTYPE,
+    tarfile.DIRTYPE,
+    tarfile.SYMTYPE,
+    tarfile.LNKTYPE,
+    tarfile.FIFOTYPE,
+    tarfile.CHRTYPE,
+]
+STRANGE = [
+    "..",
+    ".",
+    "",
+    "/etc",
+    "~",
+    "a\\b",
+    "x\ny",
+    "run.lock",
+    "state.json",
+    "artifacts",
+    "stdout",
+    "é" * 120,
+]
+
+
+@pytest.fixture
+def packed(cpf: Cpf) -> tuple[str, bytes]:
+    """The id of a run, which is gone from here, and its archive, not compressed."""
+    run_id = cpf.run(cli("a", "echo x > f; echo '{}'", artifacts=[{"name": "f", "path": "f"}]), ask("q"))[
+        "run_id"
+    ]
+    assert cpf("export", "--run-id", run_id, "-o", "run.tar.gz").code == 0
+    assert cpf("delete", "--run-id", run_id, "--force").code == 0
+    return run_id, gzip.decompress((cpf.cwd / "run.tar.gz").read_bytes())
+
+
+def members(data: bytes) -> list[tuple[tarfile.TarInfo, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return [(m, file.read() if (file := archive.extractfile(m)) else b"") for m in archive]
+
+
+@st.composite
+def archives(draw: st.DrawFn, run_id: str, data: bytes) -> bytes:
+    """An archive of which a few members were changed or left out, or others added to them."""
+    known = members(data)
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(known) - 1))
+        header, content = copy(known[place][0]), known[place][1]
+        if draw(st.booleans()):
+            parts = [*header.name.split("/"), ""]
+            part = draw(st.integers(0, len(parts) - 1))
+            parts[part] = draw(st.sampled_from(STRANGE) | st.text(max_size=10))
+            header.name = "/".join(parts if parts[-1] else parts[:-1]).encode(errors="replace").decode()
+        if draw(st.booleans()):
+            header.type = draw(st.sampled_from(KINDS))
+            header.linkname = draw(st.sampled_from([*STRANGE, run_id]))
+        if draw(st.booleans()):
+            content = draw(changed(content))
+        replaced = draw(st.integers(0, 1))
+        known[place : place + replaced] = [(header, content)]
+    out = io.BytesIO()
+    kind = draw(st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
+    with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+        for header, content in known:
+            header.size = len(content) if header.isreg() else 0
+            archive.addfile(header, io.BytesIO(content))
+    return out.getvalue()
+
+
+@fuzzed
+@given(data=st.data())
+def test_any_archive_is_answered_and_only_a_whole_run_comes_of_it(
+    cpf: Cpf, packed: tuple[str, bytes], data: st.DataObject
+) -> None:
+    run_id, tar = packed
+    whole = gzip.compress(tar, 1)
+    strange = archives(run_id, tar) | changed(tar)
+    archive = data.draw(changed(whole) | strange.map(lambda tar: gzip.compress(tar, 1)))
+    (cpf.cwd / "strange.tar.gz").write_bytes(archive)
+    outside = sorted(path for path in cpf.cwd.parent.rglob("*") if cpf.base not in (path, *path.parents))
+    answer = cpf("import", "strange.tar.gz", *data.draw(st.sampled_from([(), ("--as-new",)])))
+    is_answer(answer)
+    assert (
+        sorted(path for path in cpf.cwd.parent.rglob("*") if cpf.base not in (path, *path.parents)) == outside
+    )
+    assert sorted(path.name for path in cpf.base.iterdir()) == ["runs"]
+    found = [path.name for path in (cpf.base / "runs").iterdir()]
+    assert found == ([answer["run_id"]] if answer.code == 0 else [])
+    for name in found:
+        verified = cpf("verify", "--run-id", name)
+        assert verified.code == 0
+        assert "no file of a run" not in verified.text
+        assert cpf("delete", "--run-id", name, "--force").code == 0

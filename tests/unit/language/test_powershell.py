@@ -56,7 +56,7 @@ REFUSED = {
     "it is part of a longer word": [
         "a x§", "a §x", "a §§", "a --x=§", "$x=§", "a §.txt", 'a §"b"', 'a "§"b', 'a x"§"', '("§").x "§".y',
         "$env:§", "&§", 'K="§"', '="§"', '&="§"', '& $x="§"', 'git["§"]',
-        '=@"\n§\n"@', '$x."a§"', "a -x:§", 'a -x:"§"',
+        '=@"\n§\n"@', '$x."a§"', 'g$(x y)="§"', "a -x:§", 'a -x:"§"',
     ],
     "no value can stand here: single quotes": ["a '§'", "a ‘§’", 'a "$(b \'§\')"'],
     "no value can stand here: this here-string": ["a @'\n§\n'@"],

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from checkpointflow.driver import archive
-from checkpointflow.driver.store import Store
-from checkpointflow.driver.verify import verify
+from checkpointflow.driver.store import RunDirectory, Store
+from checkpointflow.driver.verify import facts_of, fold, verify
+from checkpointflow.engine.facts import RunBegan
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end
@@ -230,6 +232,7 @@ def refused(b: Cpf, data: bytes) -> Answer:
         "{id}//state.json", "{id}/run.lock", "{id}/notes.txt", "{id}/stdout/../x.txt", "{id}/outputs/x.json",
         "{id}/.ssh/x", "evil", "{id}", "01JQ0000000000000000000000/artifacts/x",
         "{id}/artifacts/" + "x" * 5000, "{id}/artifacts/" + "x" * 300,
+        "{id}/artifacts/./x", "{id}/artifacts//x",
         "{id}/artifacts/plan/app/x", "{id}/artifacts/plan", "{id}/state.json",
     ],
 )  # fmt: skip
@@ -288,6 +291,46 @@ def test_a_run_under_the_id_of_another_is_refused(cpf: Cpf, b: Cpf) -> None:
     assert run_id in refused(b, packed(*members))["error"]["message"]
 
 
+def test_a_member_that_comes_twice_is_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    name = f"{run_id}/artifacts/x"
+    refused(b, packed(*members_of(exported(cpf, run_id)), (name, b"one"), (name, b"other")))
+
+
+def test_a_member_with_holes_is_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    holes = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1"}
+    members = [*members_of(exported(cpf, run_id)), (f"{run_id}/artifacts/x!", b"x")]
+    refused(b, packed(*members, change={"pax_headers": holes}))
+
+
+def test_a_run_whose_id_is_none_is_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    directory = RunDirectory(cpf.directory(run_id))
+    began, *more = facts_of(directory, directory.load())
+    assert isinstance(began, RunBegan)
+    facts = [replace(began, run_id="evil"), *more]
+    directory.commit(fold(facts), facts, None)
+    answer = refused(b, exported(cpf, run_id).read_bytes())
+    assert "not lie in a directory named by a run id" in answer["error"]["message"]
+
+
+def test_an_archive_of_two_runs_is_refused(cpf: Cpf, b: Cpf) -> None:
+    members = members_of(exported(cpf, cpf.run(*STEPS)["run_id"]))
+    other = ("01JQ0000000000000000000000/artifacts/x", b"x")
+    assert "more than one run" in refused(b, packed(other, *members))["error"]["message"]
+
+
+def test_what_lies_behind_the_end_of_an_archive_counts(
+    cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = gzip.decompress(exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes())
+    monkeypatch.setattr(archive, "MAX_BYTES", len(data))
+    refused(b, gzip.compress(data + bytes(2 * len(data))))
+    (b.cwd / "good").write_bytes(gzip.compress(data))
+    assert imported(b, b.cwd / "good")[0] == "added"
+
+
 @pytest.mark.parametrize("limit", ["MAX_FILES", "MAX_BYTES", "MAX_JSON_BYTES"])
 def test_an_archive_that_is_too_large_is_refused(
     cpf: Cpf, b: Cpf, limit: str, monkeypatch: pytest.MonkeyPatch
@@ -307,7 +350,12 @@ def test_a_header_that_would_fill_the_memory_is_refused_unread(cpf: Cpf, b: Cpf)
 def test_a_header_that_says_a_size_below_nothing_is_refused(cpf: Cpf, b: Cpf) -> None:
     header = tarfile.TarInfo(f"{'0' * 26}/artifacts/x")
     header.pax_headers = {"size": "-512"}
-    refused(b, gzip.compress(header.tobuf(tarfile.PAX_FORMAT) + bytes(10_000)))
+    answer = refused(b, gzip.compress(header.tobuf(tarfile.PAX_FORMAT) + bytes(10_000)))
+    assert "below nothing" in answer["error"]["message"]
+    header = tarfile.TarInfo(f"{'0' * 26}/artifacts/x")
+    header.size = -512
+    answer = refused(b, gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000)))
+    assert "too long" in answer["error"]["message"]
 
 
 def test_what_cannot_be_opened_is_told(cpf: Cpf) -> None:
@@ -316,6 +364,49 @@ def test_what_cannot_be_opened_is_told(cpf: Cpf) -> None:
         answer = cpf("import", name)
         assert (answer.code, answer.error_code) == (10, "ERR_FILE_NOT_FOUND")
     assert not cpf.base.exists()
+
+
+def test_what_lies_in_the_way_of_an_import_stays(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    b.directory(run_id).mkdir(parents=True)
+    (b.directory(run_id) / "file").touch()
+    answer = b("import", str(exported(cpf, run_id)))
+    assert (answer.code, "in the way" in answer["error"]["message"]) == (60, True)
+    assert os.listdir(b.directory(run_id)) == ["file"]
+
+
+def test_a_run_that_is_held_or_damaged_goes_forward_by_no_import(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    imported(b, exported(cpf, run_id))
+    cpf.resume(run_id, "q_event", {})
+    newer, before = str(exported(cpf, run_id)), contents(b, run_id)
+    with RunDirectory(b.directory(run_id)).hold("test", "now"):
+        assert b("import", newer).error_code == "ERR_LOCK_CONFLICT"
+    assert contents(b, run_id) == before
+    (b.directory(run_id) / "artifacts" / "plan" / "app").write_text("changed")
+    assert b("import", newer).error_code == "ERR_STATE_CORRUPT"
+    assert b.state(run_id)["checkpoint_id"] == json.loads(before["state.json"])["checkpoint_id"]
+
+
+def test_an_import_goes_through_no_link(cpf: Cpf, b: Cpf, tmp_path: Path) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    imported(b, exported(cpf, run_id))
+    cpf.resume(run_id, "q_event", {})
+    outside = tmp_path / "outside"
+    b.directory(run_id).rename(outside)
+    b.directory(run_id).symlink_to(outside)
+    before = sorted(f.name for f in outside.rglob("*")), (outside / "state.json").read_bytes()
+    answer = b("import", str(exported(cpf, run_id)))
+    assert (answer.code, "in the way" in answer["error"]["message"]) == (60, True)
+    assert (sorted(f.name for f in outside.rglob("*")), (outside / "state.json").read_bytes()) == before
+
+
+def test_an_export_is_written_through_no_link(cpf: Cpf, tmp_path: Path) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    (tmp_path / "outside").write_text("mine")
+    (cpf.cwd / f".x.tar.gz.{os.getpid()}.tmp").symlink_to(tmp_path / "outside")
+    assert cpf("export", "--run-id", run_id, "-o", "x.tar.gz").code == 60
+    assert (tmp_path / "outside").read_text() == "mine"
 
 
 # Whatever kills an import

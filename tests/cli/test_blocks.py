@@ -448,6 +448,16 @@ def test_workflows_that_call_each_other_in_a_circle_are_told(cpf: Cpf, back: str
     assert "circle" in found["message"] and "sub/one.yaml" in found["message"]
 
 
+@pytest.mark.parametrize(("count", "code"), [(199, 0), (200, 10)])
+def test_at_most_200_workflows_make_one(cpf: Cpf, count: int, code: int) -> None:
+    for n in range(count):
+        cpf.flow(end("e"), name=f"c{n}.yaml")
+    answer = cpf("validate", "-f", cpf.flow(*(call(f"s{n}", f"c{n}.yaml") for n in range(count))))
+    assert answer.code == code
+    if code:
+        assert "more than 200 workflows are called from one" in answer["error"]["message"]
+
+
 def test_a_workflow_that_calls_itself_is_told(cpf: Cpf) -> None:
     found = told(cpf, files(cpf, w=[call("a", "w.yaml")]))
     assert "w.yaml -> w.yaml" in found["message"]

@@ -68,6 +68,15 @@ def test_a_damaged_run_is_kept_unless_forced(cpf: Cpf) -> None:
     assert cpf("delete", "--run-id", run_id, "--force")["result"]["deleted"][0]["status"] == "damaged"
 
 
+def test_a_run_of_another_version_is_kept_unless_forced(cpf: Cpf) -> None:
+    run_id = cpf.run(cli("a"))["run_id"]
+    state = cpf.directory(run_id) / "state.json"
+    state.write_text(state.read_text().replace("checkpointflow-state/v1", "checkpointflow-state/v9"))
+    assert cpf("delete", "--run-id", run_id).error_code == "ERR_STATE_CORRUPT"
+    assert cpf("gc", "--keep", "0")["result"]["deleted"] == []
+    assert names(cpf) == [run_id]
+
+
 def test_a_run_that_somebody_holds_is_kept_even_when_forced(cpf: Cpf) -> None:
     process = cpf.start("run", "-f", cpf.flow(cli("slow", "touch started; sleep 60")))
     until(lambda: (cpf.cwd / "started").exists())
@@ -89,6 +98,15 @@ def test_a_run_directory_that_lies_anywhere_can_be_removed(cpf: Cpf) -> None:
     assert not [name for name in os.listdir(cpf.cwd) if "mine" in name or "deleting" in name]
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_directory_without_a_run_is_left_as_it_is(cpf: Cpf, force: tuple[str, ...]) -> None:
+    (cpf.cwd / "mine").mkdir()
+    (cpf.cwd / "mine" / "file").touch()
+    answer = cpf("delete", "--run-dir", "mine", *force)
+    assert (answer.code, answer.error_code) == (10, "ERR_RUN_NOT_FOUND")
+    assert os.listdir(cpf.cwd / "mine") == ["file"]
+
+
 def test_a_link_is_not_followed(cpf: Cpf, tmp_path: Path) -> None:
     run_id = cpf.run(cli("a"))["run_id"]
     elsewhere = tmp_path / "elsewhere"
@@ -97,6 +115,7 @@ def test_a_link_is_not_followed(cpf: Cpf, tmp_path: Path) -> None:
     assert cpf("delete", "--run-id", run_id, "--force").error_code == "ERR_RUN_NOT_FOUND"
     answer = cpf("delete", "--run-dir", str(cpf.directory(run_id)), "--force")
     assert (answer.code, answer.error_code) == (60, "ERR_PERSISTENCE")
+    assert cpf.directory(run_id).is_symlink()
     assert cpf("list")["result"]["runs"] == []
     assert cpf("gc", "--keep", "0")["result"]["deleted"] == []
     assert (elsewhere / "state.json").exists()
@@ -216,8 +235,9 @@ def test_what_bears_no_mark_of_ours_is_not_touched(cpf: Cpf, tmp_path: Path) -> 
     (base / run_id).symlink_to(precious)
     for name in names(cpf):
         os.utime(base / name, (0, 0), follow_symlinks=False)
+    os.utime(precious, (0, 0))
     before = names(cpf)
     answer = cpf("gc", "--keep", "0", "--older-than", "0s", "--force")
     assert (answer.code, answer["result"]["freed_bytes"]) == (0, 0)
     assert names(cpf) == before
-    assert (precious / "inside").exists()
+    assert os.listdir(precious) == ["inside"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -200,3 +201,15 @@ def test_where_that_directory_is_not_here_they_run_where_resume_was_called(cpf: 
     answer = cpf("resume", "--run-id", run_id, "--event", "q_event", "--input", '{"y": "yes"}', cwd=here)
     assert (answer.code, (here / "where").read_text().strip()) == (0, str(here))
     assert "is not here" in answer["warnings"][0]
+
+
+@pytest.mark.parametrize("change", [{"cursors": {}}, {"steps": {}}])
+def test_a_state_that_no_run_comes_to_is_not_gone_on_with(cpf: Cpf, change: dict[str, object]) -> None:
+    run_id = cpf.run(cli("a"), ask("q"), cli("b", "touch ran"))["run_id"]
+    file = cpf.directory(run_id) / "state.json"
+    file.write_text(json.dumps(cpf.state(run_id) | change))
+    before = file.read_bytes()
+    for answer in (cpf.resume(run_id), cpf("cancel", "--run-id", run_id, "--reason", "x")):
+        assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT"), answer.text
+        assert "no run comes to" in answer["error"]["message"]
+    assert file.read_bytes() == before

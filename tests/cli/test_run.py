@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from checkpointflow.language.jsontext import MAX_BYTES
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
 
@@ -90,6 +91,20 @@ def test_what_is_no_regular_file_is_told(cpf: Cpf) -> None:
         assert (answer.code, answer.error_code) == (10, "ERR_FILE_NOT_FOUND"), name
         answer = cpf("run", "-f", cpf.flow(cli("a")), "--input", f"@{name}")
         assert (answer.code, answer.error_code) == (10, "ERR_FILE_NOT_FOUND"), name
+
+
+def test_of_an_input_without_an_end_no_more_than_the_limit_is_read(cpf: Cpf) -> None:
+    given = b" " * (MAX_BYTES + 1000)
+    (cpf.cwd / "long.json").write_bytes(given)
+    flow = cpf.flow(cli("a", "touch ran"))
+    answer = cpf("run", "-f", flow, "--input", "-", stdin=given)
+    assert (answer.error_code, f"has {MAX_BYTES + 1} bytes" in answer["error"]["message"]) == (
+        "ERR_VALIDATION_INPUT",
+        True,
+    )
+    answer = cpf("run", "-f", flow, "--input", "@long.json")
+    assert (answer.code, f"larger than {MAX_BYTES} bytes" in answer["error"]["message"]) == (10, True)
+    assert not (cpf.cwd / "ran").exists()
 
 
 @pytest.mark.parametrize(

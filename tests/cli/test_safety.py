@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import stat
 import threading
 import urllib.parse
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from checkpointflow.driver.secrets import Secrets
 from tests.conftest import Cpf
-from tests.helpers import ask, cli
+from tests.helpers import ask, call, cli
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o707, 0o1777])
@@ -37,6 +39,62 @@ def test_a_run_directory_that_others_may_write_into_is_refused(cpf: Cpf) -> None
         assert cpf("status", *option).error_code == "ERR_PERSISTENCE"
 
 
+def test_a_store_is_shared_by_each_of_its_directories(cpf: Cpf) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    archive = cpf("export", "--run-id", run_id)["result"]["file"]
+    for place in (cpf.base, cpf.base / "runs"):
+        place.chmod(0o777)
+        for answer in (
+            cpf.run(cli("a", "touch ran")),
+            cpf("status", "--run-id", run_id),
+            cpf("gc", "--keep", "0", "--force"),
+            cpf("import", archive),
+        ):
+            assert answer.error_code == "ERR_PERSISTENCE", place
+            assert "--allow-shared" in answer["error"]["message"]
+        place.chmod(0o700)
+    assert not (cpf.cwd / "ran").exists()
+    assert cpf("status", "--run-id", run_id).code == 40
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_a_store_of_another_user_or_group_is_refused(cpf: Cpf) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    for uid, gid, mode, refused in (
+        (12345, -1, 0o700, "belongs to another user"),
+        (0, 12345, 0o770, "the group 12345 may write"),
+    ):
+        os.chown(cpf.base, uid, gid)
+        cpf.base.chmod(mode)
+        answer = cpf("status", "--run-id", run_id)
+        assert (answer.code, refused in answer["error"]["message"]) == (60, True)
+    cpf.base.chmod(0o750)
+    assert cpf("status", "--run-id", run_id).code == 40
+
+
+@pytest.fixture
+def generous() -> Iterator[None]:
+    """What is created without a mode of its own is everybody's."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_all_that_a_store_holds_is_private(cpf: Cpf, tmp_path: Path, generous: None) -> None:
+    cpf.flow(cli("inner", "echo inner"), name="sub.yaml")
+    big = "(printf '\"'; head -c 70000 /dev/zero | tr '\\0' x; printf '\"') > $CPF_OUTPUT; echo x > file"
+    steps = [
+        cli("a", big, artifacts=[{"name": "n", "path": "file"}], lock={"key": "k"}),
+        call("b", "sub.yaml"),
+    ]
+    run_id = cpf.run(*steps)["run_id"]
+    archive = cpf("export", "--run-id", run_id)["result"]["file"]
+    other = Cpf(cpf.cwd, tmp_path / "other")
+    assert other("import", archive).code == 0
+    for place in (cpf.base, *cpf.base.rglob("*"), other.base, *other.base.rglob("*"), cpf.cwd / archive):
+        assert stat.S_IMODE(place.stat().st_mode) == (0o700 if place.is_dir() else 0o600), place
+
+
 def test_a_symbolic_link_in_the_store_is_no_run(cpf: Cpf, tmp_path: Path) -> None:
     run_id = cpf.run(ask("q"))["run_id"]
     os.rename(cpf.directory(run_id), tmp_path / "elsewhere")
@@ -44,20 +102,30 @@ def test_a_symbolic_link_in_the_store_is_no_run(cpf: Cpf, tmp_path: Path) -> Non
     assert cpf("status", "--run-id", run_id).error_code == "ERR_RUN_NOT_FOUND"
 
 
-@pytest.mark.parametrize("name", ["stdout", "stderr", "outputs", "stdout/a.txt"])
+@pytest.mark.parametrize("name", ["stdout", "stderr", "outputs"])
 def test_a_symbolic_link_in_a_run_is_not_written_through(cpf: Cpf, tmp_path: Path, name: str) -> None:
     step = cli("a", "(printf '\"'; head -c 70000 /dev/zero | tr '\\0' x; printf '\"') > $CPF_OUTPUT")
     run_id = cpf.run(ask("q"), step)["run_id"]
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "file").write_text("mine")
-    place = cpf.directory(run_id) / name
+    os.symlink(outside, cpf.directory(run_id) / name)
+    assert cpf.resume(run_id, "q_event", {}).code == 60
+    assert os.listdir(outside) == []
+
+
+@pytest.mark.parametrize("name", ["stdout/a.txt", "state.json.tmp", "history.jsonl", "run.lock", "step.lock"])
+def test_a_file_that_a_symbolic_link_leads_to_is_not_written(cpf: Cpf, tmp_path: Path, name: str) -> None:
+    run_id = cpf.run(ask("q"), cli("a", "echo x"))["run_id"]
+    place, outside = cpf.directory(run_id) / name, tmp_path / "outside"
     place.parent.mkdir(exist_ok=True)
-    os.symlink(outside / "file" if name.endswith("txt") else outside, place)
-    answer = cpf.resume(run_id, "q_event", {})
-    assert answer.code == 60
-    assert (outside / "file").read_text() == "mine"
-    assert os.listdir(outside) == ["file"]
+    if place.exists():
+        os.rename(place, outside)
+    else:
+        outside.write_text("mine")
+    before = outside.read_bytes()
+    os.symlink(outside, place)
+    assert cpf.resume(run_id, "q_event", {}).code == 60
+    assert outside.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["state.json", "history.jsonl", "workflow.yaml"])
@@ -67,6 +135,26 @@ def test_a_symbolic_link_in_place_of_a_file_is_not_read(cpf: Cpf, tmp_path: Path
     os.rename(file, tmp_path / name)
     os.symlink(tmp_path / name, file)
     assert cpf.resume(run_id, "q_event", {}).code == 60
+
+
+def test_a_symbolic_link_in_place_of_a_log_is_not_shown(cpf: Cpf, tmp_path: Path) -> None:
+    run_id = cpf.run(cli("a", "echo x"))["run_id"]
+    (tmp_path / "private").write_text("not for others")
+    log = cpf.directory(run_id) / "stdout" / "a.txt"
+    log.unlink()
+    log.symlink_to(tmp_path / "private")
+    for option in ((), ("--raw",)):
+        answer = cpf("logs", "--run-id", run_id, *option)
+        assert (answer.code, "not for others" in answer.text) == (60, False)
+
+
+@pytest.mark.parametrize("name", ["state.json", "history.jsonl", "workflow.yaml"])
+def test_a_pipe_in_place_of_a_file_hangs_nobody(cpf: Cpf, name: str) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    file = cpf.directory(run_id) / name
+    file.unlink()
+    os.mkfifo(file)
+    assert cpf.real("resume", "--run-id", run_id, "--event", "q_event", "--input", "{}").code == 60
 
 
 SECRET = "p\"w/ü+ö'x&longer"
@@ -176,3 +264,46 @@ def test_a_secret_is_masked_across_the_borders_of_blocks(monkeypatch: pytest.Mon
     blocks = [text[i : i + size] for i in range(0, len(text), size)]
     assert b"".join(secrets.masking(blocks)) == secrets.masked(text)
     assert b"abcabcabd" not in secrets.masked(text)
+
+
+ODD_SECRET = 'a b/ü?~"x\\>é'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        ODD_SECRET.encode(),
+        json.dumps(ODD_SECRET)[1:-1].encode(),
+        json.dumps(ODD_SECRET, ensure_ascii=False)[1:-1].encode(),
+        urllib.parse.quote(ODD_SECRET).encode(),
+        urllib.parse.quote(ODD_SECRET, safe="").encode(),
+        urllib.parse.quote_plus(ODD_SECRET).encode(),
+        b"a%20b/%c3%bc%3f~%22x%5c%3e%c3%a9",
+        base64.b64encode(ODD_SECRET.encode()),
+        base64.urlsafe_b64encode(ODD_SECRET.encode()),
+    ],
+)
+def test_a_secret_is_masked_in_each_of_its_forms(monkeypatch: pytest.MonkeyPatch, form: bytes) -> None:
+    monkeypatch.setenv("TOKEN", ODD_SECRET)
+    assert Secrets(("TOKEN",)).masked(b"<" + form + b">") == b"<***>"
+
+
+def test_a_line_of_a_long_secret_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "-----BEGIN\nMIIEvQIBADANBg\nend\n")
+    assert Secrets(("KEY",)).masked(b"got MIIEvQIBADANBg, end") == b"got ***, end"
+
+
+def test_a_secret_is_masked_whole_though_another_begins_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHORT", "abc")
+    monkeypatch.setenv("LONG", "abc-rest-of-it")
+    secrets = Secrets(("SHORT", "LONG"))
+    assert secrets.masked(b"abc-rest-of-it abc") == b"*** ***"
+    assert b"".join(secrets.masking([b"abc", b"-rest-of-it", b" abc"])) == b"*** ***"
+
+
+@pytest.mark.parametrize(("secret", "masked"), [("xy", b"a *** b"), ("x", b"a x b"), ("", b"a x b")])
+def test_all_but_a_single_letter_is_masked(
+    monkeypatch: pytest.MonkeyPatch, secret: str, masked: bytes
+) -> None:
+    monkeypatch.setenv("TOKEN", secret)
+    assert Secrets(("TOKEN",)).masked(b"a xy b" if secret == "xy" else b"a x b") == masked

@@ -206,11 +206,12 @@ def test_nothing_is_sealed_twice(cpf: Cpf) -> None:
     assert sealed(cpf, run_id) == ["artifacts/note"]
 
 
-def test_a_link_in_place_of_a_file_is_found(cpf: Cpf, run_id: str) -> None:
-    file = cpf.directory(run_id) / "workflow.yaml"
-    file.rename(cpf.cwd / "aside")
-    file.symlink_to(cpf.cwd / "aside")
-    assert verified(cpf, run_id) == ["workflow.yaml"]
+@pytest.mark.parametrize("name", ["workflow.yaml", "stdout", "artifacts/plan/app"])
+def test_a_link_in_place_of_a_file_or_directory_is_found(cpf: Cpf, run_id: str, name: str) -> None:
+    place = cpf.directory(run_id) / name
+    place.rename(cpf.cwd / "aside")
+    place.symlink_to(cpf.cwd / "aside")
+    assert name in verified(cpf, run_id)
 
 
 def test_a_change_of_the_history_is_told_with_its_line(cpf: Cpf, run_id: str) -> None:
@@ -222,6 +223,12 @@ def test_a_change_of_the_history_is_told_with_its_line(cpf: Cpf, run_id: str) ->
     assert "chain is broken" in details[0]["problem"]
 
 
+def test_a_last_line_of_the_history_that_does_not_end_is_told(cpf: Cpf, run_id: str) -> None:
+    file = cpf.directory(run_id) / "history.jsonl"
+    file.write_bytes(file.read_bytes().removesuffix(b"\n"))
+    assert verified(cpf, run_id) == ["history.jsonl"]
+
+
 def test_a_change_of_the_snapshot_is_told_with_its_place(cpf: Cpf, run_id: str) -> None:
     file = cpf.directory(run_id) / "state.json"
     file.write_text(file.read_text().replace('"exit_code": 3', '"exit_code": 4'))
@@ -231,13 +238,38 @@ def test_a_change_of_the_snapshot_is_told_with_its_place(cpf: Cpf, run_id: str) 
 
 def test_a_history_that_is_rechained_does_not_pass_for_the_snapshot(cpf: Cpf, run_id: str) -> None:
     file = cpf.directory(run_id) / "history.jsonl"
-    link, lines = "", []
-    for line in file.read_bytes().replace(b'"exit_code":3', b'"exit_code":4').splitlines():
+    rechain(file, file.read_bytes().replace(b'"exit_code":3', b'"exit_code":4').splitlines())
+    assert verified(cpf, run_id) == ["history.jsonl"]
+
+
+def rechain(file: Path, lines: list[bytes]) -> str:
+    """Make *lines* a history whose chain is right; returns its last checkpoint."""
+    link, written = "", []
+    for line in lines:
         fact = line.split(b'"fact":', 1)[1][:-1]
         link = sha256(link.encode() + b"\n" + fact).hexdigest()
-        lines.append(b'{"checkpoint_id":"%s","fact":%s}\n' % (link.encode(), fact))
-    file.write_bytes(b"".join(lines))
-    assert verified(cpf, run_id) == ["history.jsonl"]
+        written.append(b'{"checkpoint_id":"%s","fact":%s}\n' % (link.encode(), fact))
+    file.write_bytes(b"".join(written))
+    return link
+
+
+@pytest.mark.parametrize(
+    ("first", "instead", "file", "problem"),
+    [
+        (0, [], "history.jsonl", "line 1 cannot follow"),
+        (1, [], "state.json", "it differs at revision"),
+        (2, [b'{"fact":{"type":"Nothing"}}'], "history.jsonl", "it is no fact that this cpf knows"),
+    ],
+)
+def test_a_history_that_is_rechained_with_its_snapshot_must_still_make_it(
+    cpf: Cpf, run_id: str, first: int, instead: list[bytes], file: str, problem: str
+) -> None:
+    history, state = (cpf.directory(run_id) / name for name in ("history.jsonl", "state.json"))
+    before, lines = cpf.history(run_id)[-1]["checkpoint_id"], history.read_bytes().splitlines()
+    after = rechain(history, [*lines[:first], *instead, *lines[first + 1 :]])
+    state.write_text(state.read_text().replace(before, after))
+    found = cpf("verify", "--run-id", run_id)["error"]["details"][0]
+    assert (found["file"], found["problem"][: len(problem)]) == (file, problem)
 
 
 def test_what_a_commit_that_died_left_is_no_damage(cpf: Cpf, run_id: str) -> None:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from checkpointflow.driver.command import Command
 from checkpointflow.driver.store import RunDirectory
-from checkpointflow.engine.actions import Error, Failure, Outcome, RunCommand, Success
+from checkpointflow.engine.actions import Error, Failure, Outcome, RunCommand, Success, Wanted
+from checkpointflow.errors import CheckpointflowError
 from tests.conftest import gone
 
 
@@ -263,3 +265,17 @@ def test_output_of_any_size_costs_no_memory(place: Path) -> None:
         return int(answer.stdout)
 
     assert peak(100) < peak(0) + 4_000
+
+
+@pytest.mark.parametrize("link", ["artifacts", "artifacts/step", "artifacts/step/n"])
+def test_an_artifact_is_written_through_no_link(place: Path, link: str) -> None:
+    outside = place / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    (place / "run" / link).parent.mkdir(parents=True, exist_ok=True)
+    (place / "run" / link).symlink_to(outside / "file" if link.endswith("n") else outside)
+    with suppress(CheckpointflowError):
+        found = outcome(place, "echo x > x", artifacts=(Wanted("n", "x"),))
+        assert isinstance(found, Failure)
+    assert os.listdir(outside) == ["file"]
+    assert (outside / "file").read_text() == "mine"

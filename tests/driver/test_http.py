@@ -22,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checkpointflow import __version__
-from checkpointflow.driver.http import Call, is_public
+from checkpointflow.driver.http import Call, Request, is_public, place_of
 from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, Success
+from checkpointflow.language.expression import Secret
 from checkpointflow.language.jsontext import MAX_BYTES
 from tests.conftest import Cpf, until
 
@@ -516,6 +517,13 @@ def test_a_query_is_not_repeated_in_a_message(tmp_path: Path, server: Server) ->
     assert "s3cret" not in error(tmp_path, f"http://127.0.0.1:{closed_port()}/a?token=s3cret").message
 
 
+def test_a_secret_that_is_not_set_fails_the_call_before_it_is_made(tmp_path: Path, server: Server) -> None:
+    mark = Secret("NOT_SET_ANYWHERE")
+    found = error(tmp_path, server.url, method="POST", body=f"a {mark}", secrets=("NOT_SET_ANYWHERE",))
+    assert "NOT_SET_ANYWHERE is not set" in found.message
+    assert server.heard == []
+
+
 # Redirects
 
 
@@ -600,6 +608,13 @@ def test_another_name_of_the_same_host_is_another_origin(tmp_path: Path, server:
     url = server.answer("/a", status=302, Location=f"http://localhost:{server.port}/b")
     outputs(tmp_path, url, headers=SECRETS, allow_hosts=("localhost",))
     assert credentials(server.heard[1]) == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("https", "http"), ("http", "https")])
+def test_another_scheme_at_the_same_port_is_another_origin(one: str, other: str) -> None:
+    asked = Request("GET", place_of(f"{one}://h:8443/"), SECRETS, None)
+    assert asked.redirected(302, f"{one}://h:8443/b").headers == SECRETS
+    assert asked.redirected(302, f"{other}://h:8443/b").headers == {}
 
 
 def test_credentials_dropped_once_stay_dropped(tmp_path: Path, serve: Serve) -> None:
@@ -1001,6 +1016,8 @@ def test_no_answer_raises(tmp_path: Path, answer: bytes) -> None:
         ("240.0.0.1", False), ("255.255.255.255", False), ("::1", False), ("::", False), ("fe80::1", False),
         ("fe80::1%eth0", False), ("fc00::1", False), ("ff02::1", False), ("::ffff:127.0.0.1", False),
         ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::a00:1", False), ("nonsense", False),
+        ("2002:808:808::", True), ("64:ff9b::808:808", True), ("2001:0:7f00:1::80ff:fffe", False),
+        ("::7f00:1", False), ("4000::1", False),
     ],
 )  # fmt: skip
 def test_only_addresses_of_the_open_internet_are_public(address: str, public: bool) -> None:
@@ -1016,6 +1033,29 @@ def test_a_host_that_data_chooses_must_be_public(cpf: Cpf, host: str) -> None:
     assert "no public address" in message or "could not be found" in message or "refused" not in message
     allowed = cpf.run(step, inputs={"h": host}, defaults={"allow_hosts": [host.strip("[]")]})
     assert "no public address" not in allowed["error"]["message"]
+
+
+@pytest.mark.parametrize("addresses", [("127.0.0.1", "8.8.8.8"), ("8.8.8.8", "127.0.0.1")])
+def test_a_name_with_one_inner_address_among_others_is_not_called(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, str]
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def both(_: str, port: int, **more: Any) -> Any:
+        return [found for address in addresses for found in look_up(address, port, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    url = f"http://two.example:{server.port}/"
+    assert "at 127.0.0.1, which" in error(tmp_path, url, host_is_data=True, timeout_seconds=1).message
+    assert server.heard == []
+
+
+def test_an_allowed_host_opens_no_other(tmp_path: Path, server: Server) -> None:
+    for allowed in ("host", "a.localhost", "localhost.example"):
+        url = server.url.replace("127.0.0.1", "localhost")
+        found = error(tmp_path, url, host_is_data=True, allow_hosts=(allowed,))
+        assert "no public address" in found.message
+    assert server.heard == []
 
 
 def test_a_redirect_leads_to_no_inner_host(cpf: Cpf) -> None:

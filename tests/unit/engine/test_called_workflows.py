@@ -28,6 +28,11 @@ def test_it_has_its_own_inputs_and_step_names() -> None:
     assert sorted(story.run.steps["deploy/first"].action.variables.values()) == ["1", "prod"]
 
 
+def test_a_value_among_its_inputs_is_expanded_once() -> None:
+    story = calling(cli("apply", "${inputs.what}")).succeed("first", {"x": "${run.id}"})
+    assert list(story.run.steps["deploy/apply"].action.variables.values()) == ["${run.id}"]
+
+
 def test_it_does_not_see_the_steps_of_its_caller() -> None:
     story = calling(cli("apply", "${steps.first.outputs.x}")).succeed("first", {"x": "prod"})
     assert story.run.status == "failed"

@@ -16,7 +16,7 @@ from checkpointflow.engine.actions import (
     Wanted,
 )
 from checkpointflow.engine.messages import Defer
-from tests.helpers import Story, cli
+from tests.helpers import Story, ask, cli, end
 
 SCHEMA = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
 
@@ -179,10 +179,71 @@ def test_a_secret_is_known_by_its_name_only() -> None:
     assert list(asked.variables.values()) == ["\0T\0"]
 
 
-@pytest.mark.parametrize("step", [{**SECRET, "body": "${inputs.x}"}, cli("a", "${raw:secrets.T}")])
+@pytest.mark.parametrize(
+    "step",
+    [
+        {**SECRET, "body": "${inputs.x}"},
+        {**SECRET, "url": "http://h/${inputs.text}"},
+        {**SECRET, "headers": {"A": "${secrets.T}", "B": "${inputs.text}"}},
+        cli("a", "x ${secrets.T}", env={"E": "${inputs.text}"}),
+        cli("a", "x ${secrets.T} ${inputs.text}"),
+        cli("a", "${raw:secrets.T}"),
+    ],
+)
 def test_nothing_else_may_look_like_a_secret(step: dict[str, object]) -> None:
-    story = Story(step, inputs={"x": {"deep": ["\0T\0"]}})
+    story = Story(step, inputs={"x": {"deep": ["\0T\0"]}, "text": "\0T\0"})
     assert story.run.status == "failed"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        cli("a", "x ${secrets.T}", cwd="${secrets.T}"),
+        cli("a", "x ${secrets.T}", idempotency_key="${secrets.T}"),
+        cli("a", "x ${secrets.T}", lock={"key": "${secrets.T}"}),
+        cli("a", "x ${secrets.T}", artifacts=[{"name": "n", "path": "${secrets.T}"}]),
+        cli("a", "x ${secrets.T}", **{"if": "secrets.T != 1"}),
+        ask("a", prompt="${secrets.T}"),
+        end("a", result="${secrets.T}"),
+    ],
+)
+def test_of_a_workflow_that_nobody_checked_a_secret_goes_nowhere_else(step: dict[str, object]) -> None:
+    story = Story(step)
+    assert story.run.status == "failed"
+    assert "secrets" in story.error.message
+
+
+API = {"id": "a", "kind": "api", "url": "http://h"}
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        (cli("a", "echo ${inputs.x} '${inputs.x}'"), "variables"), (cli("a", "${raw:inputs.x}"), "script"),
+        (cli("a", env={"E": "a ${inputs.x}"}), "env"), (cli("a", cwd="${inputs.x}"), "cwd"),
+        (cli("a", env={"E": "${inputs.x}", "T": "${secrets.T}"}), "env"),
+        (cli("a", idempotency_key="${inputs.x}"), "idempotency_key"),
+        (cli("a", lock={"key": "${inputs.x}"}), "lock"),
+        (cli("a", artifacts=[{"name": "n", "path": "${inputs.x}"}]), "artifacts"),
+        ({**API, "url": "http://${inputs.x}"}, "url"), ({**API, "url": "${inputs.x}"}, "url"),
+        ({**API, "url": "http://h/${inputs.x}"}, "url"),
+        ({**API, "headers": {"A": "a ${inputs.x}"}}, "headers"),
+        ({**SECRET, "body": {"b": ["${inputs.x}"]}}, "body"), ({**API, "body": "${inputs.x}"}, "body"),
+    ],
+)  # fmt: skip
+def test_a_value_is_expanded_once_wherever_it_stands(step: dict[str, object], field: str) -> None:
+    asked = Story(step, inputs={"x": "${run.id}"}).run.steps["a"].action
+    found = str(getattr(asked, field))
+    assert ("run.id" in found, "R1" in found) == (True, False)
+
+
+def test_what_a_step_puts_out_is_never_expanded() -> None:
+    odd = {"v": ["${run.id}"]}
+    story = Story(cli("a"), cli("b", "${steps.a.outputs} ${steps.a.stdout}"))
+    story.succeed("a", odd, stdout="${run.id}")
+    assert story.run.steps["a"].outputs == odd
+    values = story.run.steps["b"].action.variables.values()
+    assert sorted(values) == ["${run.id}", '{"v":["${run.id}"]}']
 
 
 def test_the_status_of_an_answer_can_be_referred_to() -> None:

@@ -104,6 +104,11 @@ def test_running_off_the_end_yields_the_mapped_outputs() -> None:
     assert Story(cli("apply"), outputs=MAPPED).succeed("apply", {"url": "u"}).result == {"url": "u"}
 
 
+def test_a_mapped_output_is_never_expanded() -> None:
+    story = Story(cli("apply"), outputs=MAPPED).succeed("apply", {"url": "${run.id}"})
+    assert story.result == {"url": "${run.id}"}
+
+
 def test_a_mapped_output_of_a_step_that_did_not_run_is_absent() -> None:
     assert Story(cli("apply", **{"if": False}), outputs=MAPPED).result == {}
 

@@ -37,12 +37,23 @@ def test_the_texts_of_a_wait_are_interpolated() -> None:
     assert (wait.prompt, wait.summary, wait.instructions, wait.risk_level) == ("Ship 3?", "v3", "x", "high")
 
 
+@pytest.mark.parametrize("field", ["prompt", "summary", "instructions"])
+def test_a_value_in_a_text_is_expanded_once(field: str) -> None:
+    story = Story(ask("q", **{field: "a ${inputs.x}"}), inputs={"x": "${run.id}"})
+    assert getattr(story.run.steps["q"].wait, field) == "a ${run.id}"
+
+
 def test_a_text_without_a_value_fails_the_step() -> None:
     assert asking(prompt="${inputs.none}").run.status == "failed"
 
 
 def test_the_payload_becomes_the_outputs() -> None:
     assert asking().deliver("q", {"y": 1}).run.steps["q"].outputs == {"y": 1}
+
+
+def test_the_payload_is_never_expanded() -> None:
+    payload = {"y": ["${run.id}"]}
+    assert asking().deliver("q", payload).run.steps["q"].outputs == payload
 
 
 def test_an_event_leads_where_its_transition_says() -> None:

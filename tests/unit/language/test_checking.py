@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -450,7 +451,16 @@ def test_a_transition_cannot_ask_an_event_for_what_its_schema_closes_out() -> No
         "kind: cli, command: x, cwd: '${%s}'",
         "kind: cli, command: x, if: '%s'",
         "kind: cli, command: x, lock: {key: '${%s}'}",
+        "kind: cli, command: x, idempotency_key: '${%s}'",
+        "kind: cli, command: x, artifacts: [{name: n, path: '${%s}'}]",
         "kind: await_event, audience: user, event_name: e, prompt: '${%s}'",
+        "kind: await_event, audience: user, event_name: e, summary: '${%s}'",
+        "kind: await_event, audience: user, event_name: e, instructions: '${%s}'",
+        "kind: await_event, audience: user, event_name: e, transitions: [{when: '%s', next: a}]",
+        "kind: switch, cases: [{when: '%s', next: a}]",
+        "kind: foreach, items: '%s', body: [{id: b, kind: end}]",
+        "kind: foreach, items: [1], workflow_ref: x.yaml, inputs: {x: '${%s}'}",
+        "kind: workflow, workflow_ref: x.yaml, inputs: {x: '${%s}'}",
         "kind: end, result: '${%s}'",
     ],
 )
@@ -472,6 +482,13 @@ def test_secrets_stand_where_they_are_used_and_nowhere_else(field: str) -> None:
 )
 def test_secrets_may_stand_where_they_are_used(field: str) -> None:
     assert fine(of(f"- {{id: a, {field}}}\n"))
+
+
+@pytest.mark.parametrize(
+    "more", ["outputs: {properties: {x: {from: ‸secrets.T}}}\n", "defaults: {cwd: '${‸secrets.T}'}\n"]
+)
+def test_no_secret_is_an_output_nor_a_directory(more: str) -> None:
+    assert only(of("- {id: a, kind: end}\n", more)).message == "there is no `secrets` here"
 
 
 def test_secrets_are_asked_for_by_name() -> None:
@@ -693,7 +710,7 @@ def test_whatever_stands_where_it_does_not_belong_is_told_and_nothing_raises(cha
         with suppress(KeyError, IndexError, TypeError):  # an earlier change may have taken the place away
             for key in way:
                 inner = inner[key]
-            inner[last] = odd
+            inner[last] = copy.deepcopy(odd)  # another change may reach into it
     workflow, found, doubts, source = examine(json.dumps(document, indent=1).encode())
     assert (workflow is None) == bool(found)
     assert all(p.line <= len(source.lines) for p in found + doubts)

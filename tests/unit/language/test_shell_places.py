@@ -53,7 +53,41 @@ def test_what_is_refused_says_what_to_do(command: str, shell: Any, expected: lis
     assert all(place.hint for place in places(command.replace("§", HOLE), shell) if place.problem)
 
 
-@pytest.mark.parametrize("opening", ["$(", "${x:-", "$((", "(", "$(echo ${x:-", "((", '"$(echo "', "a=("])
+@pytest.mark.parametrize(
+    ("names", "command", "expected"),
+    [
+        ("eval source . trap alias bind complete compgen fc emulate sched zmodload autoload enable zle "
+         "bindkey functions zstyle zformat print watch su runuser script", "{} §",
+         "refused: {} runs what it is given"),
+        ("read unset getopts mapfile readarray vared zparseopts", "{} §", "refused: {} takes names"),
+        ("declare typeset local export readonly integer float", "{} §", "refused: {} takes names"),
+        ("let exit return shift break continue wait logout bye ulimit", "{} §", "integer"),
+        ("sh bash dash zsh ksh mksh ash rbash", "{} -c §", "refused: a shell runs it"),
+        ("sh bash dash zsh ksh mksh ash rbash", "echo § | {}", "refused: the input of a shell"),
+        ("command builtin exec noglob nocorrect -", "{} eval §", "refused: eval runs what it is given"),
+        ("env sudo doas nohup nice ionice timeout setsid stdbuf xargs chroot busybox docker podman kubectl "
+         "nsenter unshare flock strace", "{} 1 bash §", "refused: a shell runs it"),
+        ("BASH_ENV PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT", "{}=§",
+         "refused: the shell runs what {} holds"),
+        ("RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID "
+         "GID EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO",
+         "{}=§", "integer"),
+        ("-eq -ne -lt -le -gt -ge", "[ § {} 1 ]", "integer"),
+        ("-eq -ne -lt -le -gt -ge", "[[ 1 {} § ]]", "integer"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_every_name_that_shells_take_code_or_numbers_by_is_known(
+    shell: Any, names: str, command: str, expected: str
+) -> None:
+    for name in names.split():
+        found = places(command.format(name).replace("§", HOLE), shell)
+        assert (name, [described(place) for place in found]) == (name, [expected.format(name)])
+
+
+@pytest.mark.parametrize(
+    "opening", ["$(", "${x:-", "$((", "(", "( ", "$(echo ${x:-", "((", '"$(echo "', "a=("]
+)
 def test_nesting_is_refused_before_the_stack_ends(opening: str) -> None:
     assert [described(place) for place in places(opening * 5000 + HOLE, "bash")] == ["unknown"]
 

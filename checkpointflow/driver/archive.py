@@ -56,6 +56,7 @@ from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDive
 MAX_FILES = 200_000
 MAX_BYTES = 16 << 30
 MAX_JSON_BYTES = 1 << 30
+MAX_JSON_VALUES = 10_000_000  # a value of two bytes may take fifty in memory
 MAX_HEADER_BYTES = 64 << 10
 MAX_NAME = 4096
 BLOCK = 1 << 20
@@ -190,7 +191,7 @@ def _refusing(name: str) -> Iterator[None]:
 
 def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
     """Write the members of the archive into *staging*; returns the run's id."""
-    run_id, files, size = None, 0, 0
+    run_id, files, size, values = None, 0, 0, 0
     with (
         _refusing(name),
         gzip.GzipFile(fileobj=source, mode="rb") as packed,
@@ -207,6 +208,9 @@ def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
                 content = archive.extractfile(member)
                 assert content is not None
                 _write(staging / rest, content, member.size)
+                values += 0 if is_log(rest) or is_artifact(rest) else _values_in(staging / rest)
+                if values > MAX_JSON_VALUES:
+                    raise _Refused(f"its JSON has more than {MAX_JSON_VALUES} values")
         while more := packed.read(BLOCK):  # to the end, where the checksum is
             size += len(more)
             if size > MAX_BYTES:
@@ -248,6 +252,15 @@ def _write(file: Path, content: IO[bytes], size: int) -> None:
         if copy.tell() != size:
             raise _Refused(f"{file.name!r} is cut off")
         os.fsync(copy.fileno())
+
+
+def _values_in(file: Path) -> int:
+    """How many values the JSON in *file* can have at most."""
+    with file.open("rb") as opened:
+        return sum(
+            block.count(b",") + block.count(b"[") + block.count(b"{")
+            for block in iter(lambda: opened.read(BLOCK), b"")
+        )
 
 
 def _checked(staged: RunDirectory, run_id: str, name: str) -> Run:
@@ -338,9 +351,10 @@ def _diverged(here: Run, ours: list[Link], theirs: list[Link], common: int) -> R
 def _moved(source: Path, target: Path) -> None:
     """Put the files of *source* in place in *target*: what is beside the state first, the state last."""
     names = [name for name, _ in files_in(source) if is_member(name) and name not in (STATE, HISTORY)]
-    for name in names:
-        make_private((target / name).parent)
-        os.replace(source / name, target / name)
+    places = {name: RunDirectory(target).file(name) for name in names}
+    for name, place in places.items():
+        make_private(place.parent)
+        os.replace(source / name, place)
     _sync_tree(target)
     for name in (HISTORY, STATE):
         os.replace(source / name, target / name)

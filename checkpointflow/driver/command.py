@@ -169,9 +169,9 @@ class Command:
             return failure(f"its output could not be read: {error}", exit_code=code)
         try:
             artifacts = {wanted.name: self._kept(wanted) for wanted in action.artifacts}
-        except OSError as error:
-            return failure(f"an artifact could not be kept: {error}", exit_code=code)
-        stdout = head(self.stdout) if action.keeps_stdout else None
+            stdout = head(self.stdout) if action.keeps_stdout else None
+        except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
+            return failure(f"what it left could not be kept: {error}", exit_code=code)
         return Success(outputs=outputs, exit_code=code, stdout=stdout, artifacts=artifacts)
 
     def _kept(self, wanted: Wanted) -> Kept:
@@ -195,7 +195,10 @@ class Command:
 
     def _failed(self, code: int) -> Failure:
         how = f"exit code {code}" if code >= 0 else f"the signal {signal.Signals(-code).name}"
-        last = _last_line(self.stderr)
+        try:
+            last = _last_line(self.stderr)
+        except OSError:  # the command took its own log away
+            last = ""
         exit_code = code if code >= 0 else 128 - code
         return failure(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=exit_code)
 

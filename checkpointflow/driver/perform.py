@@ -45,7 +45,7 @@ class Crew:
         self._directory = directory
         self._run_id = run_id
         self._start_directory = start_directory
-        self._done: SimpleQueue[tuple[Action, Outcome | NotBegun]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Action, Outcome | NotBegun | Exception]] = SimpleQueue()
         self._printed: SimpleQueue[tuple[Kept, ...]] = SimpleQueue()
         self._stopping = threading.Event()
         self._busy: dict[tuple[str, int], tuple[Doing, threading.Thread]] = {}
@@ -65,12 +65,17 @@ class Crew:
             thread.start()
 
     def next(self, within_seconds: float) -> tuple[Action, Outcome | NotBegun] | None:
-        """What ends next, and how; None if nothing does *within_seconds*."""
+        """What ends next, and how; None if nothing does *within_seconds*.
+
+        Raises what a deed raised, which is a mistake of ours: it may or may not have been done.
+        """
         try:
             action, outcome = self._done.get(timeout=within_seconds)
         except Empty:
             return None
         self._busy.pop((action.path, action.attempt))
+        if isinstance(outcome, Exception):
+            raise outcome
         return action, outcome
 
     def finished(self) -> list[tuple[Action, Outcome | NotBegun]]:
@@ -115,7 +120,7 @@ class Crew:
                 assert_never(action)
 
     def _do(self, action: Action, doing: Doing) -> None:
-        outcome: Outcome | NotBegun
+        outcome: Outcome | NotBegun | Exception
         try:
             with ExitStack() as stack:
                 if not isinstance(action, Sleep) and action.lock is not None:
@@ -124,6 +129,8 @@ class Crew:
                 outcome = doing.perform()
         except (LockConflict, PersistenceError) as error:
             outcome = NotBegun(error)
+        except Exception as error:  # noqa: BLE001, raised again where somebody hears it
+            outcome = error
         self._printed.put(printed(self._directory, action))
         self._done.put((action, outcome))
 

@@ -181,6 +181,7 @@ def delete(directory: RunDirectory, *, force: bool = False, lock_timeout: float 
             file=place,
             problem="it is a symbolic link, which cpf does not follow to delete; remove it yourself",
         )
+    _described(directory, force)  # before anything is written there
     with directory.hold("delete", now(), lock_timeout):
         freed = _described(directory, force)
         remove(place)
@@ -251,13 +252,18 @@ def _names(store: Store) -> list[str]:
 
 
 def _described(directory: RunDirectory, force: bool) -> Freed:
-    """What is to go. Raises RunNotEnded, StateCorrupt unless *force*."""
+    """What is to go. Raises RunNotEnded, StateCorrupt unless *force*; never for what may not be ours."""
     head = None
     try:
         head = head_of(directory)
     except StateCorrupt:
         if not force:
             raise
+        if not (is_run_id(directory.place.name) and (directory.place / HISTORY).is_file()):
+            problem = (
+                f"its {STATE} is none of ours, and nothing else shows that it is a run; remove it yourself"
+            )
+            raise StateCorrupt(file=directory.place, problem=problem) from None
     if head is not None and head.status not in ENDED and not force:
         raise RunNotEnded(run_id=head.run_id, status=head.status)
     return Freed(

@@ -100,7 +100,7 @@ class Store:
 
     def create(self, run_id: str) -> RunDirectory:
         """An empty directory for a new run; the run exists once its first snapshot does."""
-        directory = RunDirectory(self.runs / run_id)
+        directory = RunDirectory(self.runs / run_id, allow_shared=self.allow_shared)
         with telling(directory.place):
             _make_lasting(self.runs)
             refuse_shared(self.allow_shared, self.base, self.runs)
@@ -118,7 +118,7 @@ class Store:
         found = [name for name in self._ids() if name.startswith(wanted)]
         if len(found) == 1:
             refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
-            return RunDirectory(self.runs / found[0])
+            return RunDirectory(self.runs / found[0], allow_shared=self.allow_shared)
         if not found:
             raise RunNotFound(problem=f"there is no run {prefix} in {self.base}")
         raise RunNotFound(
@@ -136,9 +136,15 @@ class Store:
         return sorted(n for n in names if is_run_id(n) and _is_run(self.runs / n))
 
 
-def refuse_shared(allow: bool, *places: Path) -> None:
-    """Raise PersistenceError if others may write into one of *places*, unless that is meant."""
-    for place in () if allow else places:
+def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
+    """Raise PersistenceError if others may write into one of these directories, unless that is meant.
+
+    And if one *below* the top is a symbolic link: it could lead anywhere.
+    """
+    for place in below:
+        if place.is_symlink():
+            raise PersistenceError(file=place, problem=_LINK)
+    for place in () if allow else (top, *below):
         with telling(place):
             who = shared_with(place)
         if who is not None:
@@ -146,11 +152,15 @@ def refuse_shared(allow: bool, *places: Path) -> None:
             raise PersistenceError(file=place, problem=problem)
 
 
+_LINK = "it is a symbolic link, which cpf never makes or follows"
+
+
 class RunDirectory:
     """One run on disk. Whoever changes it holds it first."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, allow_shared: bool = False) -> None:
         self.place = place
+        self._allow_shared = allow_shared
         self._history_end: int | None = None
         self._saved: _Saved = {}
         self.step_lock: int | None = None
@@ -161,7 +171,7 @@ class RunDirectory:
         if not (place / STATE).exists():
             raise RunNotFound(problem=f"{place} is no run directory: there is no {STATE} in it")
         refuse_shared(allow_shared, place)
-        return cls(place.absolute())
+        return cls(place.absolute(), allow_shared=allow_shared)
 
     # Reading
 
@@ -229,9 +239,7 @@ class RunDirectory:
         for part in name.split("/"):
             place = place / part
             if place.is_symlink():
-                raise StateCorrupt(
-                    file=place, problem="it is a symbolic link, which cpf never makes or follows"
-                )
+                raise StateCorrupt(file=place, problem=_LINK)
         return place
 
     # Writing
@@ -269,7 +277,9 @@ class RunDirectory:
         word = Word(reason=reason, pid=os.getpid(), host=os.uname().nodename)
         beside = self.place / f"{CANCEL}.{word.pid}.tmp"  # of its own: several may ask at once
         with telling(beside):
-            beside.write_bytes(msgspec.json.encode(word))
+            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(msgspec.json.encode(word))
             os.replace(beside, self.place / CANCEL)
 
     def asked_to_cancel(self) -> str | None:
@@ -303,6 +313,7 @@ class RunDirectory:
         file = locks / f"{digest(wanted.key.encode(errors='replace'))}.lock"
         with telling(locks):
             make_private(locks)
+        refuse_shared(self._allow_shared, locks.parent, locks)
         command = f"run {self.place.name}"
         holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now)
         return _locked(file, f"the lock {wanted.key!r}", holder, wanted.timeout_seconds, given_up)

@@ -110,7 +110,7 @@ _WRAPPERS = _names(
     "nsenter unshare flock strace"
 )
 _READERS_OF_CODE = frozenset(_KINDS) | _PREFIXES | _WRAPPERS
-_CODE_VARIABLES = _names("BASH_ENV PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT")
+CODE_VARIABLES = _names("BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT")
 _INTEGER_VARIABLES = _names(
     "RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID GID "
     "EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO"
@@ -129,6 +129,10 @@ _SSH_OPTION_WITH_ARGUMENT = re.compile(r"-[46AaCfGgKkMNnqsTtVvXxYy]*[BbcDEeFIiJL
 def reads_code(command: str) -> bool:
     """Whether *command*, a value, names what would take further values as code or as names."""
     return command.rpartition("/")[2] in _READERS_OF_CODE
+
+
+RUNS_VARIABLE = "the shell runs what {} holds"
+OTHER_NAME = "give the variable another name"
 
 
 class Findings:
@@ -160,8 +164,8 @@ class Findings:
             self.holes[word.holes[0]] = replace(self.holes[word.holes[0]], spreads=is_allowed)
 
     def assign(self, name: str, holes: range) -> None:
-        if name in _CODE_VARIABLES:
-            self.refuse(holes, f"the shell runs what {name} holds", "give the variable another name")
+        if name in CODE_VARIABLES:
+            self.refuse(holes, RUNS_VARIABLE.format(name), OTHER_NAME)
         elif name in _INTEGER_VARIABLES:
             self.only_integers(holes, f"the integer variable {name}")
         else:
@@ -191,6 +195,9 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> bool:
     _name_of_command(words[0], found)
     for word in words[1:]:
         found.may_spread(word)
+        named = _ASSIGNMENT.match(word.text)
+        if named and named.group(1) in CODE_VARIABLES:  # as env, sudo and make take them
+            found.assign(named.group(1), word.holes)
     name, arguments = _name(words[0]) or "it", words[1:]
     if name not in _WITHOUT_OPTIONS and _kind(words[0]) in (None, "ssh"):
         _may_be_options(name, arguments, found)

@@ -13,6 +13,7 @@ from checkpointflow.language import expression as expressions
 from checkpointflow.language import template as templates
 from checkpointflow.language.expression import Expression, Reference, references
 from checkpointflow.language.flow import Body, entries
+from checkpointflow.language.places import CODE_VARIABLES, OTHER_NAME, RUNS_VARIABLE
 from checkpointflow.language.source import Mark, Source
 from checkpointflow.language.template import CommandHole
 from checkpointflow.language.words import Path, did_you_mean, listed, shorten
@@ -71,6 +72,16 @@ def _texts(value: Any, shell: Shell) -> _Parsed:  # noqa: ARG001
             yield path, error
 
 
+def _env(value: Any, shell: Shell) -> _Parsed:
+    """As `_texts`; but a shell runs what some variables hold."""
+    for path, found in _texts(value, shell):
+        if isinstance(found, list) and found and path[0] in CODE_VARIABLES:
+            problem = f"no value can stand here: {RUNS_VARIABLE.format(path[0])}"
+            yield path, ExpressionError(problem, found[0][0].text, 1, OTHER_NAME)
+        else:
+            yield path, found
+
+
 def _command(value: Any, shell: Shell) -> _Parsed:
     try:
         parts = templates.command_holes(templates.parse_command(value, shell))
@@ -100,7 +111,7 @@ class _Field(NamedTuple):
 _FIELDS = (
     _Field(("if",), _condition),
     _Field(("command",), _command, _SECRETS),
-    _Field(("env",), _texts, _SECRETS),
+    _Field(("env",), _env, _SECRETS),
     _Field(("cwd",), _texts),
     _Field(("url",), _texts, _SECRETS),
     _Field(("headers",), _texts, _SECRETS),
@@ -221,6 +232,10 @@ def _wrong_reference(
             return _Wrong("of `run` there is only `run.id`", None, 2)
         case "secrets" if not rest:
             return _Wrong("`secrets` needs a name, as in secrets.TOKEN", None, 1)
+        case "secrets" if use.hole is not None and use.hole.raw:
+            return _Wrong("a secret cannot be spliced in by raw:", "leave raw: out", 2)
+        case "secrets" if not isinstance(use.expression.root, Reference):
+            return _Wrong("a secret can only be handed over: nothing can be asked of it", _ALONE, 2)
     return None
 
 
@@ -230,6 +245,7 @@ _ONLY = {
     "item_index": "`item_index` is there inside of a foreach",
     "secrets": "`secrets` may stand in command, env, url, headers and body",
 }
+_ALONE = "let it stand alone, as in ${secrets.TOKEN}"
 _PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "artifacts")
 
 

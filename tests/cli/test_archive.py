@@ -401,6 +401,41 @@ def test_an_import_goes_through_no_link(cpf: Cpf, b: Cpf, tmp_path: Path) -> Non
     assert (sorted(f.name for f in outside.rglob("*")), (outside / "state.json").read_bytes()) == before
 
 
+@pytest.mark.parametrize("link", ["artifacts/out", "artifacts/out/keys", "stdout"])
+def test_an_import_that_goes_forward_writes_through_no_link(
+    cpf: Cpf, b: Cpf, tmp_path: Path, link: str
+) -> None:
+    """Failed with: os.replace through whatever lies there."""
+    run_id = cpf.run(ask("q"), cli("a", 'cd "$CPF_ARTIFACTS_DIR"; mkdir out; echo evil | tee out/keys'))[
+        "run_id"
+    ]
+    imported(b, exported(cpf, run_id))
+    cpf.resume(run_id, "q_event", {})
+    outside, place = tmp_path / "outside", b.directory(run_id) / link
+    outside.mkdir()
+    (outside / "keys").write_text("mine")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(outside / "keys" if link.endswith("keys") else outside)
+    assert b("import", str(exported(cpf, run_id))).error_code == "ERR_STATE_CORRUPT"
+    assert {file.name: file.read_text() for file in outside.iterdir()} == {"keys": "mine"}
+
+
+def test_an_archive_whose_values_would_fill_the_memory_is_refused(
+    cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = cpf.run(cli("a", 'echo [,,,] > "$CPF_ARTIFACTS_DIR"/x; echo [,,,]'))["run_id"]
+    whole = exported(cpf, run_id)
+    text = b"".join(
+        (cpf.directory(run_id) / name).read_bytes()
+        for name in ("state.json", "history.jsonl", "workflow.yaml")
+    )
+    values = sum(text.count(sign) for sign in (b",", b"[", b"{"))
+    monkeypatch.setattr(archive, "MAX_JSON_VALUES", values - 1)
+    assert f"more than {values - 1} values" in refused(b, whole.read_bytes())["error"]["message"]
+    monkeypatch.setattr(archive, "MAX_JSON_VALUES", values)
+    assert imported(b, whole)[0] == "added"
+
+
 def test_an_export_is_written_through_no_link(cpf: Cpf, tmp_path: Path) -> None:
     run_id = cpf.run(*STEPS)["run_id"]
     (tmp_path / "outside").write_text("mine")

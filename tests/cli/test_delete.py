@@ -98,6 +98,18 @@ def test_a_run_directory_that_lies_anywhere_can_be_removed(cpf: Cpf) -> None:
     assert not [name for name in os.listdir(cpf.cwd) if "mine" in name or "deleting" in name]
 
 
+@pytest.mark.parametrize("state", ['{"a": 1}', "", '{"schema_version": "checkpointflow-state/v9"}'])
+def test_a_directory_that_shows_no_mark_of_ours_is_left_as_it_is(cpf: Cpf, state: str) -> None:
+    """Failed with: --force taking any directory with a state.json in it."""
+    (cpf.cwd / "mine").mkdir()
+    (cpf.cwd / "mine" / "state.json").write_text(state)
+    (cpf.cwd / "mine" / "history.jsonl").touch()
+    answer = cpf("delete", "--run-dir", "mine", "--force")
+    assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT")
+    assert "remove it yourself" in answer["error"]["message"]
+    assert sorted(os.listdir(cpf.cwd / "mine")) == ["history.jsonl", "state.json"]
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
 def test_a_directory_without_a_run_is_left_as_it_is(cpf: Cpf, force: tuple[str, ...]) -> None:
     (cpf.cwd / "mine").mkdir()

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from checkpointflow.driver.command import Command
 from checkpointflow.driver.secrets import Secrets
+from checkpointflow.driver.store import RunDirectory
+from checkpointflow.errors import PersistenceError
 from tests.conftest import Cpf
 from tests.helpers import ask, call, cli
 
@@ -307,3 +310,88 @@ def test_all_but_a_single_letter_is_masked(
 ) -> None:
     monkeypatch.setenv("TOKEN", secret)
     assert Secrets(("TOKEN",)).masked(b"a xy b" if secret == "xy" else b"a x b") == masked
+
+
+@pytest.mark.parametrize(
+    ("script", "more", "code"),
+    [
+        ("true", {"artifacts": [{"name": "n", "path": "${inputs.x}"}]}, 30),
+        ('ln -s /tmp "$CPF_ARTIFACTS_DIR"/a; touch f', {"artifacts": [{"name": "n", "path": "f"}]}, 30),
+        ('rm -rf "$CPF_RUN_DIR"/std*; exit 1', {}, 30),
+        (
+            'rm -rf "$CPF_RUN_DIR"/std*; ln -s /tmp "$CPF_RUN_DIR"/stdout; ln -s /tmp "$CPF_RUN_DIR"/stderr',
+            {},
+            30,
+        ),
+    ],
+)
+def test_whatever_a_command_does_to_its_run_it_comes_to_an_end(
+    cpf: Cpf, script: str, more: dict[str, object], code: int
+) -> None:
+    """Failed (hanging) with: only LockConflict and PersistenceError caught where a deed is done."""
+    inputs = {"type": "object", "properties": {"x": {"type": "string"}}}
+    file = cpf.flow(cli("a", script, **more), cli("b", "echo ${steps.a.stdout}"), inputs=inputs)
+    answer = cpf.real("run", "-f", file, "--input", json.dumps({"x": "a\0b"}))
+    assert (answer.code, answer.error_code) == (code, "ERR_STEP_FAILED"), answer.text
+    assert "Traceback" not in answer.err
+
+
+def test_a_mistake_of_ours_where_a_deed_is_done_is_told_and_the_step_is_in_doubt(
+    cpf: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    file = cpf.flow(cli("a", "touch ran"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Command, "perform", broken)
+        answer = cpf("run", "-f", file)
+    assert (answer.code, answer.error_code) == (90, "ERR_INTERNAL")
+    run_id = cpf("list")["result"]["runs"][0]["run_id"]
+    assert cpf("resume", "--run-id", run_id)["wait"]["event_name"] == "step_outcome"
+
+
+def test_asking_to_cancel_writes_through_no_link_and_privately(cpf: Cpf, tmp_path: Path) -> None:
+    directory = RunDirectory(cpf.directory(cpf.run(ask("q"))["run_id"]))
+    os.umask(os.umask(0o022))
+    directory.ask_to_cancel("enough")
+    assert stat.S_IMODE((directory.place / "cancel.json").stat().st_mode) == 0o600
+    directory.forget_cancel()
+    (tmp_path / "victim").write_text("mine")
+    (directory.place / f"cancel.json.{os.getpid()}.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(PersistenceError):
+        directory.ask_to_cancel("enough")
+    assert (tmp_path / "victim").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["runs", "locks"])
+def test_a_symbolic_link_in_place_of_a_directory_of_the_store_is_not_followed(
+    cpf: Cpf, tmp_path: Path, name: str
+) -> None:
+    run_id = cpf.run(ask("q"))["run_id"]
+    outside = tmp_path / "outside"
+    if name == "runs":
+        (cpf.base / "runs").rename(outside)
+    else:
+        outside.mkdir()
+    (cpf.base / name).symlink_to(outside)
+    before = sorted(path.name for path in outside.rglob("*"))
+    locked = cpf.run(cli("a", "touch ran", lock={"key": "k"}))
+    assert (locked.code, "symbolic link" in locked["error"]["message"]) == (60, True)
+    if name == "runs":
+        for arguments in (("delete", "--run-id", run_id, "--force"), ("gc", "--keep", "0", "--force")):
+            assert cpf(*arguments).code == 60
+    assert sorted(path.name for path in outside.rglob("*")) == before
+    assert not (cpf.cwd / "ran").exists()
+
+
+def test_the_locks_beside_a_run_that_is_named_by_its_directory_must_be_ours_too(cpf: Cpf) -> None:
+    run_id = cpf.run(ask("q"), cli("a", "touch ran", lock={"key": "k"}))["run_id"]
+    (cpf.cwd / "locks").mkdir(mode=0o777)
+    (cpf.cwd / "locks").chmod(0o777)
+    cpf.directory(run_id).rename(cpf.cwd / "mine")
+    given = ("resume", "--run-dir", "mine", "--event", "q_event", "--input", "{}")
+    answer = cpf(*given)
+    assert (answer.code, "--allow-shared" in answer["error"]["message"]) == (60, True)
+    assert not (cpf.cwd / "ran").exists()
+    assert cpf("resume", "--run-dir", "mine", "--allow-shared").code == 0

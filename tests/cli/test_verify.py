@@ -306,3 +306,13 @@ def test_inspect_and_resume_warn_of_a_broken_chain(cpf: Cpf, run_id: str) -> Non
     answer = cpf.resume(run_id, "q_event", {})
     assert answer.code == 0
     assert any("chain is broken" in w for w in answer["warnings"])
+
+
+@pytest.mark.parametrize("path", ["../../../../../../../etc/hostname", "/etc/hostname", "artifacts/../../x"])
+def test_an_artifact_that_is_said_to_lie_elsewhere_is_found(cpf: Cpf, run_id: str, path: str) -> None:
+    history, state = (cpf.directory(run_id) / name for name in ("history.jsonl", "state.json"))
+    before = cpf.history(run_id)[-1]["checkpoint_id"]
+    data = history.read_bytes().replace(b"artifacts/plan/app", path.encode())
+    after = rechain(history, data.splitlines())
+    state.write_text(state.read_text().replace(before, after).replace("artifacts/plan/app", path))
+    assert path in verified(cpf, run_id)

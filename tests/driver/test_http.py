@@ -1017,7 +1017,7 @@ def test_no_answer_raises(tmp_path: Path, answer: bytes) -> None:
         ("fe80::1%eth0", False), ("fc00::1", False), ("ff02::1", False), ("::ffff:127.0.0.1", False),
         ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::a00:1", False), ("nonsense", False),
         ("2002:808:808::", True), ("64:ff9b::808:808", True), ("2001:0:7f00:1::80ff:fffe", False),
-        ("::7f00:1", False), ("4000::1", False),
+        ("::7f00:1", False), ("4000::1", False), ("fec0::1", False),
     ],
 )  # fmt: skip
 def test_only_addresses_of_the_open_internet_are_public(address: str, public: bool) -> None:

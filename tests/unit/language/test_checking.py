@@ -491,6 +491,27 @@ def test_no_secret_is_an_output_nor_a_directory(more: str) -> None:
     assert only(of("- {id: a, kind: end}\n", more)).message == "there is no `secrets` here"
 
 
+@pytest.mark.parametrize(
+    ("hole", "message"),
+    [
+        ("${raw:‸secrets.T}", "a secret cannot be spliced in by raw:"),
+        ("${‸secrets.T == 1}", "a secret can only be handed over: nothing can be asked of it"),
+        ("${not ‸secrets.T}", "a secret can only be handed over: nothing can be asked of it"),
+    ],
+)
+def test_a_secret_is_handed_over_and_nothing_else(hole: str, message: str) -> None:
+    assert only(of(f"- {{id: a, kind: cli, command: 'x {hole}'}}\n")).message == message
+
+
+@pytest.mark.parametrize("name", ["BASH_ENV", "ZDOTDIR", "PS4", "PROMPT_COMMAND"])
+def test_no_value_stands_in_a_variable_that_a_shell_runs(name: str) -> None:
+    found = only(
+        of(f"- {{id: a, kind: cli, command: x, env: {{A: '${{run.id}}', {name}: 'a ${{‸run.id}}'}}}}\n")
+    )
+    assert found.message == f"no value can stand here: the shell runs what {name} holds"
+    assert fine(of(f"- {{id: a, kind: cli, command: x, env: {{{name}: ./rc}}}}\n"))
+
+
 def test_secrets_are_asked_for_by_name() -> None:
     found = only(of("- {id: a, kind: api, url: x, body: '${‸secrets}'}\n"))
     assert found.message == "`secrets` needs a name, as in secrets.TOKEN"

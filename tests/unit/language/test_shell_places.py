@@ -67,7 +67,7 @@ def test_what_is_refused_says_what_to_do(command: str, shell: Any, expected: lis
         ("command builtin exec noglob nocorrect -", "{} eval §", "refused: eval runs what it is given"),
         ("env sudo doas nohup nice ionice timeout setsid stdbuf xargs chroot busybox docker podman kubectl "
          "nsenter unshare flock strace", "{} 1 bash §", "refused: a shell runs it"),
-        ("BASH_ENV PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT", "{}=§",
+        ("BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT", "{}=§",
          "refused: the shell runs what {} holds"),
         ("RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID "
          "GID EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO",

@@ -171,7 +171,7 @@ class Command:
             artifacts = {wanted.name: self._kept(wanted) for wanted in action.artifacts}
             stdout = head(self.stdout) if action.keeps_stdout else None
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
-            return failure(f"what it left could not be kept: {error}", exit_code=code)
+            return failure(f"an artifact or its output could not be kept: {error}", exit_code=code)
         return Success(outputs=outputs, exit_code=code, stdout=stdout, artifacts=artifacts)
 
     def _kept(self, wanted: Wanted) -> Kept:

@@ -12,7 +12,7 @@ the directory. The snapshot decides. Should the machine die in between, the hist
 snapshot says; the next writer cuts it back, and readers never look beyond the snapshot's checkpoint.
 
 The lock is the kernel's, on a file of its own that is never deleted or replaced (else two writers could
-each hold a file of that name). What it says of its holder outlives the lock, so it is a hint only.
+each hold a file of that name). What it says of its holder outlives a crash, so it is a hint only.
 """
 
 from __future__ import annotations
@@ -494,7 +494,11 @@ def _locked(
     try:
         yield descriptors[-1]
     finally:
-        lock.release()
+        try:
+            with suppress(OSError):
+                os.ftruncate(descriptors[-1], 0)  # what stands there when nobody holds it tells of a crash
+        finally:
+            lock.release()
 
 
 def _seems_alive(pid: int, host: str) -> bool:

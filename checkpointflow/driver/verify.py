@@ -34,7 +34,11 @@ from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import STATE_VERSION, Run, evolve
 from checkpointflow.errors import CheckpointflowError, StateCorrupt
 
-PASSING = {LOCK, STEP_LOCK, CANCEL}
+PASSING = {
+    LOCK: "whoever held it last was killed",
+    STEP_LOCK: "whoever held it last was killed",
+    CANCEL: "whoever asked to cancel the run was killed before there was an answer",
+}
 
 _LINE = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})\}', re.DOTALL)
 
@@ -254,7 +258,12 @@ def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
             _digested(directory.place / name, name, expected[name], found)
         elif is_log(name) or is_artifact(name):
             found.unchecked += [name] if status.st_size else []
-        elif name not in (STATE, HISTORY, *PASSING) and not name.endswith(".tmp"):
+        elif name in PASSING:
+            if status.st_size and not directory.seems_held():
+                found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
+        elif name.endswith(".tmp"):
+            found.warnings.append(f"{name} is left over from a write that had died")
+        elif name not in (STATE, HISTORY):
             found.warnings.append(f"{name} is no file of a run")
 
 

@@ -56,7 +56,7 @@ def sealed(cpf: Cpf, run_id: str) -> list[str]:
 
 
 def files(cpf: Cpf, run_id: str) -> list[Path]:
-    return sorted(f for f in cpf.directory(run_id).rglob("*") if f.is_file() and f.suffix != ".lock")
+    return sorted(f for f in cpf.directory(run_id).rglob("*") if f.is_file())
 
 
 def test_a_whole_run_is_accepted_at_every_checkpoint(cpf: Cpf, run_id: str) -> None:
@@ -277,6 +277,25 @@ def test_what_a_commit_that_died_left_is_no_damage(cpf: Cpf, run_id: str) -> Non
         file.write(b'{"checkpoint_id":"ab')
     answer = cpf("verify", "--run-id", run_id)
     assert (answer.code, len(answer["warnings"])) == (0, 1)
+
+
+def test_there_is_nothing_in_the_lock_of_a_run_that_nobody_holds(cpf: Cpf, run_id: str) -> None:
+    for name, problem in (
+        ("run.lock", "whoever held it last was killed, or it was changed"),
+        ("step.lock", "whoever held it last was killed, or it was changed"),
+        (
+            "cancel.json",
+            "whoever asked to cancel the run was killed before there was an answer, or it was changed",
+        ),
+    ):
+        file = cpf.directory(run_id) / name
+        assert not file.exists() or file.read_bytes() == b""
+        file.write_text("x")
+        assert cpf("verify", "--run-id", run_id)["warnings"] == [f"{name}: {problem}"]
+        file.write_text("")
+    (cpf.directory(run_id) / "state.json.tmp").touch()
+    problem = "state.json.tmp is left over from a write that had died"
+    assert cpf("verify", "--run-id", run_id)["warnings"] == [problem]
 
 
 def test_a_strange_file_is_mentioned(cpf: Cpf, run_id: str) -> None:

@@ -181,9 +181,9 @@ def delete(directory: RunDirectory, *, force: bool = False, lock_timeout: float 
             file=place,
             problem="it is a symbolic link, which cpf does not follow to delete; remove it yourself",
         )
-    _described(directory, force)  # before anything is written there
+    freed = _described(directory, force)  # before anything is written there
     with directory.hold("delete", now(), lock_timeout):
-        freed = _described(directory, force)
+        _described(directory, force)  # somebody may have gone on with it
         remove(place)
     return freed
 

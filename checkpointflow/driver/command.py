@@ -61,6 +61,8 @@ class Command:
                 return failure(f"its working directory {self.cwd} is not there")
             process = self._started(stdout, stderr)
         except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError) and error.filename == action.shell:
+                return failure(f"the command could not be started: there is no {action.shell} on the PATH")
             return failure(f"the command could not be started: {error}")
         finally:
             os.close(stdout)

@@ -249,7 +249,10 @@ def _options(workflow: Workflow, uses: list[Use], source: Source) -> Iterator[Pr
         command = use.hole and use.hole.place.option_of
         if command and _may_be_option(use, workflow):
             message = f"{shorten(command)} takes this value for an option if it begins with a -"
-            hint = "put -- before it; or rule such values out, by an enum or a pattern in its schema"
+            hint = (
+                f"put -- before it if {shorten(command)} knows that, or rule such values out by an enum or a "
+                "pattern in its schema"
+            )
             at = source.find(use.path, use.expression.text)
             yield source.problem(message, use.path, hint=hint, id="W112", at=at)
 

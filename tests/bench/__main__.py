@@ -28,6 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
         os.environ["CHECKPOINTFLOW_BASE_DIR"] = f"{place}/store"
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed cpf is compiled
         starts()
         steps()
         iterations()

@@ -61,6 +61,12 @@ def test_a_json_object_on_stdout_becomes_the_outputs(place: Path) -> None:
     assert outputs(place, """echo '{"n": 1}'""") == {"n": 1}
 
 
+def test_a_shell_that_is_not_there_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    message = error(place, "x", shell="zsh").message
+    assert message == "the command could not be started: there is no zsh on the PATH"
+
+
 def test_powershell_is_asked_for_no_profile_and_no_questions(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,7 +247,7 @@ def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
     may_go = {name for name in sealed(facts) if is_artifact(name)} - kept(facts).keys()
     there = dict(files_in(directory.place))
     expected |= {name: Expected(digest) for name in there if (digest := digest_in(name)) is not None}
-    for name in expected.keys() - there.keys():
+    for name in sorted(expected.keys() - there.keys()):
         _blame(name, "it is missing", found, is_damage=name not in may_go)
     for name, status in there.items():
         if not stat.S_ISREG(status.st_mode):

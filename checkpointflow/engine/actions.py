@@ -11,14 +11,14 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 
-class Held(Struct, frozen=True, omit_defaults=True):
+class Held(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A lock that all runs of a store share, and how long to wait for it."""
 
     key: str
     timeout_seconds: float = 0
 
 
-class Wanted(Struct, frozen=True, omit_defaults=True):
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that a command leaves behind; path: relative to its working directory."""
 
     name: str
@@ -26,7 +26,15 @@ class Wanted(Struct, frozen=True, omit_defaults=True):
     media_type: str | None = None
 
 
-class RunCommand(Struct, frozen=True, kw_only=True, tag_field="do", tag="run_command", omit_defaults=True):
+class RunCommand(
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="do",
+    tag="run_command",
+    omit_defaults=True,
+):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
     cwd: relative to the directory where the run was started; timeout_seconds: then the whole process
@@ -51,7 +59,15 @@ class RunCommand(Struct, frozen=True, kw_only=True, tag_field="do", tag="run_com
     secrets: tuple[str, ...] = ()
 
 
-class CallHttp(Struct, frozen=True, kw_only=True, tag_field="do", tag="call_http", omit_defaults=True):
+class CallHttp(
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="do",
+    tag="call_http",
+    omit_defaults=True,
+):
     """Make an HTTP call.
 
     body: sent as JSON, or as it is when it is text; UNSET: none; secrets: those whose marks stand in it;
@@ -74,7 +90,7 @@ class CallHttp(Struct, frozen=True, kw_only=True, tag_field="do", tag="call_http
     secrets: tuple[str, ...] = ()
 
 
-class Sleep(Struct, frozen=True, kw_only=True, tag_field="do", tag="sleep"):
+class Sleep(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="sleep"):
     """Wait until the time *until* (UTC, ISO 8601), before the *attempt*-th attempt."""
 
     path: str
@@ -86,7 +102,7 @@ Deed = RunCommand | CallHttp
 Action = Deed | Sleep
 
 
-class Error(Struct, frozen=True, omit_defaults=True):
+class Error(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Why a step or a run failed; exit_code: the command's; status_code: the HTTP answer's."""
 
     code: str
@@ -97,7 +113,7 @@ class Error(Struct, frozen=True, omit_defaults=True):
     details: Any = None
 
 
-class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """An artifact in the run's directory: its path there, its size in bytes, its SHA-256."""
 
     path: str

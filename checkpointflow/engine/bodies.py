@@ -136,8 +136,11 @@ def _sound_step(scene: Scene, path: str) -> bool:
         body, step = locate(scene, path)
     except (LookupError, StopIteration, AssertionError, ValueError):
         return False
-    expected = _STEPS_OF.get(type(scene.run.steps[path]), (Step,))
-    known = body.path in scene.run.cursors and isinstance(step, expected)
+    record = scene.run.steps[path]
+    known = body.path in scene.run.cursors and isinstance(step, _STEPS_OF.get(type(record), (Step,)))
+    block = record.block if isinstance(record, Failed) else record
+    if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
+        return False
     return known and all(inner_body in scene.run.cursors for inner_body in _bodies_of(scene.run, path))
 
 

@@ -12,7 +12,9 @@ from msgspec import UNSET, Struct
 from checkpointflow.engine.actions import Action, Error, Kept
 
 
-class _Fact(Struct, frozen=True, kw_only=True, tag_field="fact", omit_defaults=True):
+class _Fact(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="fact", omit_defaults=True
+):
     at: str
 
 
@@ -26,7 +28,7 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     copied_from: str | None = None
 
 
-class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Which document a run executes.
 
     digest: SHA-256 of its bytes; documents: those of all that it calls, by name; source: where it was read.
@@ -80,7 +82,7 @@ class WaitOpened(_Fact, frozen=True, kw_only=True, tag="wait_opened"):
     wait: Wait
 
 
-class Wait(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Wait(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What is awaited, all texts interpolated. in_doubt: the attempt whose outcome is asked for."""
 
     audience: str

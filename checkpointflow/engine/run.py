@@ -49,7 +49,9 @@ CHUNK = 128
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
 
-class _Record(Struct, frozen=True, kw_only=True, tag_field="state", omit_defaults=True):
+class _Record(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="state", omit_defaults=True
+):
     """What a run knows of one visit of one step."""
 
 
@@ -123,7 +125,7 @@ class Cancelled(_Record, frozen=True, kw_only=True, tag="cancelled"):
 Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 
 
-class Cursor(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where an open body stands (None: before its first step).
 
     visits: of the steps that it came to more than once; inputs: of a called workflow.
@@ -134,22 +136,22 @@ class Cursor(Struct, frozen=True, kw_only=True, omit_defaults=True):
     inputs: dict[str, Any] | None = None
 
 
-class Completion(Struct, frozen=True, tag_field="status", tag="completed"):
+class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
     result: Any = UNSET
 
 
-class Breakdown(Struct, frozen=True, tag_field="status", tag="failed"):
+class Breakdown(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="failed"):
     error: Error
 
 
-class Cancellation(Struct, frozen=True, tag_field="status", tag="cancelled"):
+class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="cancelled"):
     reason: str
 
 
 RunOutcome = Completion | Breakdown | Cancellation
 
 
-class Run(Struct, frozen=True, kw_only=True):
+class Run(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One execution of a workflow, at one revision.
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.

@@ -6,18 +6,29 @@ and the warnings (`advice`). Each rule is a generator of problems; a new one joi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from checkpointflow.errors import Problem
+from checkpointflow.errors import ExpressionError, Problem
 from checkpointflow.language.advice import warnings
 from checkpointflow.language.flow import Body, bodies, targets
 from checkpointflow.language.jsonschema import schema_problems
 from checkpointflow.language.reader import survey
 from checkpointflow.language.references import Fault, Use, schemas, uses, wrong_references
 from checkpointflow.language.source import MAX_PROBLEMS, Source, in_order
+from checkpointflow.language.template import parse_template
 from checkpointflow.language.words import Path, did_you_mean, shorten
-from checkpointflow.language.workflow import AnyStep, AwaitEvent, Branch, Cli, Foreach, Parallel, Workflow
+from checkpointflow.language.workflow import (
+    AnyStep,
+    Api,
+    AwaitEvent,
+    Branch,
+    Cli,
+    Foreach,
+    Parallel,
+    Workflow,
+)
 
 MAX_LEVELS = 20
 
@@ -121,6 +132,8 @@ def _wrong_step(step: AnyStep, path: Path, source: Source) -> Iterator[Problem]:
     match step:
         case Cli():
             yield from _reserved_names(step, path, source)
+        case Api():
+            yield from _wrong_url(step.url, (*path, "url"), source)
         case AwaitEvent():
             yield from _wrong_wait(step, path, source)
         case Foreach():
@@ -143,6 +156,35 @@ def _reserved_names(step: Cli, path: Path, source: Source) -> Iterator[Problem]:
             at = (*path, "env", name)
             message = f'"{shorten(name)}" cannot be set: names that start with CPF_ are cpf\'s own'
             yield source.problem(message, at, at=source.key_place(at))
+
+
+_HOLE = "\0"
+_PART_OF_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
+
+
+def _wrong_url(url: str, path: Path, source: Source) -> Iterator[Problem]:
+    """What can be told of *url* before its holes are filled in."""
+    try:
+        pieces = parse_template(url).pieces
+    except ExpressionError:  # told with all others of its kind
+        return
+    text = "".join(piece if isinstance(piece, str) else _HOLE for piece in pieces)
+    scheme, separator, rest = text.partition("://")
+    if _HOLE in scheme and _PART_OF_SCHEME.fullmatch(scheme.partition(_HOLE)[0]):
+        return  # a value may bring the rest of it
+    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    port = re.search(r":([0-9]+)\Z", authority)
+    if not separator or scheme.lower() not in ("http", "https"):
+        yield source.problem(
+            "only http: and https: URLs can be called", path, hint="as in https://example.com/x"
+        )
+    elif "@" in authority:
+        hint = "give them in a header, as in headers: {Authorization: 'Bearer ${secrets.TOKEN}'}"
+        yield source.problem("a URL may hold no name and password", path, hint=hint)
+    elif not authority:
+        yield source.problem("the URL names no host", path)
+    elif port and not 0 < int(port[1]) < 65536:
+        yield source.problem(f"{port[1]} is not a port", path)
 
 
 def _wrong_wait(step: AwaitEvent, path: Path, source: Source) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cpf, until
-from tests.helpers import ask, cli, end
+from tests.helpers import ask, cli, end, foreach
 
 YES_OR_NO = {"type": "object", "required": ["y"], "properties": {"y": {"enum": ["yes", "no"]}}}
 QUESTION = ask("q", input_schema=YES_OR_NO, transitions=[{"when": 'event.y == "yes"', "next": "go"}])
@@ -213,3 +213,17 @@ def test_a_state_that_no_run_comes_to_is_not_gone_on_with(cpf: Cpf, change: dict
         assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT"), answer.text
         assert "no run comes to" in answer["error"]["message"]
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["revision", "cwd", "step", "exit_code", "items", "begun", "outputs", "prompt", "event_name"]
+)
+def test_a_name_that_is_damaged_is_not_taken_for_one_that_was_left_out(cpf: Cpf, name: str) -> None:
+    """Failed with: names that are not known passed over."""
+    run_id = cpf.run(cli("a", "echo '{}'"), foreach("each", [1, 2], ask("q", prompt="?")))["run_id"]
+    file = cpf.directory(run_id) / "state.json"
+    damaged = file.read_text().replace(f'"{name}":', f'"{name}x":', 1)
+    assert f'"{name}x":' in damaged
+    file.write_text(damaged)
+    for answer in (cpf("status", "--run-id", run_id), cpf.resume(run_id, "q_event", {})):
+        assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from checkpointflow.engine.bodies import unsound
@@ -71,3 +72,14 @@ def test_a_step_that_the_document_lacks_is_noticed() -> None:
     assert (
         unsound(nested().workflow, replace(run, steps={**run.steps, "ghost": run.steps["first"]})) == "ghost"
     )
+
+
+@pytest.mark.parametrize(("step", "items"), [("each", UNSET), ("each", 1), ("p", []), ("each[0]/c", [])])
+def test_only_a_foreach_has_items_and_it_has_them(step: str, items: Any) -> None:
+    """Failed with: a key of the snapshot that was damaged, and so was not there, taken for left out."""
+    story = nested()
+    if step == "p":
+        for n in (0, 1):
+            story.deliver(f"each[{n}]/c/in", 1).succeed(f"each[{n}]/x")
+    changed = {**story.run.steps, step: replace(story.run.steps[step], items=items)}
+    assert unsound(story.workflow, replace(story.run, steps=changed)) == step

@@ -300,8 +300,8 @@ def test_properties_that_are_no_mapping_are_told_once() -> None:
         "{id: a, kind: cli, command: x, if: 'inputs.‸.x'}",
         "{id: a, kind: cli, command: x, if: '${inputs.‸.x}'}",
         "{id: a, kind: api, url: 'a/${inputs.‸.x}'}",
-        "{id: a, kind: api, url: x, headers: {A: 'a/${inputs.‸.x}'}}",
-        "{id: a, kind: api, url: x, body: {a: [1, 'a/${inputs.‸.x}']}}",
+        "{id: a, kind: api, url: 'http://h', headers: {A: 'a/${inputs.‸.x}'}}",
+        "{id: a, kind: api, url: 'http://h', body: {a: [1, 'a/${inputs.‸.x}']}}",
         "{id: a, kind: await_event, audience: user, event_name: e, prompt: 'a ${inputs.‸.x}'}",
         "{id: a, kind: await_event, audience: user, event_name: e, summary: 'a ${inputs.‸.x}'}",
         "{id: a, kind: await_event, audience: user, event_name: e, instructions: 'a ${inputs.‸.x}'}",
@@ -476,8 +476,8 @@ def test_secrets_stand_where_they_are_used_and_nowhere_else(field: str) -> None:
         "kind: cli, command: 'x ${secrets.T}'",
         "kind: cli, command: x, env: {T: '${secrets.T}'}",
         "kind: api, url: 'x/${secrets.T}'",
-        "kind: api, url: x, headers: {T: '${secrets.T}'}",
-        "kind: api, url: x, body: '${secrets.T}'",
+        "kind: api, url: 'http://h', headers: {T: '${secrets.T}'}",
+        "kind: api, url: 'http://h', body: '${secrets.T}'",
     ],
 )
 def test_secrets_may_stand_where_they_are_used(field: str) -> None:
@@ -512,8 +512,38 @@ def test_no_value_stands_in_a_variable_that_a_shell_runs(name: str) -> None:
     assert fine(of(f"- {{id: a, kind: cli, command: x, env: {{{name}: ./rc}}}}\n"))
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://h/x", "only http: and https: URLs can be called"),
+        ("h/x", "only http: and https: URLs can be called"),
+        ("file:///x", "only http: and https: URLs can be called"),
+        ("/${run.id}", "only http: and https: URLs can be called"),
+        ("https://u:p@h/x", "a URL may hold no name and password"),
+        ("https://${run.id}@h/x", "a URL may hold no name and password"),
+        ("https://h${run.id}:${run.id}@h", "a URL may hold no name and password"),
+        ("https:///x", "the URL names no host"),
+        ("https://h:65536/", "65536 is not a port"),
+        ("http://h:0?x", "0 is not a port"),
+    ],
+)
+def test_a_url_that_cannot_be_called_is_told(url: str, message: str) -> None:
+    assert only(of(f"- {{id: a, kind: api, url: ‸'{url}'}}\n")).message == message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h", "HTTPS://h:65535/a@b?c@d#e@f", "http://[::1]:80/", "${run.id}", "${run.id}://x@y",
+        "https://${run.id}.h:8080/${run.id}@x", "https://h:${run.id}/", "http://h\\\\@x",
+    ],
+)  # fmt: skip
+def test_of_other_urls_more_is_known_when_they_are_called(url: str) -> None:
+    assert fine(of(f"- {{id: a, kind: api, url: '{url}'}}\n"))
+
+
 def test_secrets_are_asked_for_by_name() -> None:
-    found = only(of("- {id: a, kind: api, url: x, body: '${‸secrets}'}\n"))
+    found = only(of("- {id: a, kind: api, url: 'http://h', body: '${‸secrets}'}\n"))
     assert found.message == "`secrets` needs a name, as in secrets.TOKEN"
 
 

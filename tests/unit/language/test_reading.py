@@ -793,7 +793,7 @@ def salvaged(text: str) -> list[tuple[str, str]]:
         ("{id: a, kind: parallel, branches: [{ids: b}]}", ("End", "a")),
         ("{id: a, kind: zzz, branches: }", ("End", "a")),
         ("{id: a, kind: zzz, branches: [x]}", ("End", "a")),
-        ("{id: a, kind: api, url: x, body: [{kind: 3}], nxt: x}", ("Api", "a")),
+        ("{id: a, kind: api, url: 'http://h', body: [{kind: 3}], nxt: x}", ("Api", "a")),
     ],
 )
 def test_a_step_loses_what_does_not_fit_and_no_more(steps: str, left: tuple[str, str]) -> None:

@@ -264,8 +264,8 @@ def test_events_without_listed_properties_cannot_be_told() -> None:
     "fields",
     [
         "kind: cli, command: x, ‸retry: {max_attempts: 2}",
-        "kind: api, url: x, method: POST, ‸retry: {max_attempts: 2}",
-        "kind: api, url: x, method: PATCH, ‸retry: {max_attempts: 2}",
+        "kind: api, url: 'http://h', method: POST, ‸retry: {max_attempts: 2}",
+        "kind: api, url: 'http://h', method: PATCH, ‸retry: {max_attempts: 2}",
     ],
 )
 def test_w107_trying_again_what_may_not_be_safe_to_repeat(fields: str) -> None:
@@ -280,8 +280,8 @@ def test_w107_trying_again_what_may_not_be_safe_to_repeat(fields: str) -> None:
         "kind: cli, command: x, retry: {max_attempts: 1}",
         "kind: cli, command: x, retry: {max_attempts: 2}, idempotent: true",
         "kind: cli, command: x, retry: {max_attempts: 2}, idempotency_key: x",
-        "kind: api, url: x, retry: {max_attempts: 2}",
-        "kind: api, url: x, method: PUT, retry: {max_attempts: 2}",
+        "kind: api, url: 'http://h', retry: {max_attempts: 2}",
+        "kind: api, url: 'http://h', method: PUT, retry: {max_attempts: 2}",
     ],
 )
 def test_trying_again_what_is_safe_to_repeat_is_no_doubt(fields: str) -> None:

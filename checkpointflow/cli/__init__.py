@@ -102,7 +102,12 @@ def answer(arguments: list[str]) -> int:
         return 60  # nobody reads the answer any more
     except Exception as error:  # noqa: BLE001, the one place that catches
         return _refused(_bug(error))
-    return given if isinstance(given, int) else _printed(given)
+    if isinstance(given, int):
+        return given
+    try:
+        return _printed(given)
+    except Exception as error:  # noqa: BLE001, an envelope that cannot be written is a bug, too
+        return _refused(_bug(error))
 
 
 def main() -> NoReturn:

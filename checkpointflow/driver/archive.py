@@ -27,7 +27,7 @@ from typing import IO, BinaryIO, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from checkpointflow.driver.contents import digest_in, files_in, is_artifact, is_log
+from checkpointflow.driver.contents import digest_in, files_in, is_artifact, is_log, shown
 from checkpointflow.driver.files import make_private
 from checkpointflow.driver.fresh import fresh_id, now
 from checkpointflow.driver.runs import beside, remove
@@ -44,10 +44,12 @@ from checkpointflow.driver.store import (
 )
 from checkpointflow.driver.verify import (
     Link,
+    broken,
     chain_of,
     facts_of,
     fold,
     sound,
+    verify,
 )
 from checkpointflow.engine.facts import RunBegan
 from checkpointflow.engine.run import Run
@@ -91,7 +93,7 @@ def export(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> l
                 if not is_member(name):
                     continue
                 if not stat.S_ISREG(status.st_mode):
-                    left_out.append(f"{name} is not a regular file, and was left out")
+                    left_out.append(f"{shown(name)} is not a regular file, and was left out")
                 elif name == HISTORY:
                     archive.addfile(_header(run_id, name, len(history)), BytesIO(history))
                 else:
@@ -306,9 +308,17 @@ def _settled(store: Store, staged: RunDirectory, run: Run, lock_timeout: float) 
         problem = "something that is no run is in the way; see `cpf gc`, or move it"
         raise PersistenceError(file=target.place, problem=problem)
     with target.hold("import", now(), lock_timeout):
-        here = sound(target).run
-        assert here is not None
-        return _joined(staged, target, here, run)
+        return _joined(staged, target, _whole_but_for(target, staged), run)
+
+
+def _whole_but_for(target: RunDirectory, staged: RunDirectory) -> Run:
+    """The run in *target*; what *staged* brings along may be damaged there, as by an import that died."""
+    brought = {name for name, _ in files_in(staged.place)} - {STATE, HISTORY}
+    found = verify(target)
+    damage = [finding for finding in found.findings if finding.file not in brought]
+    if damage or found.run is None:
+        raise broken(target, damage or found.findings)
+    return found.run
 
 
 def _joined(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
@@ -353,12 +363,25 @@ def _moved(source: Path, target: Path) -> None:
     names = [name for name, _ in files_in(source) if is_member(name) and name not in (STATE, HISTORY)]
     places = {name: RunDirectory(target).file(name) for name in names}
     for name, place in places.items():
+        _clear_the_way(target, name)
         make_private(place.parent)
         os.replace(source / name, place)
     _sync_tree(target)
     for name in (HISTORY, STATE):
         os.replace(source / name, target / name)
         sync_directory(target)
+
+
+def _clear_the_way(target: Path, name: str) -> None:
+    """Take away a file where *name* needs a directory, and a directory where it is to go, among artifacts."""
+    parts = name.split("/")
+    if is_artifact(name):
+        for depth in range(2, len(parts)):
+            above = target.joinpath(*parts[:depth])
+            if os.path.lexists(above) and not above.is_dir():
+                above.unlink()
+        if (target / name).is_dir():
+            shutil.rmtree(target / name)
 
 
 def _sync_tree(place: Path) -> None:

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import threading
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
@@ -67,7 +68,11 @@ class Command:
         finally:
             os.close(stdout)
             os.close(stderr)
-        return self._followed(process)
+        try:
+            return self._followed(process)
+        finally:
+            with suppress(OSError):
+                self.output.unlink(missing_ok=True)
 
     def _followed(self, process: subprocess.Popen[bytes]) -> Outcome:
         action = self.action
@@ -216,11 +221,11 @@ class Command:
                 return _json(data, "what the command wrote to $CPF_OUTPUT")
         if self.action.needs_json:
             return _json(read_file(self.stdout), "what the command printed on stdout")
-        if self.stdout.stat().st_size > MAX_BYTES or not _may_be_object(self.stdout):
-            return {}
         try:
+            if self.stdout.stat().st_size > MAX_BYTES or not _may_be_object(self.stdout):
+                return {}
             return _json(read_file(self.stdout), "")
-        except ValueError:
+        except (ValueError, OSError, CheckpointflowError):  # the command may have taken its own log away
             return {}
 
 
@@ -249,22 +254,31 @@ def created(file: Path) -> int:
     return os.open(file, flags, 0o600)
 
 
+def _opened(file: Path) -> IO[bytes]:
+    """A log, opened to be read; the command may have put a pipe in its place, or a link. Raises OSError."""
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{file} is no regular file any more")
+    return os.fdopen(fd, "rb")
+
+
 def head(file: Path) -> str:
     """The text of *file* without its last newline, at most 64 KiB of it."""
-    with file.open("rb") as opened:
+    with _opened(file) as opened:
         text = opened.read(STDOUT_KEPT).decode(errors="replace")
     return text.removesuffix("\n")
 
 
 def _may_be_object(file: Path) -> bool:
     """Whether it is worth reading: most output is not JSON, and may be long."""
-    with file.open("rb") as opened:
+    with _opened(file) as opened:
         return opened.read(4096).lstrip().startswith(b"{")
 
 
 def _last_line(file: Path) -> str:
     """The last line of *file* with anything in it, shortened; what a person looks for first."""
-    with file.open("rb") as opened:
-        opened.seek(max(0, file.stat().st_size - 4096))
+    with _opened(file) as opened:
+        opened.seek(max(0, os.fstat(opened.fileno()).st_size - 4096))
         lines = opened.read().decode(errors="replace").split("\n")
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

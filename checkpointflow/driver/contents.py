@@ -10,15 +10,16 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from checkpointflow.driver.store import (
     DOCUMENT,
-    LOCK,
     OUTPUTS,
     WORKFLOWS,
     RunDirectory,
+    log_name,
     sync_file,
 )
 from checkpointflow.engine.actions import Action, Kept, Sleep
@@ -55,13 +56,24 @@ def digest_in(name: str) -> str | None:
 
 def files_in(place: Path) -> Iterator[tuple[str, os.stat_result]]:
     """All that lies below *place* but for directories, sorted by name (relative to it)."""
-    found = []
+    found = {}
     for directory, below, names in os.walk(place):
         links_to = [name for name in below if os.path.islink(os.path.join(directory, name))]
         for name in [*names, *links_to]:
             whole = os.path.join(directory, name)
-            found.append((os.path.relpath(whole, place), os.lstat(whole)))
-    yield from sorted(found)
+            with suppress(OSError):  # what a command left running may take away again
+                found[os.path.relpath(whole, place)] = os.lstat(whole)
+    yield from sorted(found.items())
+
+
+def is_text(name: str) -> bool:
+    """Whether *name*, as the operating system has it, can stand in JSON: it may be any bytes."""
+    return shown(name) == name
+
+
+def shown(name: str) -> str:
+    """*name*, as the operating system has it, for people."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 # What the history says of files
@@ -98,56 +110,52 @@ def printed(directory: RunDirectory, action: Action) -> tuple[Kept, ...]:
     """What the attempt *action*, which is over, left in its logs; they would survive a power cut."""
     if isinstance(action, Sleep):
         return ()
-    try:
-        logs = [directory.log(stream, action.path, action.attempt) for stream in LOGS]
-    except CheckpointflowError:  # the command put a symbolic link in its place
-        return ()
-    found = (_seal(directory, str(log.relative_to(directory.place))) for log in logs)
-    return tuple(file for file in found if file is not None)
+    logs = [log_name(stream, action.path, action.attempt) for stream in LOGS]
+    found = (_seal(directory, name) for name in (*logs, f"{logs[0].removesuffix('.txt')}.json"))
+    return tuple(file for file in found if file is not None and file.size)
 
 
-def left_behind(directory: RunDirectory, before: Run, run: Run, *, is_lost: bool = False) -> tuple[Kept, ...]:
+def left_behind(directory: RunDirectory, before: Run, run: Run) -> tuple[Kept, ...]:
     """What lies in `artifacts/` undeclared and not sealed as it is, once *before* has become *run*.
 
-    Looks at what changed since the lock was taken, or at everything when a former holder was lost.
+    All of it is read: a command may have moved, emptied or replaced anything that an earlier one left.
     """
-    since = 0 if is_lost else (directory.place / LOCK).stat().st_mtime_ns
-    declared = {
-        artifact.path
-        for record in run.steps.values()
-        if isinstance(record, Succeeded)
-        for artifact in record.artifacts.values()
-    }
-    changed = [
-        name
-        for name, status in files_in(directory.place / ARTIFACTS)
-        if stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= since
-    ]
-    names = sorted({f"{ARTIFACTS}/{name}" for name in changed} - declared)
-    found = [file for name in names if (file := _seal(directory, name)) is not None]
-    if not found:
+    place = directory.place / ARTIFACTS
+    there = {} if place.is_symlink() else dict(files_in(place))
+    names = {f"{ARTIFACTS}/{name}" for name, status in there.items() if stat.S_ISREG(status.st_mode)}
+    for record in run.steps.values():
+        if isinstance(record, Succeeded):
+            names -= {artifact.path for artifact in record.artifacts.values()}
+    if not names:
         return ()
     try:
         facts = [entry.fact for entry in directory.history(before)]
     except CheckpointflowError:  # a broken chain, of which people are warned elsewhere
         facts = []
-    known = {name: (file.size, file.sha256) for name, file in {**sealed(facts), **kept(facts)}.items()}
-    return tuple(file for file in found if known.get(file.path) != (file.size, file.sha256))
+    known = {name: (file.size, file.sha256) for name, file in sealed(facts).items()}
+    nameable = sorted(name for name in names - kept(facts).keys() if is_text(name))
+    found = [file for name in nameable if (file := _seal(directory, name)) is not None]
+    return tuple(
+        file
+        for file in found
+        if (file.size or file.path in known) and known.get(file.path) != (file.size, file.sha256)
+    )
 
 
 def _seal(directory: RunDirectory, name: str) -> Kept | None:
-    """The seal of the file *name*, if there is one and anything in it."""
+    """The seal of the file *name*, if it is one that can be read."""
     try:
         fd = os.open(directory.file(name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except (OSError, CheckpointflowError):
         return None
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return None
-        size, digest = read_digest(fd)
+        size, digest = read_digest(fd, status.st_size)  # somebody may go on writing
         if size:
             sync_file(fd)
-        return Kept(path=name, size=size, sha256=digest) if size else None
+        return Kept(path=name, size=size, sha256=digest)
     except OSError:
         return None
     finally:

@@ -159,7 +159,7 @@ def _salvaged(directory: RunDirectory, run: Run) -> list[Message]:
     """What the attempts left that no driver will hear of any more."""
     lost = pending(run)
     files = [file for action in lost for file in printed(directory, action)]
-    return _sealing((*files, *left_behind(directory, run, run, is_lost=True))) if lost else []
+    return _sealing((*files, *left_behind(directory, run, run))) if lost else []
 
 
 def _sealing(files: tuple[Kept, ...]) -> list[Message]:
@@ -198,7 +198,9 @@ def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Ru
                     run = tell(directory, program, run, *_sealing(crew.printed()), heard)
         except KeyboardInterrupt:
             for action, outcome in crew.finished():
-                run = tell(directory, program, run, _heard(action, outcome))
+                run = tell(directory, program, run, *_sealing(crew.printed()), _heard(action, outcome))
+            if run.outcome is not None:  # the last thing that it did was to end
+                return run
             stopped = crew.stop()
             waiting = [a for a in pending(run) if (a.path, a.attempt) not in stopped]
             deferred = [Defer(now=now(), path=a.path, attempt=a.attempt) for a in waiting]

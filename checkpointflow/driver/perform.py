@@ -6,7 +6,7 @@ Nothing raises here: what goes wrong with a deed is its outcome.
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -131,7 +131,8 @@ class Crew:
             outcome = NotBegun(error)
         except Exception as error:  # noqa: BLE001, raised again where somebody hears it
             outcome = error
-        self._printed.put(printed(self._directory, action))
+        with suppress(Exception):  # whatever it is, the outcome must be heard of
+            self._printed.put(printed(self._directory, action))
         self._done.put((action, outcome))
 
 

@@ -82,6 +82,11 @@ def is_run_id(text: str) -> bool:
     return _RUN_ID.fullmatch(text) is not None
 
 
+def log_name(stream: str, path: str, attempt: int) -> str:
+    """What the *attempt*-th try of the step at *path* has its *stream* called, below the run's directory."""
+    return f"{stream}/{path}.txt" if attempt == 1 else f"{stream}/{path}.{attempt}.txt"
+
+
 class Word(Struct, frozen=True):
     """What one who wants to cancel a run leaves for the process that executes it."""
 
@@ -230,15 +235,14 @@ class RunDirectory:
         """Where the *attempt*-th try of the step at *path* leaves its *stream* (stdout, stderr)."""
         if not is_path(path):
             raise StateCorrupt(file=self.place / STATE, problem=f"{path!r} is no path of a step")
-        suffix = ".txt" if attempt == 1 else f".{attempt}.txt"
-        return self.file(f"{stream}/{path}{suffix}")
+        return self.file(log_name(stream, path, attempt))
 
     def file(self, name: str) -> Path:
         """The file *name* of the run, which no symbolic link may lead out of it. Raises StateCorrupt."""
         place = self.place
         for part in name.split("/"):
             place = place / part
-            if place.is_symlink():
+            if os.path.islink(place):
                 raise StateCorrupt(file=place, problem=_LINK)
         return place
 

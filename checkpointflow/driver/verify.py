@@ -27,6 +27,7 @@ from checkpointflow.driver.contents import (
     is_log,
     kept,
     sealed,
+    shown,
 )
 from checkpointflow.driver.differences import differences
 from checkpointflow.driver.store import CANCEL, HISTORY, LOCK, STATE, STEP_LOCK, RunDirectory
@@ -112,13 +113,18 @@ def sound(directory: RunDirectory) -> Verified:
     """What was verified of a run in which nothing is wrong. Raises StateCorrupt."""
     found = verify(directory)
     if found.findings or found.run is None:
-        more = f" (and {len(found.findings) - 1} more)" if len(found.findings) > 1 else ""
-        raise StateCorrupt(
-            file=directory.place,
-            problem=f"{found.findings[0]}{more}; go back to a copy that `cpf verify` accepts",
-            details=to_builtins(found.findings),
-        )
+        raise broken(directory, found.findings)
     return found
+
+
+def broken(directory: RunDirectory, findings: list[Finding]) -> StateCorrupt:
+    """What to say of a run in which that was found."""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return StateCorrupt(
+        file=directory.place,
+        problem=f"{findings[0]}{more}; go back to a copy that `cpf verify` accepts",
+        details=to_builtins(findings),
+    )
 
 
 def chain_of(directory: RunDirectory, run: Run) -> list[Link]:
@@ -252,26 +258,26 @@ def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
     for name, status in there.items():
         if not stat.S_ISREG(status.st_mode):
             problem = "it is not a regular file, so it is not part of the run"
-            is_loose = is_artifact(name) and name not in expected.keys() - may_go
-            _blame(name, problem, found, is_damage=not is_loose)
+            is_damage = name in (STATE, HISTORY) or (name in expected and name not in may_go)
+            _blame(name, problem, found, is_damage=is_damage)
         elif name in expected:
             _digested(directory.place / name, name, expected[name], found)
         elif is_log(name) or is_artifact(name):
-            found.unchecked += [name] if status.st_size else []
+            found.unchecked += [shown(name)] if status.st_size else []
         elif name in PASSING:
             if status.st_size and not directory.seems_held():
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
-            found.warnings.append(f"{name} is left over from a write that had died")
+            found.warnings.append(f"{shown(name)} is left over from a write that had died")
         elif name not in (STATE, HISTORY):
-            found.warnings.append(f"{name} is no file of a run")
+            found.warnings.append(f"{shown(name)} is no file of a run")
 
 
 def _blame(name: str, problem: str, found: Verified, *, is_damage: bool) -> None:
     if is_damage:
-        found.findings.append(Finding(name, problem))
+        found.findings.append(Finding(shown(name), problem))
     else:
-        found.warnings.append(f"{name}: {problem}")
+        found.warnings.append(f"{shown(name)}: {problem}")
 
 
 def _digested(file: Path, name: str, expected: Expected, found: Verified) -> None:

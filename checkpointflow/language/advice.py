@@ -269,7 +269,8 @@ def _may_be_option(use: Use, workflow: Workflow) -> bool:
         return True
     values: list[Any] = [*_OPTIONS, *(text for _, text in texts_in(schema) if text.startswith("-"))]
     if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.place.spreads:
-        values += [[value] for value in values]
+        count = schema.get("minItems", 1)
+        values += [[value] * (count if count in range(1, 100) else 1) for value in values]
     return any(not validator.errors(value) for value in values)
 
 

@@ -318,7 +318,8 @@ def _may_be_options(name: str, words: Sequence[Word], found: Findings) -> None:
     for word in words:
         if word.text == "--":
             return
-        if word.text.startswith(HOLE) and not before.startswith("--"):
+        is_of_option = before.startswith("--") and "=" not in before
+        if word.text.startswith(HOLE) and not is_of_option:
             hole = word.holes[0]
             found.holes[hole] = replace(found.holes[hole], option_of=name)
         before = word.text

@@ -30,7 +30,8 @@ _IN_ENV = "put it into `env:` of the step and write $env:NAME"
 _IN_QUOTES = 'put blanks around it, or all of the word into double quotes, as in "a${…}b"'
 _COMMANDS = (
     "Invoke-Expression iex Invoke-Command icm Invoke-Item ii Import-Module ipmo Start-Process saps Start-Job "
-    "sajb Start-ThreadJob Add-Type New-Object Set-Alias New-Alias pwsh powershell cmd eval su watch ssh"
+    "sajb Start-ThreadJob Add-Type New-Object Set-Alias sal New-Alias nal start Invoke-WmiMethod iwmi "
+    "Invoke-CimMethod icim pwsh powershell cmd eval su watch ssh"
 )
 _PARTS = (
     "ScriptBlock AddScript AddCommand InvokeScript InvokeCommand NewScriptBlock ExpandString MemberName "
@@ -41,8 +42,11 @@ _READER = re.compile(
     rf"|{'|'.join(map(re.escape, _PARTS.split()))}",
     re.IGNORECASE,
 )
-_AT_THE_TOP = re.compile(r"\s*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE)
-_MEMBER = re.compile(r"(?:::|[^\s(,;|{]\.|%|ForEach-Object|foreach)\Z", re.IGNORECASE)
+_AT_THE_TOP = re.compile(
+    r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL
+)
+_MEMBER = re.compile(r"(?:::|[^\s(,;|{]\.)\Z")
+_FOR_EACH = re.compile(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
 _OPERATOR = re.compile(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
 _COMMENT = re.compile(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
 _HERE = re.compile(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
@@ -100,7 +104,7 @@ class _Reader:
             raise _Lost("the script is nested too deeply")
         around = self.may_be_name
         is_first = True  # in its statement
-        names_command = False  # & or . stands before
+        names_command = names_member = False  # & or . stands before; ForEach-Object does
         behind = -1  # where the token before ended
         while self.at < len(self.text) or end:
             sign, start, first = self.due(), self.at, len(self.holes)
@@ -110,6 +114,7 @@ class _Reader:
             if sign in _SEPARATORS:
                 self.at += 1
                 is_first = is_first or sign in "\n;|"
+                names_member = names_member and not is_first
                 continue
             if self.comment(is_at_start=start != behind or self.before(start) in _BEFORE):
                 continue
@@ -120,7 +125,8 @@ class _Reader:
                 continue
             if start != behind or names_command or self.before(start) in _BEFORE:
                 self.may_be_name, is_first = names_command or (is_first and sign != "$"), False
-            is_member = bool(_MEMBER.search(self.text[max(0, behind - 40) : max(0, behind)]))
+            names_member = names_member or _FOR_EACH.match(self.text, start) is not None
+            is_member = names_member or bool(_MEMBER.search(self.text[max(0, behind - 40) : max(0, behind)]))
             self.token(sign, start)
             if names_command and sign != "{":
                 self.refuse(first, "no value can name the command to run", "write the name itself")

@@ -383,9 +383,38 @@ def test_a_run_that_is_held_or_damaged_goes_forward_by_no_import(cpf: Cpf, b: Cp
     with RunDirectory(b.directory(run_id)).hold("test", "now"):
         assert b("import", newer).error_code == "ERR_LOCK_CONFLICT"
     assert contents(b, run_id) == before
-    (b.directory(run_id) / "artifacts" / "plan" / "app").write_text("changed")
+    (b.directory(run_id) / "history.jsonl").write_bytes(before["history.jsonl"].replace(b"app", b"apq", 1))
     assert b("import", newer).error_code == "ERR_STATE_CORRUPT"
     assert b.state(run_id)["checkpoint_id"] == json.loads(before["state.json"])["checkpoint_id"]
+
+
+def test_an_import_that_died_while_files_were_moved_is_made_good_by_the_next(
+    cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: every damage of the run that is here refused, also of what the archive brings."""
+    a = '"$CPF_ARTIFACTS_DIR"'
+    steps = [
+        cli("one", f"echo 1 > {a}/a; echo 1 > {a}/x; mkdir {a}/y; echo 1 > {a}/y/z"), ask("q"),
+        cli("two", f"echo 2 > {a}/a; rm -r {a}/x {a}/y; mkdir {a}/x; echo 2 > {a}/x/z; echo 2 > {a}/y"),
+        ask("r"),
+    ]  # fmt: skip
+    run_id = cpf.run(*steps)["run_id"]
+    imported(b, exported(cpf, run_id))
+    cpf.resume(run_id, "q_event", {})
+    newer, real = str(exported(cpf, run_id)), os.replace
+
+    def dies(source: Path, target: Path) -> None:
+        if Path(target).name == "history.jsonl":
+            raise OSError("died")
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        assert b("import", newer).code == 60
+    assert b("status", "--run-id", run_id)["wait"]["event_name"] == "q_event"
+    assert imported(b, Path(newer))[0] == "fast_forwarded"
+    assert b("verify", "--run-id", run_id).code == 0
+    assert contents(b, run_id) == contents(cpf, run_id)
 
 
 def test_an_import_goes_through_no_link(cpf: Cpf, b: Cpf, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -180,14 +179,53 @@ def test_what_a_step_leaves_undeclared_a_later_one_may_change_and_clear_away(cpf
     assert (answer.code, answer["warnings"]) == (0, ["artifacts/note: it is missing"])
 
 
-def test_what_somebody_changes_while_a_run_waits_is_not_sealed_by_its_next_step(
-    cpf: Cpf, run_id: str
-) -> None:
-    """Failed with: everything sealed anew whenever a run rests."""
+def test_what_somebody_changes_while_a_run_waits_stands_in_its_history(cpf: Cpf, run_id: str) -> None:
     flip(cpf.directory(run_id) / "artifacts/note")
-    time.sleep(0.05)  # the time of a change is told in ticks of the kernel
-    assert cpf.resume(run_id, "q_event", {}).code == 0
     assert verified(cpf, run_id) == ["artifacts/note"]
+    assert sealed(cpf, run_id).count("artifacts/note") == 1
+    assert cpf.resume(run_id, "q_event", {}).code == 0
+    assert sealed(cpf, run_id).count("artifacts/note") == 2
+
+
+A = '"$CPF_ARTIFACTS_DIR"'
+R = '"$CPF_RUN_DIR"'
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (f"echo one > {A}/x", f": > {A}/x"),
+        (f"mkdir {A}/live {A}/next; echo one > {A}/live/x; echo two > {A}/next/x",
+         f"cd {A}; rm -r live; mv next live"),
+        (f"printf x > {A}/\"$(printf 'caf\\351')\"; mkfifo {A}/\"$(printf '\\351')\"", "true"),
+        (f"rm {R}/run.lock", "true"), (f"echo hi; ln -sf /dev/null {R}/stdout/a.txt", "true"),
+        (f"echo hi; rm {R}/stdout/a.txt; mkfifo {R}/stdout/a.txt", "true"),
+        (f"mkfifo {R}/pipe; echo hi; rm {R}/std*/a.txt", "true"),
+        (f"rmdir {A}; ln -s /etc {A}", "true"), ("touch -d 2099-01-01 " + R + "/run.lock", f"echo x > {A}/x"),
+    ],
+)  # fmt: skip
+def test_whatever_commands_do_to_files_of_their_run_is_no_damage(cpf: Cpf, first: str, then: str) -> None:
+    """Failed with: changes known by their times; names taken for text; pipes opened; the lock's own time."""
+    steps = [cli("a", first.replace("\\\\", "\\")), ask("q"), cli("b", then)]
+    answer = cpf.real("run", "-f", cpf.flow(*steps))
+    assert answer.code == 40, answer.text
+    run_id = answer["run_id"]
+    assert verified(cpf, run_id) == []
+    assert cpf.resume(run_id, "q_event", {}).code == 0
+    assert verified(cpf, run_id) == []
+    assert cpf("export", "--run-id", run_id).code == 0
+
+
+def test_a_failure_whose_log_became_a_pipe_is_one(cpf: Cpf) -> None:
+    answer = cpf.real(
+        "run", "-f", cpf.flow(cli("a", f"rm {R}/stderr/a.txt; mkfifo {R}/stderr/a.txt; exit 1"))
+    )
+    assert (answer.code, answer.error_code) == (30, "ERR_STEP_FAILED")
+
+
+def test_what_a_failed_command_wrote_as_its_output_does_not_stay(cpf: Cpf) -> None:
+    run_id = cpf.run(cli("a", 'echo "{}" > $CPF_OUTPUT; exit 1', on_error="continue"))["run_id"]
+    assert list(cpf.directory(run_id).glob("stdout/*.json")) == []
 
 
 def test_nothing_is_sealed_twice(cpf: Cpf) -> None:
@@ -195,7 +233,8 @@ def test_nothing_is_sealed_twice(cpf: Cpf) -> None:
     app = {"name": "app", "path": "app.txt"}
     slow = cli("slow", "touch up; until test -e go; do sleep 0.02; done", idempotent=True)
     leaves = cli("leaves", 'echo x > "$CPF_ARTIFACTS_DIR"/note; echo y > app.txt', artifacts=[app])
-    run_id = cpf.run(leaves, ask("p"), slow, ask("q"))["run_id"]
+    each = foreach("each", [1], cli("one", "echo z > app.txt", artifacts=[app]))
+    run_id = cpf.run(leaves, each, ask("p"), slow, ask("q"))["run_id"]
     assert sealed(cpf, run_id) == ["artifacts/note"]
     killed = cpf.start("resume", "--run-id", run_id, "--event", "p_event", "--input", "{}")
     until((cpf.cwd / "up").exists)
@@ -211,7 +250,7 @@ def test_a_link_in_place_of_a_file_or_directory_is_found(cpf: Cpf, run_id: str, 
     place = cpf.directory(run_id) / name
     place.rename(cpf.cwd / "aside")
     place.symlink_to(cpf.cwd / "aside")
-    assert name in verified(cpf, run_id)
+    assert any(found.startswith(name) for found in verified(cpf, run_id))
 
 
 def test_a_change_of_the_history_is_told_with_its_line(cpf: Cpf, run_id: str) -> None:

@@ -448,6 +448,7 @@ def step(command: str, *, items: str = "") -> str:
         "cat a | sort ‸X",
         'echo "$(basename ‸X)"',
         "sudo rm ‸X",
+        "git log --color=never ‸X",
     ],
 )
 def test_w112_a_value_that_a_command_may_take_for_an_option(command: str) -> None:
@@ -491,6 +492,7 @@ def test_a_value_that_is_no_option_there_is_no_doubt(command: str) -> None:
         ("{enum: [--all, b]}", True),
         ("{$ref: '#/$defs/x'}", True),
         ("{type: array, items: {type: string}}", True),
+        ("{type: array, minItems: 3, items: {type: string}}", True),
         ("{pattern: '^[a-z][a-z-]*$'}", False),
         ("{pattern: '^(v|a)-'}", False),
         ("{enum: [a-b, b]}", False),

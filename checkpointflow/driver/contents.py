@@ -25,7 +25,7 @@ from checkpointflow.driver.store import (
 from checkpointflow.engine.actions import Action, Kept, Sleep
 from checkpointflow.engine.facts import Fact, FilesSealed, Identity, RunBegan, StepSucceeded
 from checkpointflow.engine.path import is_path
-from checkpointflow.engine.run import Run, Succeeded
+from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 
 ARTIFACTS, LOGS = "artifacts", ("stdout", "stderr")
@@ -115,23 +115,20 @@ def printed(directory: RunDirectory, action: Action) -> tuple[Kept, ...]:
     return tuple(file for file in found if file is not None and file.size)
 
 
-def left_behind(directory: RunDirectory, before: Run, run: Run) -> tuple[Kept, ...]:
-    """What lies in `artifacts/` undeclared and not sealed as it is, once *before* has become *run*.
+def left_behind(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[Kept, ...]:
+    """What lies in `artifacts/` undeclared and not sealed as it is, after *run* and what is *new*.
 
     All of it is read: a command may have moved, emptied or replaced anything that an earlier one left.
     """
     place = directory.place / ARTIFACTS
     there = {} if place.is_symlink() else dict(files_in(place))
     names = {f"{ARTIFACTS}/{name}" for name, status in there.items() if stat.S_ISREG(status.st_mode)}
-    for record in run.steps.values():
-        if isinstance(record, Succeeded):
-            names -= {artifact.path for artifact in record.artifacts.values()}
     if not names:
         return ()
     try:
-        facts = [entry.fact for entry in directory.history(before)]
+        facts = [*(entry.fact for entry in directory.history(run)), *new]
     except CheckpointflowError:  # a broken chain, of which people are warned elsewhere
-        facts = []
+        facts = new
     known = {name: (file.size, file.sha256) for name, file in sealed(facts).items()}
     nameable = sorted(name for name in names - kept(facts).keys() if is_text(name))
     found = [file for name in nameable if (file := _seal(directory, name)) is not None]

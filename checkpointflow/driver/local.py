@@ -159,7 +159,7 @@ def _salvaged(directory: RunDirectory, run: Run) -> list[Message]:
     """What the attempts left that no driver will hear of any more."""
     lost = pending(run)
     files = [file for action in lost for file in printed(directory, action)]
-    return _sealing((*files, *left_behind(directory, run, run))) if lost else []
+    return _sealing((*files, *left_behind(directory, run, []))) if lost else []
 
 
 def _sealing(files: tuple[Kept, ...]) -> list[Message]:
@@ -224,7 +224,7 @@ def tell(directory: RunDirectory, program: Program, run: Run, *messages: Message
     """The run after *messages*, on disk in one write, with all sealed that it leaves lying when it rests."""
     changed, facts = _after(program, run, messages)
     if facts and not pending(changed):
-        sealing = _sealing(left_behind(directory, run, changed))
+        sealing = _sealing(left_behind(directory, run, facts))
         if sealing:
             changed, facts = _after(program, run, (*sealing, *messages))
     if facts:

@@ -35,9 +35,9 @@ lint: $(READY) ## Formatting and lint
 types: $(READY) ## Strict types
 	$(BIN)/mypy
 
-coverage: $(READY) ## The language and the engine, which their own tests must cover branch by branch
+coverage: $(READY) ## The pure rooms, which their own tests must cover branch by branch
 	$(BIN)/python -m pytest -n 2 tests/unit --cov --cov-report=
-	$(BIN)/coverage report --include='checkpointflow/language/*,checkpointflow/engine/*' --fail-under=100
+	$(BIN)/coverage report --include='checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*' --fail-under=100
 
 schemas: $(READY) ## Write schemas/ anew from the Structs
 	$(BIN)/python -m tests.write_schemas
@@ -46,7 +46,7 @@ crash: $(READY) ## The long search for lost or doubled work: every crash point, 
 	CPF_LONG=1 $(BIN)/python -m pytest -n 2 tests/crash
 
 fuzz: $(READY) ## The long search for input that breaks something
-	CPF_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 tests/unit/language tests/driver/test_values_in_shells.py tests/cli/test_fuzz.py
+	CPF_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 tests/unit tests/drivers/test_values_in_shells.py tests/cli/test_fuzz.py
 
 bench: $(READY) ## Start-up and step costs, as ratios measured side by side
 	$(BIN)/python -m tests.bench

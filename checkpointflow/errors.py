@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
+from checkpointflow.diagnostics import Diagnostic
+
 
 class CheckpointflowError(Exception):
     """Base of all; `sentence` is filled with the fields that the error is raised with.
@@ -46,56 +48,6 @@ class UsageError(CheckpointflowError):
 # 10: what was given does not validate
 
 
-class Problem:
-    """One thing wrong (or doubtful) in a document, and where it stands.
-
-    path: address in the document, such as `workflow.steps[2].next`; line, column: from 1;
-    hint: what to do about it; file: the document, when it is not the one that was asked about;
-    code: the error code, should this be the first problem; id: stable name of a warning; text: the line
-    of the document, for showing it to a person.
-    """
-
-    __slots__ = ("code", "column", "file", "hint", "id", "line", "message", "path", "text")
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        path: str = "",
-        line: int = 1,
-        column: int = 1,
-        hint: str | None = None,
-        file: str | None = None,
-        code: str = "ERR_VALIDATION_WORKFLOW",
-        id: str | None = None,  # noqa: A002
-        text: str | None = None,
-    ) -> None:
-        self.message = message
-        self.path = path
-        self.line = line
-        self.column = column
-        self.hint = hint
-        self.file = file
-        self.code = code
-        self.id = id
-        self.text = text
-
-    def as_detail(self) -> dict[str, Any]:
-        """As it stands in an envelope: absent fields are left out."""
-        detail = {
-            name: getattr(self, name) for name in ("path", "line", "column", "message", "hint", "file", "id")
-        }
-        return {name: value for name, value in detail.items() if value is not None}
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.file else f"{self.line}:{self.column}"
-        name = f"{self.id} " if self.id else ""
-        return f"{place}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
-
-    def __repr__(self) -> str:
-        return f"Problem({self})"
-
-
 class InvalidWorkflow(CheckpointflowError):
     """A document with problems, in the order of the file; it takes the code of the first.
 
@@ -106,7 +58,7 @@ class InvalidWorkflow(CheckpointflowError):
     exit_code = 10
     sentence = "{first}{more}"
 
-    def __init__(self, problems: list[Problem], *, to_run: bool = False) -> None:
+    def __init__(self, problems: list[Diagnostic], *, to_run: bool = False) -> None:
         self.problems = problems
         unsupported = any(problem.code == UnsupportedStep.code for problem in problems)
         code = UnsupportedStep.code if unsupported and to_run else problems[0].code

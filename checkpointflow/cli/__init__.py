@@ -128,7 +128,7 @@ def _printed(envelope: Envelope | None) -> int:
     from checkpointflow.cli.options import for_people
 
     if envelope.warnings and for_people():
-        from checkpointflow.cli.shown import show_warnings
+        from checkpointflow.cli.terminal import show_warnings
 
         show_warnings(envelope.warnings)
     try:
@@ -144,7 +144,7 @@ def _refused(error: CheckpointflowError) -> int:
     from checkpointflow.cli.options import for_people
 
     if for_people():
-        from checkpointflow.cli.shown import show_error
+        from checkpointflow.cli.terminal import show_error
 
         show_error(error)
     return _printed(of_error(_name(), error))

@@ -7,7 +7,7 @@ import click
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
-from checkpointflow.driver import local
+from checkpointflow.drivers import local
 
 
 @click.command()

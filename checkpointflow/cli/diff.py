@@ -10,8 +10,8 @@ from msgspec import to_builtins
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import allowing_shared, store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.driver.compare import Side, compare, side
-from checkpointflow.driver.store import RunDirectory
+from checkpointflow.store.comparison import Side, compare, side
+from checkpointflow.store.directory import RunDirectory
 
 
 @click.command()

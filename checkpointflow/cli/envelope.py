@@ -8,12 +8,12 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.location import resume_command
-from checkpointflow.driver.fresh import fresh_id
-from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
 from checkpointflow.errors import CheckpointflowError
+from checkpointflow.store.clock import fresh_id
+from checkpointflow.store.directory import RunDirectory
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 

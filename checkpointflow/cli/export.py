@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
-from checkpointflow.driver.archive import export
-from checkpointflow.driver.contents import file_digest
-from checkpointflow.driver.store import RunDirectory, telling
 from checkpointflow.errors import FileAlreadyThere, UsageError
+from checkpointflow.store.archive import export
+from checkpointflow.store.directory import RunDirectory, telling
+from checkpointflow.store.seals import file_digest
 
 
 @click.command()

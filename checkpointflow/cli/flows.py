@@ -13,8 +13,8 @@ from msgspec import UNSET, Struct, to_builtins
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.driver.flows import Found, flow, flows
-from checkpointflow.language.workflow import Workflow
+from checkpointflow.documents.model import Workflow
+from checkpointflow.drivers.catalog import Found, flow, flows
 
 STAND_INS = {"string": "…", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 from msgspec import to_builtins
 
+from checkpointflow.cli.durations import ago, span
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.cli.spans import ago, span
-from checkpointflow.driver import runs
-from checkpointflow.driver.fresh import now
+from checkpointflow.store import listing as runs
+from checkpointflow.store.clock import now
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled")
 

@@ -53,7 +53,7 @@ def _part(topic: str, known: dict[str, str]) -> str:
     name = _name(topic)
     if name in known:
         return known[name]
-    from checkpointflow.language.words import did_you_mean, shorten
+    from checkpointflow.diagnostics import did_you_mean, shorten
 
     hint = did_you_mean(name, known)
     raise UsageError(

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option, lock_option
-from checkpointflow.driver.archive import bring
 from checkpointflow.errors import FileMissing
+from checkpointflow.store.archive import bring
 
 TOLD = {
     "fast_forwarded": "the run was here already, and went forward to the state in the archive",

@@ -47,7 +47,7 @@ def command(file: str, template: str, force: bool, schema: bool, git: bool, base
     With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository.
     """
     if git:
-        from checkpointflow.driver.repository import prepare
+        from checkpointflow.store.git import prepare
 
         return of_result("init", {"files": [str(written) for written in prepare(store_at(base_dir).base)]})
     text = (TEMPLATES / f"{template}.yaml").read_bytes()

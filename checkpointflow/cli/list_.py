@@ -9,12 +9,12 @@ from typing import Any
 import click
 from msgspec import Struct, to_builtins
 
+from checkpointflow.cli.durations import ago, in_words, seconds_between, span
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.cli.spans import ago, in_words, seconds_between, span
-from checkpointflow.driver.fresh import now
-from checkpointflow.driver.runs import Listed, listed
+from checkpointflow.store.clock import now
+from checkpointflow.store.listing import Listed, listed
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled", "damaged")
 HEADINGS = ("RUN", "WORKFLOW", "STATUS", "STEP", "WAITS FOR", "SINCE", "DEADLINE", "AGE")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.driver.store import RunDirectory, Store, is_run_id
 from checkpointflow.errors import UsageError
+from checkpointflow.store.directory import RunDirectory, Store, is_run_id
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"

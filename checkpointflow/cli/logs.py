@@ -13,14 +13,14 @@ import click
 from checkpointflow.cli.envelope import Envelope, LogShown, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import for_people, run_options
-from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.actions import CallHttp, RunCommand
 from checkpointflow.engine.facts import StepStarted
 from checkpointflow.engine.path import split
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import UsageError
+from checkpointflow.store.directory import RunDirectory
 
-SHOWN = 64 * 1024
+MAX_SHOWN_BYTES = 64 * 1024
 POLL_SECONDS = 0.1
 
 Stream = Literal["stdout", "stderr"]
@@ -102,7 +102,7 @@ class _Wanted(NamedTuple):
 
 def _shown(log: Log, tail: int | None) -> LogShown:
     size = log.file.stat().st_size
-    start = max(_start(log.file, tail), size - SHOWN)
+    start = max(_start(log.file, tail), size - MAX_SHOWN_BYTES)
     with log.file.open("rb") as opened:
         opened.seek(start)
         text = opened.read(size - start).decode(errors="replace")
@@ -119,7 +119,7 @@ def _start(file: Path, tail: int | None) -> int:
     lines = 0
     with file.open("rb") as opened:
         while position > 0:
-            size = min(SHOWN, position)
+            size = min(MAX_SHOWN_BYTES, position)
             position -= size
             opened.seek(position)
             block = opened.read(size)

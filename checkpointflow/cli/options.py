@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE
+from checkpointflow.drivers.json_text import read_json
 from checkpointflow.errors import CheckpointflowError, FileMissing
-from checkpointflow.language.jsontext import read_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +60,7 @@ def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
 
     Raises *refusal* for what is not JSON, FileMissing for a file that cannot be read.
     """
-    from checkpointflow.driver.files import read_file, read_stdin
+    from checkpointflow.store.files import read_file, read_stdin
 
     if text == "-":
         data, what = read_stdin(), "standard input"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from checkpointflow.cli.options import for_people
-from checkpointflow.driver.local import Told, silent
+from checkpointflow.drivers.local import Told, silent
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.run import Run, pending
 

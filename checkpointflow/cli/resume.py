@@ -11,7 +11,7 @@ from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import json_input, lock_option, run_options
 from checkpointflow.cli.progress import teller
 from checkpointflow.cli.standing import warnings_at_resume, warnings_of_chain
-from checkpointflow.driver import local
+from checkpointflow.drivers import local
 from checkpointflow.errors import InvalidEvent, UsageError
 
 

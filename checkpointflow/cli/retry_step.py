@@ -9,7 +9,7 @@ from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.cli.progress import teller
 from checkpointflow.cli.standing import warnings_at_resume
-from checkpointflow.driver import local
+from checkpointflow.drivers import local
 
 
 @click.command()

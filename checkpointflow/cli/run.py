@@ -10,9 +10,9 @@ from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option, json_input
 from checkpointflow.cli.progress import teller
-from checkpointflow.driver import local
-from checkpointflow.driver.documents import read_checked
-from checkpointflow.driver.flows import flow
+from checkpointflow.drivers import local
+from checkpointflow.drivers.catalog import flow
+from checkpointflow.drivers.documents import load_checked
 from checkpointflow.errors import InvalidInput, UsageError
 
 
@@ -32,7 +32,7 @@ def command(workflow: str | None, file: str | None, given: str, base_dir: str | 
     document = (
         Path(file) if file is not None else flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
     )
-    checked = read_checked(document, to_run=True)
+    checked = load_checked(document, to_run=True)
     directory, run = local.begin(
         store_at(base_dir),
         checked,

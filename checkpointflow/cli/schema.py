@@ -50,7 +50,7 @@ def _flush_left(schema: Any) -> Any:
 
 def _type(name: str) -> Any:
     if name == "workflow":
-        from checkpointflow.language.workflow import Document
+        from checkpointflow.documents.model import Document
 
         return Document
     if name == "envelope":

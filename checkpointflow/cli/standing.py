@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from checkpointflow.cli.location import command_for, resume_command
-from checkpointflow.driver.store import RunDirectory
 from checkpointflow.engine.run import Run
+from checkpointflow.store.directory import RunDirectory
 
 
 def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def warnings_at_resume(run: Run) -> tuple[str, ...]:
 
 def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """That the history which led to *run* is not what it was when it was written."""
-    from checkpointflow.driver.verify import broken_chain  # late: most readers look at the snapshot only
+    from checkpointflow.store.verify import broken_chain  # late: most readers look at the snapshot only
 
     broken = broken_chain(directory, run)
     if broken is None:
@@ -41,8 +41,8 @@ def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:
 
 def _changed(run: Run) -> bool:
     """Whether the file that the run was started from now says something else; False if it is gone."""
-    from checkpointflow.driver.files import digest, read_file
     from checkpointflow.errors import FileMissing
+    from checkpointflow.store.files import digest, read_file
 
     if run.workflow.source is None or not os.path.exists(run.workflow.source):
         return False

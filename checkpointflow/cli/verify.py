@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import run_options
-from checkpointflow.driver.verify import sound
+from checkpointflow.store.verify import sound
 
 
 @click.command()

@@ -11,14 +11,14 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 
-class Held(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A lock that all runs of a store share, and how long to wait for it."""
 
     key: str
     timeout_seconds: float = 0
 
 
-class Wanted(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that a command leaves behind; path: relative to its working directory."""
 
     name: str
@@ -54,8 +54,8 @@ class RunCommand(
     needs_json: bool = False
     keeps_stdout: bool = False
     idempotency_key: str
-    lock: Held | None = None
-    artifacts: tuple[Wanted, ...] = ()
+    lock: LockRequest | None = None
+    artifacts: tuple[ArtifactSpec, ...] = ()
     secrets: tuple[str, ...] = ()
 
 
@@ -86,7 +86,7 @@ class CallHttp(
     status_codes: tuple[int, ...] = (200, 201, 202, 204)
     keeps_stdout: bool = False
     idempotency_key: str
-    lock: Held | None = None
+    lock: LockRequest | None = None
     secrets: tuple[str, ...] = ()
 
 
@@ -98,8 +98,8 @@ class Sleep(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_f
     until: str
 
 
-Deed = RunCommand | CallHttp
-Action = Deed | Sleep
+Effect = RunCommand | CallHttp
+Action = Effect | Sleep
 
 
 class Error(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,7 +113,7 @@ class Error(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     details: Any = None
 
 
-class Kept(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """An artifact in the run's directory: its path there, its size in bytes, its SHA-256."""
 
     path: str
@@ -129,7 +129,7 @@ class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     exit_code: int | None = None
     status_code: int | None = None
     stdout: str | None = None
-    artifacts: dict[str, Kept] = {}
+    artifacts: dict[str, StoredFile] = {}
 
 
 class Failure(Struct, frozen=True, tag=True):

@@ -13,6 +13,21 @@ from typing import Any
 from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
+from checkpointflow.documents.graph import reachable_from, targets
+from checkpointflow.documents.model import (
+    AnyStep,
+    Api,
+    AwaitEvent,
+    Branch,
+    Call,
+    Cli,
+    End,
+    Foreach,
+    Parallel,
+    Sequenced,
+    Step,
+    Workflow,
+)
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.path import ROOT, inside, owner, split
 from checkpointflow.engine.run import (
@@ -27,25 +42,8 @@ from checkpointflow.engine.run import (
     standing,
 )
 from checkpointflow.errors import InvalidInput
-from checkpointflow.language.flow import spread, targets
-from checkpointflow.language.jsonschema import InstanceError, compile_schema, with_defaults
-from checkpointflow.language.template import (
-    render_value,
-)
-from checkpointflow.language.workflow import (
-    AnyStep,
-    Api,
-    AwaitEvent,
-    Branch,
-    Call,
-    Cli,
-    End,
-    Flowing,
-    Foreach,
-    Parallel,
-    Step,
-    Workflow,
-)
+from checkpointflow.expressions.templates import render_value
+from checkpointflow.schemas.validation import InstanceError, compile_schema, with_defaults
 
 _STEPS_OF: dict[type, tuple[type[Step], ...]] = {
     Started: (Cli, Api),
@@ -172,7 +170,7 @@ def keys(step: AnyStep, opened: Opened) -> Sequence[str] | range:
             return [""]
 
 
-def room(step: AnyStep, opened: Opened) -> int:
+def free_slots(step: AnyStep, opened: Opened) -> int:
     """How many bodies more may begin now. Once an iteration has failed, no other begins."""
     if isinstance(step, Foreach):
         return 0 if opened.failed else step.max_concurrency - len(opened.open)
@@ -321,7 +319,7 @@ def successor(body: Body, step: AnyStep, record: Succeeded | Failed | Skipped) -
     arm above completes the body with its outputs.
     """
     if not isinstance(record, Skipped):
-        target = record.next or (step.next if isinstance(step, Flowing) else None)
+        target = record.next or (step.next if isinstance(step, Sequenced) else None)
         if target is not None:
             return find(body.steps, target)
     if body.start_at is not None:
@@ -346,7 +344,7 @@ def of_branches(steps: tuple[AnyStep, ...]) -> set[str]:
         return set()
     jumps = {step.id: [target for _, target in targets(step)] for step in steps}
     places = {step.id: n for n, step in enumerate(steps)}
-    reached = spread([places[s] for s in starts], lambda n: [places[t] for t in jumps[steps[n].id]])
+    reached = reachable_from([places[s] for s in starts], lambda n: [places[t] for t in jumps[steps[n].id]])
     return {steps[n].id for n in reached if not isinstance(steps[n], Parallel)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from checkpointflow.engine.actions import Action, Error, Kept
+from checkpointflow.engine.actions import Action, Error, StoredFile
 
 
 class _Fact(
@@ -126,7 +126,7 @@ class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
     exit_code: int | None = None
     status_code: int | None = None
     stdout: str | None = None
-    artifacts: dict[str, Kept] = {}
+    artifacts: dict[str, StoredFile] = {}
     next: str | None = None
 
 
@@ -147,7 +147,7 @@ class StepsReopened(_Fact, frozen=True, kw_only=True, tag="steps_reopened"):
 class FilesSealed(_Fact, frozen=True, kw_only=True, tag="files_sealed"):
     """What steps printed, or left behind without declaring it, has these contents from now on."""
 
-    files: tuple[Kept, ...]
+    files: tuple[StoredFile, ...]
 
 
 class RunCompleted(_Fact, frozen=True, kw_only=True, tag="run_completed"):

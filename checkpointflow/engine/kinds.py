@@ -14,37 +14,31 @@ from urllib.parse import quote
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from checkpointflow.engine.actions import CallHttp, Held, RunCommand, Wanted
-from checkpointflow.engine.bodies import Body, Scene, scope
-from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
-from checkpointflow.engine.messages import later
-from checkpointflow.engine.run import Failed
-from checkpointflow.errors import EvaluationError, NoTransition
-from checkpointflow.language.expression import Secret, as_text, evaluate, holds, parse_condition
-from checkpointflow.language.template import (
-    parse_command,
-    parse_template,
-    render_command,
-    render_text,
-    render_value,
-    texts_in,
-)
-from checkpointflow.language.workflow import (
+from checkpointflow.documents.model import (
+    ActionStep,
     AnyStep,
     Api,
     AwaitEvent,
     Call,
     Cli,
-    Deed,
     End,
     Foreach,
-    Going,
     Parallel,
+    Recoverable,
     Retry,
     Switch,
     Transition,
     Workflow,
 )
+from checkpointflow.engine.actions import ArtifactSpec, CallHttp, LockRequest, RunCommand
+from checkpointflow.engine.bodies import Body, Scene, scope
+from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
+from checkpointflow.engine.messages import later
+from checkpointflow.engine.run import Failed
+from checkpointflow.errors import EvaluationError, NoTransition
+from checkpointflow.expressions.syntax import Secret, as_text, evaluate, holds, parse_condition
+from checkpointflow.expressions.templates import parse_template, render_text, render_value, texts_in
+from checkpointflow.shells.scripts import parse_command, render_command
 
 DEFAULT_SHELL: Final = "sh"
 
@@ -99,7 +93,7 @@ def deed(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Ru
     names = scope(scene, body)
     key = step.idempotency_key
     filled_key = f"{scene.run.run_id}:{path}" if key is None else _filled(key, names)
-    lock = step.lock and Held(_filled(step.lock.key, names), step.lock.timeout_seconds)
+    lock = step.lock and LockRequest(_filled(step.lock.key, names), step.lock.timeout_seconds)
     secrets = secrets_named(step)
     if isinstance(step, Cli):
         action: RunCommand | CallHttp = _command(body, step, path, names, secrets)
@@ -133,7 +127,7 @@ def _command(body: Body, step: Cli, path: str, names: dict[str, Any], secrets: t
         exit_codes=step.success.exit_codes,
         needs_json=step.outputs is not None,
         idempotency_key="",
-        artifacts=tuple(Wanted(a.name, _filled(a.path, names), a.media_type) for a in step.artifacts),
+        artifacts=tuple(ArtifactSpec(a.name, _filled(a.path, names), a.media_type) for a in step.artifacts),
     )
 
 
@@ -248,7 +242,7 @@ def _stdout_readers(workflow: Workflow) -> frozenset[str]:
 # How often it is tried
 
 
-def retry_of(body: Body, step: Deed) -> Retry:
+def retry_of(body: Body, step: ActionStep) -> Retry:
     """The policy of *step*: its own, the document's, or a single attempt."""
     return step.retry or body.program.workflow.defaults.retry or Retry(max_attempts=1)
 
@@ -272,4 +266,4 @@ def chosen(transitions: tuple[Transition, ...], names: dict[str, Any]) -> str | 
 
 def survives(step: AnyStep, record: Failed) -> bool:
     """Whether the body goes on after this failure."""
-    return record.next is not None or (isinstance(step, Going) and step.on_error is not None)
+    return record.next is not None or (isinstance(step, Recoverable) and step.on_error is not None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from checkpointflow.engine.actions import Action, Kept, Outcome
+from checkpointflow.engine.actions import Action, Outcome, StoredFile
 
 
 class Begin(Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Seal(Struct, frozen=True, kw_only=True):
     """What lies in *files* is final, as far as the driver knows."""
 
     now: str
-    files: tuple[Kept, ...]
+    files: tuple[StoredFile, ...]
 
 
 class Defer(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,12 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
+from checkpointflow.documents.model import (
+    ActionStep,
+    AnyStep,
+    AwaitEvent,
+    Workflow,
+)
 from checkpointflow.engine.actions import (
     Action,
     CallHttp,
@@ -96,18 +102,12 @@ from checkpointflow.errors import (
     RunNotWaiting,
     WaitExpired,
 )
-from checkpointflow.language.jsonschema import compile_schema
-from checkpointflow.language.workflow import (
-    AnyStep,
-    AwaitEvent,
-    Deed,
-    Workflow,
-)
+from checkpointflow.schemas.validation import compile_schema
 
 STEP_OUTCOME = "step_outcome"
 
 
-LAPS = 100
+MAX_LAPS = 100
 
 
 def advance(program: Program, run: Run | None, message: Message) -> tuple[Run, list[Fact]]:
@@ -188,7 +188,7 @@ def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
         return fact
     body, step, _ = split(fact.path)
     laps[body, step] += 1
-    if laps[body, step] <= LAPS:
+    if laps[body, step] <= MAX_LAPS:
         return fact
     message = f"the loop through {at(body, step)} never comes to a step that does anything or waits"
     return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
@@ -298,7 +298,7 @@ def _delivered(scene: Scene, path: str, payload: Any) -> list[Fact]:
 def _taken_up(scene: Scene, action: Action) -> Fact:
     """What was lost is tried again if it may be, and otherwise somebody is asked."""
     body, step = locate(scene, action.path)
-    assert isinstance(step, Deed)
+    assert isinstance(step, ActionStep)
     record = scene.run.steps[action.path]
     never_begun = isinstance(record, Started) and record.on_hold == "deferred"
     if isinstance(action, Sleep) or never_begun:
@@ -308,7 +308,7 @@ def _taken_up(scene: Scene, action: Action) -> Fact:
     return WaitOpened(at=scene.now, path=action.path, wait=_question(step, action))
 
 
-def _question(step: Deed, action: RunCommand | CallHttp) -> Wait:
+def _question(step: ActionStep, action: RunCommand | CallHttp) -> Wait:
     return Wait(
         audience="user",
         event_name=STEP_OUTCOME,
@@ -391,7 +391,7 @@ def _retried(scene: Scene, path: str | None) -> list[Fact]:
         run = evolve(run, facts[-1])
         again = replace(scene, run=run)
         body, step = locate(again, wanted)
-        if wanted in failed and isinstance(record, Failed) and isinstance(step, Deed):
+        if wanted in failed and isinstance(record, Failed) and isinstance(step, ActionStep):
             facts.append(attempt_of(again, body, step, wanted, record.attempts + 1))
         else:
             facts.append(entered(again, body, step))

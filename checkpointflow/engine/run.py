@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from checkpointflow.engine.actions import Action, Error, Kept
+from checkpointflow.engine.actions import Action, Error, StoredFile
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
@@ -97,7 +97,7 @@ class Succeeded(_Record, frozen=True, kw_only=True, tag="succeeded"):
     exit_code: int | None = None
     status_code: int | None = None
     stdout: str | None = None
-    artifacts: dict[str, Kept] = {}
+    artifacts: dict[str, StoredFile] = {}
     next: str | None = None
     attempts: int = 1
     started_at: str

@@ -11,6 +11,15 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from checkpointflow.documents.model import (
+    ActionStep,
+    AnyStep,
+    AwaitEvent,
+    End,
+    Goto,
+    Recoverable,
+    result_schema,
+)
 from checkpointflow.engine.actions import (
     Action,
     Error,
@@ -22,13 +31,13 @@ from checkpointflow.engine.bodies import (
     broken,
     detailed,
     find,
+    free_slots,
     inner,
     inputs_of,
     joined,
     keys,
     listed,
     own_outputs,
-    room,
     scope,
     successor,
 )
@@ -64,17 +73,8 @@ from checkpointflow.errors import (
     CheckpointflowError,
     EvaluationError,
 )
-from checkpointflow.language.expression import evaluate, parse_path
-from checkpointflow.language.jsonschema import InstanceError, compile_schema
-from checkpointflow.language.workflow import (
-    AnyStep,
-    AwaitEvent,
-    Deed,
-    End,
-    Going,
-    Goto,
-    unmapped,
-)
+from checkpointflow.expressions.syntax import evaluate, parse_path
+from checkpointflow.schemas.validation import InstanceError, compile_schema
 
 
 def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
@@ -119,7 +119,7 @@ def _block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Opened) -
         new, outcome = settle(scene, inner_body)
         facts += new if outcome is None else [_closed(scene, inner_body, outcome)]
     begun = opened.begun
-    for name in keys(step, opened)[begun : begun + room(step, opened)]:
+    for name in keys(step, opened)[begun : begun + free_slots(step, opened)]:
         facts += _opened(scene, body, step, path, str(name))
     if facts or opened.open:
         return facts
@@ -183,7 +183,7 @@ def _ended(scene: Scene, body: Body) -> Completion | Breakdown:
             result[name] = evaluate(parse_path(schema["from"]), names)
         except EvaluationError:
             continue  # the step did not run; `required` decides
-    errors = compile_schema(unmapped(body.mapped)).errors(result)
+    errors = compile_schema(result_schema(body.mapped)).errors(result)
     if errors:
         message = listed("the workflow's outputs do not fit their schema", errors)
         return Breakdown(Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detailed(errors)))
@@ -211,7 +211,7 @@ def attempt_of(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int)
 
 def attempt_failed(scene: Scene, body: Body, step: AnyStep, action: Action, error: Error) -> list[Fact]:
     """The attempt is tried again if the policy says so; otherwise the step has failed."""
-    assert isinstance(step, Deed)
+    assert isinstance(step, ActionStep)
     path, attempt = action.path, action.attempt
     retry = retry_of(body, step)
     if attempt >= retry.max_attempts:
@@ -231,7 +231,7 @@ def attempt_failed(scene: Scene, body: Body, step: AnyStep, action: Action, erro
 
 def failed_for_good(scene: Scene, step: AnyStep, path: str, error: Error) -> StepFailed:
     """*step* has failed, and the body goes where its `on_error` says."""
-    target = step.on_error.next if isinstance(step, Going) and isinstance(step.on_error, Goto) else None
+    target = step.on_error.next if isinstance(step, Recoverable) and isinstance(step.on_error, Goto) else None
     return StepFailed(
         at=scene.now, path=path, error=replace(error, step_id=error.step_id or path), next=target
     )

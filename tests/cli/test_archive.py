@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from checkpointflow.driver import archive
-from checkpointflow.driver.store import RunDirectory, Store
-from checkpointflow.driver.verify import facts_of, fold, verify
 from checkpointflow.engine.facts import RunBegan
+from checkpointflow.store import archive
+from checkpointflow.store.directory import RunDirectory, Store
+from checkpointflow.store.verify import facts_of, fold, verify
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end

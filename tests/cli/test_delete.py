@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.driver import runs
-from checkpointflow.driver.fresh import ulid
-from checkpointflow.driver.store import Store
+from checkpointflow.store import listing as runs
+from checkpointflow.store.clock import ulid
+from checkpointflow.store.directory import Store
 from tests.conftest import Cpf, until
 from tests.helpers import ask, cli
 

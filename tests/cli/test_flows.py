@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.driver import flows
+from checkpointflow.drivers import catalog as flows
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
 

@@ -8,21 +8,19 @@ import pytest
 
 from checkpointflow.cli.guide import GUIDE, parts
 from checkpointflow.cli.init import NAMES
-from checkpointflow.driver import documents, http
+from checkpointflow.documents import checker
+from checkpointflow.documents import lint as advice
+from checkpointflow.documents import yaml as source
+from checkpointflow.documents.decoding import _kinds
+from checkpointflow.documents.model import Defaults, Workflow
+from checkpointflow.drivers import documents, http
+from checkpointflow.drivers import json_text as jsontext
 from checkpointflow.engine import kinds
-from checkpointflow.language import (
-    advice,
-    checker,
-    expression,
-    jsonschema,
-    jsonschema_translation,
-    jsontext,
-    quoting,
-    source,
-    template,
-)
-from checkpointflow.language.reader import _kinds
-from checkpointflow.language.workflow import Defaults, Workflow
+from checkpointflow.expressions import syntax as expression
+from checkpointflow.schemas import rewriting as jsonschema_translation
+from checkpointflow.schemas import validation as jsonschema
+from checkpointflow.shells import scripts
+from checkpointflow.shells import words as quoting
 from tests.conftest import Cpf
 
 TEXT = GUIDE.read_text()
@@ -149,12 +147,18 @@ LIMITS = {
     checker: ["MAX_LEVELS"],
     advice: ["MAX_STEPS", "MAX_EVENTS"],
     documents: ["MAX_DOCUMENTS"],
-    expression: ["MOST_CHARACTERS", "MOST_LEVELS", "MOST_DIGITS"],
-    template: ["LONGEST_ARGUMENT", "MOST_HOLES", "MOST_DIGITS"],
-    quoting: ["MOST_LEVELS"],
+    expression: ["MAX_CHARACTERS", "MAX_LEVELS", "MAX_DIGITS"],
+    scripts: ["MAX_ARGUMENT_BYTES", "MAX_HOLES", "MAX_DIGITS"],
+    quoting: ["MAX_LEVELS"],
     jsontext: ["MAX_DEPTH"],
-    jsonschema: ["MOST_DIGITS", "DEEPEST_INSTANCE"],
-    jsonschema_translation: ["MOST_NODES", "DEEPEST", "LONGEST_PATTERN", "MOST_STEPS", "MOST_ALTERNATIVES"],
+    jsonschema: ["MAX_DIGITS", "MAX_INSTANCE_DEPTH"],
+    jsonschema_translation: [
+        "MAX_NODES",
+        "MAX_DEPTH",
+        "MAX_PATTERN_CHARACTERS",
+        "MAX_STEPS",
+        "MAX_ALTERNATIVES",
+    ],
     kinds: ["MAX_ITEMS"],
     http: ["MAX_REDIRECTS"],
 }

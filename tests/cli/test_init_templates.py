@@ -15,7 +15,7 @@ import pytest
 
 from checkpointflow.cli.init import MODELINE, NAMES, SCHEMA_FILE, TEMPLATES
 from checkpointflow.cli.schema import text
-from checkpointflow.language.source import parse
+from checkpointflow.documents.yaml import parse
 from tests.conftest import QUICK_START, Answer, Cpf
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.driver.fresh import ulid
+from checkpointflow.store.clock import ulid
 from tests.cli.test_start_up import HEAVY, imported
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end

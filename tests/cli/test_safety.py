@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.driver.command import Command
-from checkpointflow.driver.secrets import Secrets
-from checkpointflow.driver.store import RunDirectory
+from checkpointflow.drivers.command import Command
+from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.errors import PersistenceError
+from checkpointflow.store.directory import RunDirectory
 from tests.conftest import Cpf
 from tests.helpers import ask, call, cli
 

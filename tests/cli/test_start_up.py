@@ -19,7 +19,7 @@ HEAVY = {
     "processes": "subprocess",
     "package metadata": "importlib.metadata",
     "the rules": "checkpointflow.engine.rules",
-    "expressions": "checkpointflow.language.expression",
+    "expressions": "checkpointflow.expressions.syntax",
 }
 
 

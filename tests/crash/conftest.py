@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.driver import documents
+from checkpointflow.drivers import documents
 
 MEMORY = "/dev/shm"
 

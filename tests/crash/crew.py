@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.driver import local
-from checkpointflow.driver.store import RunDirectory
+from checkpointflow.drivers import local
 from checkpointflow.engine.actions import Action, Outcome, RunCommand, Success
 from checkpointflow.engine.facts import StepSucceeded
 from checkpointflow.engine.run import Run, Succeeded, pending
+from checkpointflow.store.directory import RunDirectory
 
 
 class Books:
@@ -48,7 +48,7 @@ class Books:
         """Within it nothing is performed but on these books, as soon as it is taken."""
         books = self
 
-        class Crew:
+        class Executor:
             def __init__(self, directory: RunDirectory, *_: Any, **__: Any) -> None:
                 self.directory = directory
                 self.taken: set[tuple[str, int]] = set()
@@ -73,5 +73,5 @@ class Books:
                 self.queue.clear()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(local, "Crew", Crew)
+            patch.setattr(local, "Executor", Executor)
             yield

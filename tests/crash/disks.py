@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import checkpointflow.driver.documents
-import checkpointflow.driver.local  # noqa: F401, all modules that touch the disk
+import checkpointflow.drivers.documents
+import checkpointflow.drivers.local  # noqa: F401, all modules that touch the disk
 
 LONG = os.environ.get("CPF_LONG") == "1"
 
@@ -62,7 +62,9 @@ class Disk:
         """Within it the driver works on this disk."""
         with pytest.MonkeyPatch.context() as patch:
             for name, module in list(sys.modules.items()):
-                if name.startswith("checkpointflow.driver.") and hasattr(module, "os"):
+                if name.startswith(("checkpointflow.store.", "checkpointflow.drivers.")) and hasattr(
+                    module, "os"
+                ):
                     patch.setattr(module, "os", self)
             yield
 

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from checkpointflow.driver import local
-from checkpointflow.driver.documents import read_checked
-from checkpointflow.driver.store import RunDirectory, Store, is_run_id
+from checkpointflow.drivers import local
+from checkpointflow.drivers.documents import load_checked
 from checkpointflow.engine.run import Completion, Run, evolve, waits
 from checkpointflow.errors import RunNotFound
+from checkpointflow.store.directory import RunDirectory, Store, is_run_id
 from tests.crash.crew import Books
 from tests.crash.disks import LONG, Died, Disk, DyingDisk
 from tests.helpers import ask, branch, call, cli, end, foreach, parallel
@@ -73,7 +73,7 @@ class World:
             (place / name).write_bytes(msgspec.json.encode(document))
         self.file = place / "w.yaml"
         self.base = place / "base"
-        self.checked = read_checked(self.file)
+        self.checked = load_checked(self.file)
         self.changes, self.run = self._undisturbed()
 
     def _undisturbed(self) -> tuple[list[str], Run]:

@@ -14,15 +14,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from checkpointflow.driver import local
-from checkpointflow.driver.contents import printed
-from checkpointflow.driver.documents import own_program, read_checked
-from checkpointflow.driver.store import RunDirectory, Store
+from checkpointflow.drivers import local
+from checkpointflow.drivers.documents import load_checked, own_program
 from checkpointflow.engine.actions import RunCommand
 from checkpointflow.engine.messages import Cancel
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
+from checkpointflow.store.directory import RunDirectory, Store
+from checkpointflow.store.seals import printed
 from tests.crash.crew import Books
 from tests.crash.power import Change, Model, RecordingDisk, Tree, materialised
 from tests.helpers import ask, call, cli, foreach
@@ -46,7 +46,7 @@ def recorded(place: Path, *, new_store: bool = False) -> list[Change]:
     file = _written(place)
     with disk.mounted(), books.kept():
         inputs = {"n": [*range(131)]}
-        run = local.begin(store, read_checked(file), source=file, inputs=inputs, told=disk.tell)[1]
+        run = local.begin(store, load_checked(file), source=file, inputs=inputs, told=disk.tell)[1]
         directory = store.find(run.run_id)
         _left_by_a_commit_that_died(disk, directory.place / "history.jsonl")
         run = local.resume(directory, event="q_event", payload={}, told=disk.tell)

@@ -6,14 +6,14 @@ import pytest
 from msgspec import UNSET
 
 from checkpointflow.engine.actions import (
+    ArtifactSpec,
     CallHttp,
     Error,
     Failure,
-    Held,
-    Kept,
+    LockRequest,
     RunCommand,
+    StoredFile,
     Success,
-    Wanted,
 )
 from checkpointflow.engine.messages import Defer
 from tests.helpers import Story, ask, cli, end
@@ -111,14 +111,14 @@ def test_the_run_has_an_id_to_refer_to() -> None:
 def test_what_a_command_leaves_behind_can_be_referred_to() -> None:
     step = cli("a", artifacts=[{"name": "log", "path": "${inputs.x}.txt", "media_type": "text/plain"}])
     story = Story(step, cli("b", "cat ${steps.a.artifacts.log.path}"), inputs={"x": "v"})
-    assert story.run.steps["a"].action.artifacts == (Wanted("log", "v.txt", "text/plain"),)
-    story.succeed("a", artifacts={"log": Kept(path="artifacts/a/log", size=3, sha256="d")})
+    assert story.run.steps["a"].action.artifacts == (ArtifactSpec("log", "v.txt", "text/plain"),)
+    story.succeed("a", artifacts={"log": StoredFile(path="artifacts/a/log", size=3, sha256="d")})
     assert list(story.run.steps["b"].action.variables.values()) == ["artifacts/a/log"]
 
 
 def test_a_lock_is_asked_for_by_a_name_with_values() -> None:
     asked = action(cli("a", lock={"key": "deploy-${inputs.x}", "timeout_seconds": 3}), inputs={"x": "prod"})
-    assert asked.lock == Held("deploy-prod", 3)
+    assert asked.lock == LockRequest("deploy-prod", 3)
 
 
 def test_a_command_that_was_not_begun_is_begun_later_as_the_same_attempt() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from checkpointflow.engine.actions import Kept
+from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.facts import FilesSealed
 from checkpointflow.engine.messages import Seal
 from tests.helpers import Story, ask, cli
 
-LOG = Kept(path="stdout/a.txt", size=3, sha256="d")
+LOG = StoredFile(path="stdout/a.txt", size=3, sha256="d")
 
 
 @pytest.mark.parametrize("steps", [[cli("a")], [ask("a")], []], ids=["running", "waiting", "ended"])

@@ -1,0 +1,77 @@
+"""Mistakes and warnings for a person at a terminal: what is wrong, the line with a caret, what to do.
+
+    deploy.yaml:12:9: unknown field "commnd" in a cli step
+            commnd: make
+            ^
+        did you mean "command"?
+
+It says no more than the envelope does, which goes to stdout all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from unicodedata import combining, east_asian_width
+
+import click
+
+from checkpointflow.diagnostics import Diagnostic
+from checkpointflow.errors import CheckpointflowError, InvalidWorkflow
+
+MAX_SHOWN = 20
+MAX_WIDTH = 100
+
+
+def show_error(error: CheckpointflowError) -> None:
+    """Tell of *error* on stderr: of a document every problem, up to 20, of anything else the message."""
+    if isinstance(error, InvalidWorkflow):
+        for problem in error.problems[:MAX_SHOWN]:
+            _tell("\n".join(_lines(problem)))
+        _tell_how_many_more(len(error.problems))
+    else:
+        _tell(f"cpf: {error}")
+
+
+def show_warnings(warnings: Sequence[str]) -> None:
+    """Tell of *warnings* on stderr, a line each, up to 20."""
+    for warning in warnings[:MAX_SHOWN]:
+        _tell(f"cpf: warning: {warning}")
+    _tell_how_many_more(len(warnings))
+
+
+def _lines(problem: Diagnostic) -> Iterator[str]:
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.file else f"line {problem.line}"
+    yield f"{place}: {problem.message}"
+    if problem.text is not None and problem.text.strip():
+        yield from ("    " + line for line in _pointed_at(problem.text, problem.column))
+    if problem.hint:
+        yield f"    {problem.hint}"
+
+
+def _pointed_at(text: str, column: int) -> tuple[str, str]:
+    """The line *text*, or what of it stands around *column*, and below it a caret."""
+    start = max(0, min(column - 1 - MAX_WIDTH // 2, len(text) - MAX_WIDTH))
+    shown = "".join(map(_visible, text[start : start + MAX_WIDTH])).rstrip()
+    before = shown[: column - 1 - start]
+    return shown, "".join(map(_gap, before)) + "^"
+
+
+def _gap(character: str) -> str:
+    """As much free_slots as *character* takes on a terminal."""
+    if character == "\t" or combining(character):
+        return character if character == "\t" else ""
+    return "  " if east_asian_width(character) in "WF" else " "
+
+
+def _tell_how_many_more(count: int) -> None:
+    if count > MAX_SHOWN:
+        _tell(f"and {count - MAX_SHOWN:,} more")
+
+
+def _tell(text: str) -> None:
+    click.echo("".join(map(_visible, text)), err=True)
+
+
+def _visible(character: str) -> str:
+    # What a document holds must not speak to the terminal: no escape sequence reaches it.
+    return character if character.isprintable() or character in "\n\t" else "\ufffd"

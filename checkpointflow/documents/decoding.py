@@ -1,0 +1,383 @@
+"""A workflow document -> Workflow, with every complaint at its line.
+
+msgspec makes the Structs and is quick, but it stops at the first fault and words it for programmers. So
+when it refuses a document, the same types are walked here beside the document, and all that does not
+fit is told at once, in a person's words. The types stay the only description of what fits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+
+from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, listed, shorten
+from checkpointflow.documents.model import NAME, SCHEMA_VERSION, Document, Step, Workflow
+from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, in_order, parse
+from checkpointflow.errors import InvalidWorkflow
+
+__all__ = ["Source", "decode_leniently", "read"]
+
+_ID_RULE = "a letter or _, then letters, digits, _ and -"
+_ENV_RULE = "a letter or _, then letters, digits and _"
+_HOST_RULE = "a name or an address in lower case, without a port or brackets"
+_EVENT_RULE = "a letter or _, then letters, digits, _, - and ."
+
+# What to write, by the field's name: for fields where being told what is wrong is not enough.
+_ADVICE = {
+    "schema_version": f"write schema_version: {SCHEMA_VERSION}",
+    "on_error": 'write "on_error: continue", or "on_error: {next: <step id>}"',
+    "on_timeout": 'write "on_timeout: {next: <step id>}"',
+    "success": 'write "success: {exit_codes: [0, 1]}", or for an api step "{status_codes: [200]}"',
+}
+
+# What stands in for a field that a step cannot be without, so that its other fields can be checked.
+_STAND_INS: Mapping[str, dict[str, Any]] = {
+    "cli": {"command": ":"},
+    "api": {"url": "http://localhost"},
+    "await_event": {"audience": "user", "event_name": "_"},
+    "foreach": {"items": []},
+}
+
+
+def read(data: bytes, file: str | None = None) -> tuple[Workflow, Source]:
+    """The workflow that *data* describes, or InvalidWorkflow with all that its structure has wrong."""
+    workflow, source, problems = decode_leniently(data, file)
+    if workflow is None or problems:
+        raise InvalidWorkflow(problems)
+    return workflow, source
+
+
+def decode_leniently(
+    data: bytes, file: str | None = None
+) -> tuple[Workflow | None, Source, list[Diagnostic]]:
+    """As `read`, but with problems returned beside what can be made of the rest.
+
+    A field that does not fit is left out or has a stand-in, and a step that is nothing without it becomes
+    an `end`, so that what refers to it still finds it. None if not even that much is there.
+    """
+    source = parse(data, file)
+    if source.root is None:
+        return None, source, source.problems
+    try:
+        workflow: Workflow | None = msgspec.convert(source.value, Document).workflow
+        problems = source.problems
+    except msgspec.ValidationError as error:
+        wrong = list(islice(_document(source.value), MAX_PROBLEMS)) or [_Wrong((), str(error))]
+        problems = source.problems + [w.as_problem(source) for w in wrong]
+        workflow = _salvage(source.value, [w.path for w in wrong])
+    return workflow, source, in_order(problems)
+
+
+class _Wrong(NamedTuple):
+    """Something that does not fit its type; `at_key`: it is the field's name that is wrong."""
+
+    path: Path
+    message: str
+    hint: str | None = None
+    at_key: bool = False
+    code: str = "ERR_VALIDATION_WORKFLOW"
+
+    def as_problem(self, source: Source) -> Diagnostic:
+        mark = source.key_place(self.path) if self.at_key else None
+        return source.problem(self.message, self.path, hint=self.hint, code=self.code, at=mark)
+
+
+# Walking the types
+
+
+def _document(value: Any) -> Iterator[_Wrong]:
+    from msgspec import inspect
+
+    return _fit(value, inspect.type_info(Document), ())
+
+
+def _fit(value: Any, kind: Any, path: Path) -> Iterator[_Wrong]:
+    """All in *value* that does not fit the type *kind*, as `msgspec.inspect` describes it."""
+    from msgspec import inspect
+
+    match kind:
+        case inspect.Metadata():
+            yield from _fit(value, kind.type, path)
+        case inspect.UnionType():
+            yield from _fit_one_of(value, _members(kind), path)
+        case inspect.AnyType():
+            return
+        case _ if _shape(value) not in _shapes(kind):
+            yield _expected(kind, value, path)
+        case inspect.StructType():
+            yield from _fit_fields(value, kind, path)
+        case inspect.DictType():
+            yield from _fit_mapping(value, kind, path)
+        case inspect.ListType() | inspect.VarTupleType():
+            yield from _fit_items(value, kind, path)
+        case inspect.LiteralType():
+            yield from _fit_choice(value, kind, path)
+        case inspect.StrType():
+            yield from _fit_text(value, kind, path)
+        case inspect.IntType() | inspect.FloatType():
+            yield from _fit_number(value, kind, path)
+
+
+def _members(union: Any) -> list[Any]:
+    from msgspec import inspect
+
+    return [m.type if isinstance(m, inspect.Metadata) else m for m in union.types]
+
+
+def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[_Wrong]:
+    if hasattr(members[0], "tag") and members[0].tag:
+        yield from _fit_step(value, {member.tag: member for member in members}, path)
+        return
+    fitting = [member for member in members if _shape(value) in _shapes(member)]
+    if fitting:
+        yield from _fit(value, fitting[0], path)
+    else:
+        words = [w for w in dict.fromkeys(map(_words, members)) if w != "nothing"]
+        if "a number" in words:
+            words = [w for w in words if w != "a whole number"]
+        yield _Wrong(
+            path, f"expected {listed(words)}, and found {describe(value)}", _advice(path, value, words)
+        )
+
+
+def _shape(value: Any) -> str:
+    """The name of the JSON type that *value* has; integers apart from other numbers."""
+    return {"NoneType": "null", "int": "integer"}.get(type(value).__name__, type(value).__name__)
+
+
+_SHAPES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "StructType": (("dict",), "a mapping"),
+    "DictType": (("dict",), "a mapping"),
+    "ListType": (("list",), "a list"),
+    "VarTupleType": (("list",), "a list"),
+    "StrType": (("str",), "text"),
+    "LiteralType": (("str",), "text"),
+    "BoolType": (("bool",), "true or false"),
+    "IntType": (("integer",), "a whole number"),
+    "FloatType": (("float", "integer"), "a number"),
+    "NoneType": (("null",), "nothing"),
+}
+
+
+def _shapes(kind: Any) -> tuple[str, ...]:
+    return _SHAPES[type(kind).__name__][0]
+
+
+def _words(kind: Any) -> str:
+    return _SHAPES[type(kind).__name__][1]
+
+
+def _expected(kind: Any, value: Any, path: Path) -> _Wrong:
+    from msgspec import inspect
+
+    words = _words(kind)
+    if isinstance(kind, inspect.LiteralType):
+        words = listed([f'"{choice}"' for choice in kind.values])
+    found = "a fraction" if words == "a whole number" and _shape(value) == "float" else describe(value)
+    return _Wrong(path, f"expected {words}, and found {found}", _advice(path, value, [_words(kind)]))
+
+
+def _advice(path: Path, value: Any, words: list[str]) -> str | None:
+    if path and path[-1] in _ADVICE:
+        return _ADVICE[str(path[-1])]
+    if "text" in words and isinstance(value, bool | int | float):
+        return "put it in quotes"
+    return None
+
+
+def _fit_mapping(value: dict[str, Any], kind: Any, path: Path) -> Iterator[_Wrong]:
+    for name, entry in value.items():
+        for wrong in _fit(name, kind.key_type, (*path, name)):
+            yield wrong._replace(at_key=True)
+        yield from _fit(entry, kind.value_type, (*path, name))
+
+
+def _fit_items(value: list[Any], kind: Any, path: Path) -> Iterator[_Wrong]:
+    if len(value) < (kind.min_length or 0):
+        yield _Wrong(path, f"`{path[-1]}` must not be empty")
+    for index, item in enumerate(value):
+        yield from _fit(item, kind.item_type, (*path, index))
+
+
+_WHY_NOT: dict[Path, str] = {
+    ("shell", "cmd"): "to cmd a variable's value is code as soon as it is put in, so no place of it is safe "
+    "for values: use pwsh, or start a program that reads its environment",
+}
+
+
+def _fit_choice(value: str, kind: Any, path: Path) -> Iterator[_Wrong]:
+    if value not in kind.values:
+        choices = listed([f'"{choice}"' for choice in kind.values])
+        hint = _WHY_NOT.get((path[-1], value)) or _advice(path, value, []) or did_you_mean(value, kind.values)
+        yield _Wrong(path, f'expected {choices}, and found "{shorten(value)}"', hint)
+
+
+def _fit_text(value: str, kind: Any, path: Path) -> Iterator[_Wrong]:
+    if len(value) < (kind.min_length or 0):
+        yield _Wrong(path, "expected text, and found an empty one")
+    elif kind.max_length is not None and len(value) > kind.max_length:
+        yield _Wrong(path, f"longer than {kind.max_length:,} characters")
+    elif kind.pattern is not None and not re.search(kind.pattern, value):
+        rule, what = _rule(kind.pattern, path)
+        yield _Wrong(path, f'"{shorten(value)}" cannot be {what}', f"{what} is {rule}")
+
+
+def _rule(pattern: str, path: Path) -> tuple[str, str]:
+    """The rule that a regular expression stands for, and for what, in words."""
+    if pattern == NAME:
+        return _ID_RULE, "a name" if path[-1] == "name" else "an id"
+    if "env" in path:
+        return _ENV_RULE, "the name of an environment variable"
+    if "allow_hosts" in path:
+        return _HOST_RULE, "a host"
+    return _EVENT_RULE, "the name of an event"
+
+
+def _fit_number(value: float, kind: Any, path: Path) -> Iterator[_Wrong]:
+    bounds = ((kind.gt, value.__gt__), (kind.ge, value.__ge__), (kind.le, value.__le__))
+    if not all(bound is None or within(bound) for bound, within in bounds):
+        bottom = f"above {kind.gt:,g} and at most" if kind.gt is not None else f"from {kind.ge:,g} to"
+        found = shorten(str(value), 20)
+        yield _Wrong(path, f"expected a number {bottom} {kind.le:,.0f}, and found {found}")
+
+
+# Fields and steps
+
+
+def _fit_fields(value: dict[str, Any], kind: Any, path: Path) -> Iterator[_Wrong]:
+    owner = _owner(kind, path)
+    fields = {field.encode_name: field for field in kind.fields}
+    for name, field in fields.items():
+        if name in value:
+            yield from _fit(value[name], field.type, (*path, name))
+        elif field.required:
+            yield _Wrong(path, f'{owner} needs "{name}"', _ADVICE.get(name))
+    for name in value:
+        if name not in fields and name != kind.tag_field:
+            yield _unknown(name, owner, fields, (*path, name))
+
+
+def _owner(kind: Any, path: Path) -> str:
+    """Whose field it is, for people: `a cli step`, an item of `cases`, `retry`."""
+    if kind.tag:
+        return _step_of_kind([kind.tag])
+    if not path:
+        return "the document"
+    return f"an item of `{path[-2]}`" if isinstance(path[-1], int) else f"`{path[-1]}`"
+
+
+def _step_of_kind(kinds: list[str]) -> str:
+    first = "an" if kinds[0][0] in "aeiou" else "a"
+    return f"{first} {kinds[0]} step" if len(kinds) == 1 else f"{listed(kinds, 'and')} steps"
+
+
+def _unknown(name: str, owner: str, fields: Mapping[str, Any], path: Path) -> _Wrong:
+    elsewhere = _belonging(name) if owner.endswith(" step") else []
+    if elsewhere:
+        hint = f"`{name}` belongs to {_step_of_kind(elsewhere)}"
+    elif owner == "the document" and name in Workflow.__struct_encode_fields__:
+        hint = f"`{name}` belongs under `workflow`"
+    else:
+        hint = did_you_mean(name, fields) or f"known here: {', '.join(fields)}"
+    return _Wrong(path, f'unknown field "{shorten(name)}" in {owner}', hint, at_key=True)
+
+
+def _belonging(name: str) -> list[str]:
+    """The kinds of step that have the field *name*."""
+    return [kind for kind, struct in _kinds().items() if name in struct.__struct_encode_fields__]
+
+
+def _kinds() -> dict[str, type[Step]]:
+    from typing import get_args
+
+    from checkpointflow.documents.model import AnyStep
+
+    return {struct.__struct_config__.tag: struct for struct in get_args(AnyStep)}
+
+
+def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[_Wrong]:
+    if not isinstance(value, dict):
+        hint = "a step is a mapping with `id` and `kind`"
+        yield _Wrong(path, f"expected a step, and found {describe(value)}", hint)
+        return
+    kind = value.get("kind")
+    if isinstance(kind, str) and kind in kinds:
+        yield from _fit_fields(value, kinds[kind], path)
+        return
+    # Without a kind nothing is known of the fields but the ones that all kinds have.
+    yield _no_kind(value, list(kinds), path)
+    common = [field for field in kinds["end"].fields if field.encode_name != "result"]
+    for field in common:
+        if field.encode_name in value:
+            yield from _fit(value[field.encode_name], field.type, (*path, field.encode_name))
+
+
+def _no_kind(value: dict[str, Any], kinds: list[str], path: Path) -> _Wrong:
+    all_kinds = f"the kinds are {listed(kinds, 'and')}"
+    if "kind" not in value:
+        return _Wrong(path, 'a step needs "kind"', all_kinds)
+    kind = value["kind"]
+    if not isinstance(kind, str):
+        return _Wrong((*path, "kind"), f"expected the kind of step, and found {describe(kind)}", all_kinds)
+    near = did_you_mean(kind, kinds)
+    hint = f"{near} {all_kinds}" if near else all_kinds
+    return _Wrong((*path, "kind"), f'unknown kind "{shorten(kind)}"', hint, code="ERR_UNSUPPORTED_STEP")
+
+
+# What can be made of a document with problems
+
+
+def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
+    """The workflow without what is *wrong*, so that the rest of it can be checked as well."""
+    said = value.get("workflow") if isinstance(value, dict) else None
+    if not isinstance(said, dict):
+        return None
+    cuts = frozenset(map(_cut, wrong))
+    rest = {name: entry for name, entry in said.items() if ("workflow", name) not in cuts}
+    rest["steps"] = _salvage_steps(rest.get("steps"), cuts, ("workflow", "steps"))
+    try:
+        return msgspec.convert({"id": "_", **rest}, Workflow)
+    except msgspec.ValidationError:
+        return None
+
+
+def _cut(path: Path) -> Path:
+    """The field of a step, or else of the workflow, that *path* lies in; a step is left whole."""
+    steps = [i for i in range(1, len(path)) if path[i - 1] in ("steps", "body") and isinstance(path[i], int)]
+    return path[: steps[-1] + 2] if steps else path[:2]
+
+
+def _salvage_steps(steps: Any, cuts: frozenset[Path], path: Path) -> Any:
+    if not isinstance(steps, list):
+        return steps
+    return [_salvage_step(step, cuts, (*path, index)) for index, step in enumerate(steps)]
+
+
+def _salvage_step(step: Any, cuts: frozenset[Path], path: Path) -> Any:
+    from checkpointflow.documents.model import AnyStep
+
+    fields = step if isinstance(step, dict) else {}
+    rest = {name: entry for name, entry in fields.items() if (*path, name) not in cuts}
+    # Only as far as it is what it should be: of an unknown kind, the fields have not been looked at.
+    if rest.get("kind") == "foreach":
+        rest["body"] = _salvage_steps(rest.get("body"), cuts, (*path, "body"))
+    if isinstance(rest.get("branches"), list):
+        branches = enumerate(rest["branches"])
+        rest["branches"] = [_salvage_branch(b, cuts, (*path, "branches", i)) for i, b in branches]
+    numbers = [str(part) for part in path if isinstance(part, int)]
+    rest = {"id": "_".join(["", *numbers]), **_STAND_INS.get(str(rest.get("kind")), {}), **rest}
+    try:
+        msgspec.convert(rest, AnyStep)
+    except msgspec.ValidationError:
+        return {"kind": "end", "id": rest["id"]}
+    return rest
+
+
+def _salvage_branch(branch: Any, cuts: frozenset[Path], path: Path) -> Any:
+    if not isinstance(branch, dict) or "steps" not in branch:
+        return branch
+    return {**branch, "steps": _salvage_steps(branch["steps"], cuts, (*path, "steps"))}

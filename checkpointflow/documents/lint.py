@@ -1,0 +1,394 @@
+"""Warnings: what a document may say, and its author may not have meant. They are never in the way.
+
+| id   | warns of                                                              | shown at            |
+| ---- | --------------------------------------------------------------------- | ------------------- |
+| W101 | a step that nothing leads to                                          | the step            |
+| W102 | going on from one arm of a decision into another arm's `end`          | the step above      |
+| W103 | a `switch` without `default`                                          | the step            |
+| W104 | a workflow without `version`                                          | `workflow`          |
+| W105 | `${raw:…}`, which lets a value become shell code                      | the expression      |
+| W106 | transitions that leave an event of the schema without a way           | `transitions`       |
+| W107 | `retry` of a step that is neither `idempotent` nor has a key          | `retry`             |
+| W108 | an input without description                                          | the input           |
+| W109 | a loop with no way out                                                | its first step      |
+| W110 | a reference to a step that may not have run on some way to here       | the reference       |
+| W111 | a schema that requires a property which its `properties` lack         | the required name   |
+| W112 | a value that a command may take for an option                         | the expression      |
+
+The ids are stable. `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice, product
+from typing import Any
+
+from checkpointflow.diagnostics import Diagnostic, Path, did_you_mean, shorten
+from checkpointflow.documents.graph import Body, Edge, Why, targets
+from checkpointflow.documents.model import (
+    AnyStep,
+    Api,
+    AwaitEvent,
+    Cli,
+    End,
+    Switch,
+    Workflow,
+)
+from checkpointflow.documents.references import Use, place_of, schema_of, schemas
+from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, in_order
+from checkpointflow.errors import EvaluationError, InvalidSchema, UnsupportedSchema
+from checkpointflow.expressions.syntax import (
+    And,
+    Comparison,
+    Constant,
+    Expression,
+    Node,
+    Not,
+    Or,
+    Reference,
+    as_text,
+    holds,
+    references,
+)
+from checkpointflow.expressions.templates import texts_in
+from checkpointflow.schemas.validation import compile_schema
+
+MAX_STEPS = 1000  # of longer lists the flow is not looked at: that takes time by the square
+MAX_EVENTS = 256
+
+
+def warnings(
+    workflow: Workflow, source: Source, lists: list[Body], uses: list[Use], *, flow_is_sound: bool
+) -> list[Diagnostic]:
+    """What is doubtful in *workflow*, less what comments silence, in the order of the file.
+
+    flow_is_sound: there are no errors, so that ways from step to step can be followed.
+    """
+    rules = [
+        _no_default(lists, source),
+        _no_version(workflow, source),
+        _raw(uses, source),
+        _options(workflow, uses, source),
+        _uncovered_events(lists, uses, source),
+        _unsafe_retries(workflow, lists, source),
+        _undescribed_inputs(workflow, source),
+        _required_but_not_listed(workflow, lists, source),
+    ]
+    if flow_is_sound:
+        known = [body for body in lists if len(body.steps) <= MAX_STEPS]
+        rules += [
+            _unreachable(known, source),
+            _falls(workflow, known, source),
+            _endless(known, source),
+            _may_not_have_run(uses, source),
+        ]
+    found = (problem for problem in chain.from_iterable(rules) if not source.silences(problem))
+    return in_order(islice(found, MAX_PROBLEMS))
+
+
+# Flow
+
+
+def _unreachable(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    for body in lists:
+        for index, step in enumerate(body.steps):
+            if index not in body.graph.reachable:
+                message = f'nothing leads to the step "{step.id}"'
+                yield source.problem(message, body.path_of(index), id="W101")
+
+
+def _falls(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    for body in lists:
+        deciders = {arm: step.id for step in body.steps for arm in _arms(step)}
+        for edge in body.graph.edges:
+            if edge.why in ("follow", "skip") and edge.start in body.graph.reachable:
+                end = body.steps[edge.end] if edge.end < len(body.steps) else None
+                if isinstance(end, End) and end.id in deciders:
+                    completes = workflow.outputs is not None and body.outer is None
+                    yield _fall(body, edge, end.id, deciders[end.id], completes, source)
+
+
+def _arms(step: AnyStep) -> Iterator[str]:
+    """The steps that a decision chooses between."""
+    if isinstance(step, AwaitEvent | Switch):
+        yield from (
+            target for path, target in targets(step) if path[0] in ("transitions", "cases", "default")
+        )
+
+
+def _fall(body: Body, edge: Edge, end: str, decider: str, completes: bool, source: Source) -> Diagnostic:
+    name = body.steps[edge.start].id
+    after = f'where "{name}" is skipped' if edge.why == "skip" else f'after "{name}"'
+    if completes:
+        message = (
+            f"{after} the run completes with its `outputs`: "
+            f'"{end}" below it is entered only by the decision "{decider}"'
+        )
+        hint = "if that is meant, say so with # cpf: ignore W102; if not, give it a `next`"
+    else:
+        message = f'{after} it goes on into "{end}", an arm of the decision "{decider}"'
+        hint = "if that is meant, say so with # cpf: ignore W102; if not, put an `end` of its own before"
+    return source.problem(message, body.path_of(edge.start), hint=hint, id="W102")
+
+
+def _endless(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    for body in lists:
+        graph = body.graph
+        told: set[int] = set()
+        for index in sorted(graph.reachable - graph.leading_to(graph.end)):
+            loop = graph.reached_from(index)
+            # Whatever can be reached must lead back: else it only leads into the loop.
+            if index not in told and loop <= graph.leading_to(index):
+                told |= loop
+                names = ", ".join(body.steps[i].id for i in sorted(loop)[:10])
+                message = f"a loop with no way out: {names}"
+                hint = "name a step outside of it, or an `end`"
+                yield source.problem(message, body.path_of(index), hint=hint, id="W109")
+
+
+# References to what may not be there
+
+_RAN: frozenset[Why] = frozenset({"follow", "go", "error", "timeout"})
+_SUCCEEDED: frozenset[Why] = frozenset({"follow", "go"})
+_CARRYING = {"outputs": _SUCCEEDED, "artifacts": _SUCCEEDED}
+
+
+def _may_not_have_run(uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+    # Whoever asks somewhere whether a step's value is null has thought of its absence.
+    thought_of = {path[1] for use in uses for path in _compared_with_null(use.expression.root)}
+    told = set()
+    for use in uses:
+        for _, name, part, *_ in _references_to_steps(use):
+            key = (use.body.path, use.number, name)
+            if name in thought_of or key in told or _surely_ran(name, part, use):
+                continue
+            told.add(key)
+            message = f'the step "{name}" may not have run when this asks for its {part}'
+            hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
+            at = place_of(use, ("steps", name, part), source)
+            yield source.problem(message, use.path, hint=hint, id="W110", at=at)
+
+
+def _references_to_steps(use: Use) -> Iterator[tuple[Any, ...]]:
+    """Those that count: a step that has an `if` is taken to know why, and `error` is not there by rule."""
+    if use.number is None or (use.field != "if" and _is_guarded(use)):
+        return
+    for path in references(use.expression):
+        if path[0] == "steps" and path[2] != "error":
+            yield path
+
+
+def _is_guarded(use: Use) -> bool:
+    around = ((body, use.number if at is None else at) for body, at in use.body.around())
+    return any(body.steps[at or 0].when is not None for body, at in around)
+
+
+def _surely_ran(name: str, part: str, use: Use) -> bool:
+    around = use.body.around()
+    body, at = next((body, at) for body, at in around if name in body.index)
+    here, there = use.number if at is None else at, body.index[name]
+    # A step's own outcome is there when an event is judged and artifacts are collected.
+    if len(body.steps) > MAX_STEPS or (here == there and use.field in ("transitions", "artifacts")):
+        return True
+    return bool(body.graph.run_before(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
+
+
+def _compared_with_null(node: Node) -> Iterator[Path]:
+    match node:
+        case Comparison("==" | "!=", Reference(path), Constant(None)):
+            yield from [path] if path[0] == "steps" else []
+        case Comparison("==" | "!=", Constant(None), Reference(path)):
+            yield from [path] if path[0] == "steps" else []
+        case Not(operand):
+            yield from _compared_with_null(operand)
+        case And(operands) | Or(operands):
+            for operand in operands:
+                yield from _compared_with_null(operand)
+
+
+# Steps
+
+
+def _no_default(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    for step, path in _steps(lists):
+        if isinstance(step, Switch) and step.default is None:
+            message = f'the switch "{step.id}" has no `default`: where no case holds, the run fails'
+            yield source.problem(message, path, hint="name the step for all other cases", id="W103")
+
+
+def _raw(uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+    for use in uses:
+        if use.hole is not None and use.hole.raw:
+            message = f"${{raw:{shorten(use.expression.text)}}} lets a value become shell code"
+            hint = "leave raw: out, unless whoever sets the value may run any command"
+            at = source.find(use.path, f"raw:{use.expression.text}")
+            yield source.problem(message, use.path, hint=hint, id="W105", at=at)
+
+
+# What begins like this is an option to most commands.
+_OPTIONS = (
+    "-",
+    "-a",
+    "-A",
+    "-1",
+    "-rf",
+    "-x1",
+    "-o=b",
+    "-a.b",
+    "-a/b",
+    "--",
+    "--a",
+    "--all=1",
+    "-" + 40 * "a",
+)
+
+
+def _options(workflow: Workflow, uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+    for use in uses:
+        command = use.hole and use.hole.context.option_of
+        if command and _may_be_option(use, workflow):
+            message = f"{shorten(command)} takes this value for an option if it begins with a -"
+            hint = (
+                f"put -- before it if {shorten(command)} knows that, or rule such values out by an enum or a "
+                "pattern in its schema"
+            )
+            at = source.find(use.path, use.expression.text)
+            yield source.problem(message, use.path, hint=hint, id="W112", at=at)
+
+
+def _may_be_option(use: Use, workflow: Workflow) -> bool:
+    """Whether the schema of its value lets any of `_OPTIONS` through, or an option that it names itself."""
+    root = use.expression.root
+    if not isinstance(root, Reference):
+        return False  # a condition, or the author's own text
+    schema = schema_of(root.path, use, workflow)
+    try:
+        validator = compile_schema(schema)
+    except (InvalidSchema, UnsupportedSchema):  # as when it is a piece of one, with references into the rest
+        return True
+    values: list[Any] = [*_OPTIONS, *(text for _, text in texts_in(schema) if text.startswith("-"))]
+    if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.context.spreads:
+        count = schema.get("minItems", 1)
+        values += [[value] * (count if count in range(1, 100) else 1) for value in values]
+    return any(not validator.errors(value) for value in values)
+
+
+def _unsafe_retries(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    general = []
+    for step, path in _steps(lists):
+        if isinstance(step, Cli | Api) and not _is_repeatable(step):
+            if step.retry is not None and step.retry.max_attempts > 1:
+                message = f'"{step.id}" is tried again, and nothing says that this is safe'
+                at = (*path, "retry")
+                yield source.problem(message, at, hint=_HOW_SAFE, id="W107", at=source.key_place(at))
+            elif step.retry is None:
+                general.append(step.id)
+    default = workflow.defaults.retry
+    if default is not None and default.max_attempts > 1 and general:
+        at = ("workflow", "defaults", "retry")
+        message = f"these are tried again, and nothing says that this is safe: {', '.join(general[:10])}"
+        yield source.problem(message, at, hint=_HOW_SAFE, id="W107", at=source.key_place(at))
+
+
+_HOW_SAFE = "give it `idempotent: true`, or an `idempotency_key` that what it calls understands"
+
+
+def _is_repeatable(step: Cli | Api) -> bool:
+    # HTTP itself promises it of all methods but these two.
+    by_method = isinstance(step, Api) and step.method not in ("POST", "PATCH")
+    return step.idempotent or step.idempotency_key is not None or by_method
+
+
+def _steps(lists: list[Body]) -> Iterator[tuple[AnyStep, Path]]:
+    for body in lists:
+        for index, step in enumerate(body.steps):
+            yield step, body.path_of(index)
+
+
+# Events that no transition takes
+
+
+def _uncovered_events(lists: list[Body], uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+    conditions: dict[Path, list[Expression]] = {}
+    for use in uses:
+        if use.field == "transitions":
+            conditions.setdefault(use.path[: len(use.body.path) + 1], []).append(use.expression)
+    for step, path in _steps(lists):
+        if isinstance(step, AwaitEvent) and path in conditions:
+            left = list(islice(_untaken(step.input_schema, conditions[path]), 4))
+            if left:
+                events = "; ".join(left[:3]) + (" …" if len(left) > 3 else "")
+                message = f"no transition takes the event with {events}"
+                hint = "add one, or a last one with `when: true`"
+                at = (*path, "transitions")
+                yield source.problem(message, at, hint=hint, id="W106", at=source.key_place(at))
+
+
+def _untaken(schema: Mapping[str, Any], conditions: list[Expression]) -> Iterator[str]:
+    """The events that none of *conditions* takes, where they turn on nothing but finite choices."""
+    paths = {path for condition in conditions for path in references(condition)}
+    choices = {path[1]: _choices(schema, path[1]) for path in paths if path[0] == "event" and len(path) == 2}
+    if not choices or len(choices) < len(paths):
+        return
+    names = sorted(choices, key=str)
+    for values in islice(product(*(choices[name] for name in names)), MAX_EVENTS):
+        event = dict(zip(names, values, strict=True))
+        try:
+            taken = any(holds(condition, {"event": event}) for condition in conditions)
+        except EvaluationError:
+            return
+        if not taken:
+            yield ", ".join(f"{name} = {shorten(as_text([value])[1:-1])}" for name, value in event.items())
+
+
+def _choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
+    """The values that the property *name* can have, if the schema lists them."""
+    properties = schema.get("properties")
+    entry = properties.get(name) if isinstance(properties, dict) else None
+    if not isinstance(entry, dict):
+        return []
+    if isinstance(entry.get("enum"), list):
+        return list(entry["enum"])
+    return [True, False] if entry.get("type") == "boolean" else []
+
+
+# The workflow and its schemas
+
+
+def _no_version(workflow: Workflow, source: Source) -> Iterator[Diagnostic]:
+    if workflow.version is None:
+        hint = "a run tells it, so that people know which document it follows"
+        yield source.problem("the workflow has no `version`", ("workflow",), hint=hint, id="W104")
+
+
+def _undescribed_inputs(workflow: Workflow, source: Source) -> Iterator[Diagnostic]:
+    properties = workflow.inputs.get("properties")
+    for name, entry in properties.items() if isinstance(properties, dict) else ():
+        if isinstance(entry, dict) and not {"description", "$ref"} & entry.keys():
+            path = ("workflow", "inputs", "properties", name)
+            message = f'the input "{shorten(name)}" has no description'
+            hint = "whoever starts the workflow, person or agent, reads it"
+            yield source.problem(message, path, hint=hint, id="W108", at=source.key_place(path))
+
+
+def _required_but_not_listed(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+    for schema, path in schemas(workflow, lists):
+        yield from _not_listed(schema, path, source)
+
+
+def _not_listed(schema: Any, path: Path, source: Source) -> Iterator[Diagnostic]:
+    if not isinstance(schema, dict):
+        return
+    properties, required = schema.get("properties"), schema.get("required")
+    if isinstance(properties, dict):
+        for index, name in enumerate(required if isinstance(required, list) else ()):
+            if isinstance(name, str) and name not in properties:
+                message = f'"{shorten(name)}" is required, and `properties` lacks it'
+                hint = did_you_mean(name, properties)
+                yield source.problem(message, (*path, "required", index), hint=hint, id="W111")
+        for name, entry in properties.items():
+            yield from _not_listed(entry, (*path, "properties", name), source)
+    # Not into allOf and the like: what they require is often listed beside them.
+    for keyword in ("items", "additionalProperties"):
+        yield from _not_listed(schema.get(keyword), (*path, keyword), source)

@@ -1,0 +1,445 @@
+"""YAML text as plain JSON values, and where each part of it stands.
+
+YAML 1.2's core schema, less what surprises: no tags, no merge keys, keys are text, no key twice, one
+document. Dates, `yes` and `1_000` stay text; `010` is ten; infinity and NaN, which JSON lacks, are
+refused. The parser's events are read directly: its composer prints warnings, its resolver reads
+dates, and aliases must be counted before anything is expanded (a billion laughs are 400 bytes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, shorten, written
+
+MAX_BYTES = 1_048_576
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+MAX_TEXT = 1_000_000
+MAX_TEXT_IN_ALL = 10_000_000  # after aliases: a long text repeated by them must not fill the memory
+MAX_DIGITS = 4_300
+MAX_PROBLEMS = 500
+_TOO_LARGE = 10**MAX_DIGITS
+
+Mark = tuple[int, int]
+
+# All but what YAML 1.2 calls printable; as a set of what it is not, this compiles ten times as fast.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_TAG_LIKE_RUN = re.compile("!{1000}")
+_DIRECTIVES = re.compile(r"\A(?:[ \t]*(?:#.*)?(?:\r\n|\r|\n)|%(?!YAML).*(?:\r\n|\r|\n))*%YAML[ \t]+(\S+)")
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_CONSTANTS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_SILENCED = re.compile(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
+
+# What the parser says, and what to say to people instead: (problem, context) -> (message, hint).
+_WORDS: tuple[tuple[str, str, str | None], ...] = (
+    (
+        r"mapping values are not allowed here",
+        'a ":" where no field can stand',
+        'quote text that holds ": ", and give fields of one mapping the same indentation',
+    ),
+    (r"found character '\\t'", "a tab where only spaces may indent", "indent with spaces"),
+    (
+        r"found character '(.)' that cannot start",
+        r'text cannot start with "\1"',
+        "put the text in quotes",
+    ),
+    (r"sequence entries are not allowed here", 'a "- " where no list can start', "start it on a new line"),
+    (r"found unexpected end of stream.*quoted", "a quote is opened and never closed", None),
+    (r"expected ',' or '(.)', but got '<stream end>'", r'a bracket is opened and "\1" never closes it', None),
+    (
+        r"expected ',' or '(.)', but got",
+        r'expected "," or "\1" here',
+        "quote text that holds any of {}[],: (as ${…} does)",
+    ),
+    (
+        r"expected <block end>, but found",
+        "this does not fit what stands around it",
+        "check its indentation, and quote text that holds special characters",
+    ),
+    (
+        r"could not find expected ':'",
+        'a field without its ":"',
+        'write "name: value", or indent a text that goes on',
+    ),
+    (
+        r"unknown escape character '(.)'",
+        r'"\\\1" means nothing in double quotes',
+        r'write "\\\\" for a backslash',
+    ),
+    (r"expected chomping or indentation", 'only "|", "|-", "|+" or ">" may start a block of text', None),
+    (r"expected the node content, but found '(.+?)'", r'a value cannot start with "\1"', "put it in quotes"),
+    (r"undefined tag handle", "tags (!…) are not read", "leave the tag out"),
+    (r"expected alphabetic or numeric character", 'a name must follow "&" or "*"', "put the text in quotes"),
+    (r"", "this is not YAML", None),
+)
+
+
+class Node:
+    """A value of the document and where it stands; `entries` are those of a mapping or a list."""
+
+    __slots__ = ("end", "entries", "height", "keys", "mark", "size", "text", "value")
+
+    def __init__(self, value: Any, mark: Mark, end: int) -> None:
+        self.value = value
+        self.mark = mark
+        self.end = end
+        self.entries: dict[str | int, Node] = {}
+        self.keys: dict[str, Mark] = {}
+        self.size = 1
+        self.height = 0
+        self.text = len(value) if isinstance(value, str) else 0
+
+
+class Source:
+    """Where each part of a document stands, and its lines.
+
+    `value` is the document as JSON (None if it could not be read), `problems` what is wrong with it as
+    YAML, and `lines` its lines, for showing one with a caret.
+    """
+
+    def __init__(self, file: str | None, text: str) -> None:
+        self.file = file
+        self.lines = re.split("\r\n|\r|\n", text)
+        self.root: Node | None = None
+        self.value: Any = None
+        self.problems: list[Diagnostic] = []
+
+    def place(self, path: Path) -> Mark:
+        """Line and column, from 1, of the value at *path*, or of what is nearest above it."""
+        return self._nearest(path)[-1].mark if self.root else (1, 1)
+
+    def key_place(self, path: Path) -> Mark:
+        """The same of the name that the value is given under; of a list's item, the item."""
+        above = self._nearest(path[:-1])[-1] if self.root and path else None
+        return above.keys.get(path[-1], self.place(path)) if above else self.place(path)  # type: ignore[arg-type]
+
+    def find(self, path: Path, words: str, column: int = 1) -> Mark | None:
+        """Where *words* stand in the text at *path*, moved to their *column*; None if not found."""
+        if self.root is None or not words:
+            return None
+        line, start = self.place(path)
+        pattern = re.compile(re.escape(words) + r"(?![\w-])")
+        for number in range(line, self._nearest(path)[-1].end + 1):
+            found = pattern.search(self.lines[number - 1], start - 1 if number == line else 0)
+            if found:
+                return number, found.start() + column
+        return None
+
+    def problem(
+        self,
+        message: str,
+        path: Path,
+        *,
+        hint: str | None = None,
+        code: str = "ERR_VALIDATION_WORKFLOW",
+        id: str | None = None,  # noqa: A002
+        at: Mark | None = None,
+    ) -> Diagnostic:
+        """A problem with what stands at *path*, shown there or at the mark *at*."""
+        line, column = at or self.place(path)
+        return Diagnostic(
+            message,
+            path=written(path),
+            line=line,
+            column=column,
+            hint=hint,
+            file=self.file,
+            code=code,
+            id=id,
+            text=self.lines[line - 1],
+        )
+
+    def silences(self, problem: Diagnostic) -> bool:
+        """Whether a comment `# cpf: ignore W103` on its line says not to tell of this warning."""
+        found = _SILENCED.search(self.lines[problem.line - 1])
+        return found is not None and problem.id in re.split(r"[\s,]+", found.group(1))
+
+    def _nearest(self, path: Path) -> list[Node]:
+        assert self.root is not None
+        nodes = [self.root]
+        for part in path:
+            entry = nodes[-1].entries.get(part)
+            if entry is None:
+                break
+            nodes.append(entry)
+        return nodes
+
+
+def in_order(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """*problems* in the order of the file, each once: an alias shows the same place by two paths."""
+    once: dict[tuple[int, int, str], Diagnostic] = {}
+    for problem in problems:
+        once.setdefault((problem.line, problem.column, problem.message), problem)
+    return sorted(once.values(), key=lambda problem: (problem.line, problem.column))
+
+
+def parse(data: bytes, file: str | None = None) -> Source:
+    """*data* as a Source; what is wrong with it as YAML is in its `problems`. Never raises."""
+    source = Source(file, data.decode("utf-8-sig", errors="replace"))
+    try:
+        _fill(source, data)
+    except _Unreadable as unreadable:
+        source.problems.append(unreadable.problem)
+        source.root, source.value = None, None
+    return source
+
+
+class _Unreadable(Exception):
+    """What keeps a document from being read any further."""
+
+    def __init__(self, problem: Diagnostic) -> None:
+        self.problem = problem
+
+
+def _fill(source: Source, data: bytes) -> None:
+    text = _decoded(source, data)
+    reader = _Builder(source)
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        source.root = reader.document(yaml.parse(text))
+    except _Unreadable:
+        raise
+    except MarkedYAMLError as error:
+        raise _Unreadable(_syntax_problem(source, error)) from None
+    except Exception:  # noqa: BLE001  the parser's own slips (ValueError, AssertionError …) are no YAML either
+        raise _Unreadable(_not_yaml(source, "this is not YAML", reader.last)) from None
+    source.value = source.root.value
+
+
+def _decoded(source: Source, data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise _Unreadable(_not_yaml(source, f"the file is larger than {MAX_BYTES:,} bytes (1 MiB)", (1, 1)))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        mark = _mark_of(data[: error.start].decode("utf-8", errors="replace"))
+        hint = "save the file as UTF-8"
+        raise _Unreadable(_not_yaml(source, "this is not UTF-8 text", mark, hint)) from None
+    if bad := _UNPRINTABLE.search(text):
+        message = f"a control character (U+{ord(bad.group()):04X})"
+        hint = 'remove it, or write it as an escape in double quotes ("\\x1b")'
+        raise _Unreadable(_not_yaml(source, message, _mark_of(text[: bad.start()]), hint))
+    if run := _TAG_LIKE_RUN.search(text):  # the parser takes a quarter of a minute for a megabyte of these
+        raise _Unreadable(_not_yaml(source, 'over 1,000 "!" in a row', _mark_of(text[: run.start()])))
+    directive = _DIRECTIVES.match(text)
+    if directive and directive.group(1) != "1.2":
+        message = f"this is YAML {shorten(directive.group(1))}, and workflows are YAML 1.2"
+        mark = _mark_of(text[: directive.start(1)])
+        raise _Unreadable(_not_yaml(source, message, mark, "leave the %YAML line out"))
+    return text
+
+
+def _mark_of(before: str) -> Mark:
+    lines = re.split("\r\n|\r|\n", before.removeprefix("\ufeff"))
+    return len(lines), len(lines[-1]) + 1
+
+
+def _not_yaml(source: Source, message: str, mark: Mark, hint: str | None = None) -> Diagnostic:
+    return source.problem(message, (), hint=hint, code="ERR_YAML_PARSE", at=mark)
+
+
+def _syntax_problem(source: Source, error: Any) -> Diagnostic:
+    said = f"{error.problem} {error.context or ''}"
+    matches = ((re.search(pattern, said), message, hint) for pattern, message, hint in _WORDS)
+    found, message, hint = next((found, message, hint) for found, message, hint in matches if found)
+    # What is never closed is best shown where it was opened.
+    opened = error.context_mark if "never close" in message else None
+    mark = opened or error.problem_mark
+    return _not_yaml(source, found.expand(message), (mark.line + 1, mark.column + 1), hint)
+
+
+class _Builder:
+    """Makes nodes of the parser's events, and notes what it would not have."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.anchors: dict[str, Node | None] = {}  # None while what it names is not complete
+        self.count = 0
+        self.last: Mark = (1, 1)
+
+    def document(self, events: Iterator[Any]) -> Node:
+        self.events = events
+        for event in events:
+            if self.name_of(event) == "DocumentStart":
+                node = self.node(next(events), (), 1)
+                next(events)  # the document's end
+                self.nothing_more()
+                return node
+        raise self.stop("the file is empty", (), (1, 1), "cpf init writes a workflow to start from")
+
+    def nothing_more(self) -> None:
+        event = next(self.events)
+        if self.name_of(event) == "DocumentStart":
+            self.note("a second document in the file", (), _start(event), "keep one document a file")
+
+    def node(self, event: Any, path: Path, depth: int) -> Node:
+        self.last = _start(event)
+        if depth > MAX_DEPTH:
+            raise self.stop(f"nested more than {MAX_DEPTH} levels deep", path, self.last)
+        kind = self.name_of(event)
+        if kind == "Alias":
+            return self.again(event, path, depth)
+        if event.ctag is not None:
+            self.note("tags (!…) are not read", path, self.last, "leave the tag out")
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        node = _MAKERS[kind](self, event, path, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def again(self, event: Any, path: Path, depth: int) -> Node:
+        name = event.anchor
+        if name not in self.anchors:
+            hint = did_you_mean(name, self.anchors) or "quote text that starts with *"
+            raise self.stop(f'nothing is named "&{shorten(name)}" above this "*"', path, self.last, hint)
+        node = self.anchors[name]
+        if node is None:
+            raise self.stop(f'"*{shorten(name)}" stands inside what it names', path, self.last)
+        if depth + node.height > MAX_DEPTH:
+            raise self.stop(f"nested more than {MAX_DEPTH} levels deep by this alias", path, self.last)
+        return node
+
+    def scalar(self, event: Any, path: Path, depth: int) -> Node:  # noqa: ARG002
+        text = event.value
+        if len(text) > MAX_TEXT:
+            raise self.stop(f"a text longer than {MAX_TEXT:,} characters", path, self.last)
+        value = self.plain(text, path) if event.style is None else self.text(text, path)
+        return self.counted(Node(value, self.last, event.end_mark.line + 1), path)
+
+    def text(self, text: str, path: Path) -> str:
+        """*text*, with the pairs of escapes that JSON writes for one character made one."""
+        try:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self.note("half a character: an escape \\ud800 to \\udfff stands alone", path, self.last)
+            return ""
+        if "\0" in text:
+            self.note("the character NUL (\\0) in a text", path, self.last, "no command or file can take it")
+        return text
+
+    def plain(self, text: str, path: Path) -> Any:
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if _INTEGER.fullmatch(text):
+            return self.integer(text, path)
+        if _NOT_A_NUMBER.fullmatch(text):
+            self.note(f'"{text}" is no number in JSON', path, self.last, "put it in quotes to mean the text")
+            return 0
+        if _FLOAT.fullmatch(text):
+            return self.number(text, path)
+        return text
+
+    def integer(self, text: str, path: Path) -> int:
+        base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+        digits = text.lstrip("+-0xo") or "0"
+        value = int(digits, base) if len(digits) <= MAX_DIGITS else _TOO_LARGE
+        if value >= _TOO_LARGE:
+            self.note(f"a number of more than {MAX_DIGITS:,} digits", path, self.last, "write it as text")
+            return 0
+        return -value if text.startswith("-") else value
+
+    def number(self, text: str, path: Path) -> float:
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            self.note(f'"{shorten(text)}" is too large for a number', path, self.last, "write it as text")
+            return 0.0
+        return value
+
+    def sequence(self, event: Any, path: Path, depth: int) -> Node:
+        node = self.counted(Node([], self.last, event.end_mark.line + 1), path)
+        for event in self.until("SequenceEnd", node):
+            index = len(node.value)
+            entry = self.node(event, (*path, index), depth + 1)
+            node.value.append(entry.value)
+            self.add(node, index, entry, path)
+        return node
+
+    def mapping(self, event: Any, path: Path, depth: int) -> Node:
+        node = self.counted(Node({}, self.last, event.end_mark.line + 1), path)
+        for event in self.until("MappingEnd", node):
+            key, mark = self.key(event, path, depth)
+            entry = self.node(next(self.events), (*path, key), depth + 1)
+            if key in node.keys:
+                first = "{}:{}".format(*node.keys[key])
+                self.note(
+                    f'"{shorten(key)}" is given twice, first at {first}', (*path, key), mark, "keep one"
+                )
+                continue
+            node.keys[key] = mark
+            node.value[key] = entry.value
+            self.add(node, key, entry, path)
+        return node
+
+    def key(self, event: Any, path: Path, depth: int) -> tuple[str, Mark]:
+        """The text of a key; for what cannot be one, a problem and some text in its place."""
+        plain = self.name_of(event) == "Scalar" and event.style is None and event.ctag is None
+        node = self.node(event, path, depth + 1)
+        mark = _start(event)
+        if plain and node.value == "<<":
+            self.note("merge keys (<<) are not read", path, mark, "write the fields out")
+        if isinstance(node.value, str):
+            return node.value, mark
+        spelled = event.value if plain else ""
+        hint = f'write "{shorten(spelled)}" in quotes' if spelled else None
+        self.note(f"a field's name must be text, and this is {describe(node.value)}", path, mark, hint)
+        return spelled, mark
+
+    def until(self, end: str, node: Node) -> Iterator[Any]:
+        for event in self.events:
+            if self.name_of(event) == end:
+                node.end = event.end_mark.line + 1
+                return
+            yield event
+
+    def add(self, node: Node, name: str | int, entry: Node, path: Path) -> None:
+        node.entries[name] = entry
+        node.size += entry.size
+        node.text += entry.text + (len(name) if isinstance(name, str) else 0)
+        node.height = max(node.height, entry.height + 1)
+        self.within_limits(node, path)
+
+    def counted(self, node: Node, path: Path) -> Node:
+        self.count += 1
+        self.within_limits(node, path, self.count)
+        return node
+
+    def within_limits(self, node: Node, path: Path, count: int = 0) -> None:
+        if max(node.size, count) > MAX_NODES:
+            raise self.stop(f"more than {MAX_NODES:,} values, aliases counted", path, self.last)
+        if node.text > MAX_TEXT_IN_ALL:
+            message = f"more than {MAX_TEXT_IN_ALL:,} characters of text, aliases counted"
+            raise self.stop(message, path, self.last)
+
+    def name_of(self, event: Any) -> str:
+        return type(event).__name__.removesuffix("Event")
+
+    def note(self, message: str, path: Path, mark: Mark, hint: str | None = None) -> None:
+        if len(self.source.problems) < MAX_PROBLEMS:
+            self.source.problems.append(self.source.problem(message, path, hint=hint, at=mark))
+
+    def stop(self, message: str, path: Path, mark: Mark, hint: str | None = None) -> _Unreadable:
+        return _Unreadable(self.source.problem(message, path, hint=hint, at=mark))
+
+
+_MAKERS: Mapping[str, Callable[[_Builder, Any, Path, int], Node]] = {
+    "Scalar": _Builder.scalar,
+    "SequenceStart": _Builder.sequence,
+    "MappingStart": _Builder.mapping,
+}
+
+
+def _start(event: Any) -> Mark:
+    return event.start_mark.line + 1, event.start_mark.column + 1

@@ -1,0 +1,162 @@
+"""Text with `${…}` in it: where its holes are, and what it reads once they are filled in.
+
+    where                what stands in `${…}`    becomes
+    text that is a hole  an expression            its value, type and all
+    text around holes    expressions              text; what is not text, as JSON
+
+`$${` is a literal `${` everywhere. What has been rendered is never looked at again: a value that
+holds `${…}` stays as it is. Keys are not rendered. Commands, which share the `${…}` with their shell, are
+cut by the same `cut`, and rendered by `shells.scripts`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from checkpointflow.errors import ExpressionError
+from checkpointflow.expressions.syntax import MAX_CHARACTERS, Expression, as_text, evaluate, parse
+
+
+class Template(Struct, frozen=True):
+    """Text and expressions by turns."""
+
+    pieces: tuple[str | Expression, ...]
+
+
+class Hole(Struct, frozen=True):
+    """A `${…}`, *start* characters into its text; raw: its text becomes code of the command."""
+
+    expression: Expression
+    raw: bool
+    start: int
+
+
+# Text
+
+
+def parse_template(text: str) -> Template:
+    """*text* with its holes; ExpressionError, quoting the line and its column, if one is wrong."""
+    pieces = cut(text)
+    return Template(tuple(piece if isinstance(piece, str) else piece.expression for piece in pieces))
+
+
+def render(template: Template, scope: Mapping[str, Any]) -> Any:
+    """The value of a template that is one hole, its type kept; otherwise text."""
+    match template.pieces:
+        case (Expression() as expression,):
+            return evaluate(expression, scope)
+        case _:
+            return render_text(template, scope)
+
+
+def render_text(template: Template, scope: Mapping[str, Any]) -> str:
+    """The text, with strings as they are in the holes and everything else as JSON."""
+    return "".join(
+        piece if isinstance(piece, str) else as_text(evaluate(piece, scope)) for piece in template.pieces
+    )
+
+
+def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
+    """The JSON *value* with every text in it, keys aside, rendered once."""
+    match value:
+        case str():
+            return render(parse_template(value), scope)
+        case dict():
+            return {key: render_value(member, scope) for key, member in value.items()}
+        case list():
+            return [render_value(element, scope) for element in value]
+        case _:
+            return value
+
+
+def holes(template: Template) -> list[Expression]:
+    """The expressions in the template, in their order."""
+    return [piece for piece in template.pieces if not isinstance(piece, str)]
+
+
+def texts_in(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text inside the JSON *value*, keys aside, each with its path."""
+    match value:
+        case str():
+            yield (), value
+        case dict():
+            for key, member in value.items():
+                for path, text in texts_in(member):
+                    yield (key, *path), text
+        case list():
+            for index, element in enumerate(value):
+                for path, text in texts_in(element):
+                    yield (index, *path), text
+
+
+# Text -> pieces
+
+_RAW = re.compile(r"\s*raw:")
+_BRACES_AND_TEXTS = re.compile(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+
+
+def cut(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[str | Hole]:
+    """*text* cut at its holes; `$${` has become `${`.
+
+    is_ours: of a command, whether the `${` whose inside begins at that character is a hole (and whether it is
+    a raw one), and not the shell's own.
+    """
+    pieces: list[str | Hole] = []
+    literal, at = "", 0
+    while (dollar := text.find("$", at)) >= 0:
+        literal += text[at:dollar]
+        raw = _RAW.match(text, dollar + 2)
+        start = raw.end() if raw else dollar + 2
+        if text.startswith("$${", dollar):
+            literal, at = literal + "${", dollar + 3
+        elif text.startswith("${", dollar) and (is_ours is None or is_ours(start, raw is not None)):
+            if raw and is_ours is None:
+                raise complaint(
+                    "raw: is for commands", text, dollar + 2, "leave it out: nothing is quoted here"
+                )
+            pieces += [literal] if literal else []
+            expression, at = _read_hole(text, dollar, start, in_command=is_ours is not None)
+            pieces.append(Hole(expression, raw is not None, dollar))
+            literal = ""
+        else:
+            literal, at = literal + "$", dollar + 1
+    literal += text[at:]
+    return pieces + ([literal] if literal else [])
+
+
+def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple[Expression, int]:
+    """The expression from *start* on in the hole at *dollar*, and where the hole has ended."""
+    end = _find_end(text, dollar + 2)
+    if end is None:
+        problem = f'this "${{" is not closed within {MAX_CHARACTERS} characters'
+        raise complaint(problem, text, dollar, "write $${ for a literal ${")
+    try:
+        return parse(text[start:end]), end + 1
+    except ExpressionError as error:
+        own = "the shell's own ${…} is written $${…}" if in_command else None
+        hint = "; ".join(filter(None, (error.hint, own))) or None
+        raise complaint(error.problem, text, start + error.column - 1, hint) from None
+
+
+def _find_end(text: str, start: int) -> int | None:
+    """Where the `}` is that closes what is open at *start*; those in quotes and of objects do not count."""
+    levels = 1
+    for sign in _BRACES_AND_TEXTS.finditer(text, start, start + MAX_CHARACTERS + 1):
+        levels += {"{": 1, "}": -1}.get(sign.group(), 0)
+        if not levels:
+            return sign.start()
+    return None
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def complaint(problem: str, text: str, at: int, hint: str | None = None) -> ExpressionError:
+    """About what stands *at* a place of *text*: it quotes that line, and counts its columns."""
+    begin = text.rfind("\n", 0, at) + 1
+    line = text[begin:].partition("\n")[0]
+    return ExpressionError(problem, _UNPRINTABLE.sub(" ", line), at - begin + 1, hint)

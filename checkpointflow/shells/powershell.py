@@ -1,0 +1,258 @@
+r"""Reads a PowerShell script as far as it tells where each value in it stands.
+
+Values travel in environment variables here, too, and PowerShell does not read a variable's value as code,
+splits or globs it. What can go wrong is fewer things, so that few contexts are let through, and all others
+refused with a hint at one of them:
+
+    a word of its own                   "${env:V}"; a list: @("${env:V_1}", "${env:V_2}")
+    in "…", in a here-string, a comment ${env:V}
+    in '…', glued to text, after & or . refused
+    beside what reads text as code      refused: Invoke-Expression, another shell, ssh, …
+
+Quotes may be typographic ones, as PowerShell has them. The rules are those of its language reference.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from checkpointflow.shells.contexts import COMMENT, HOLE, SHELLS, Context
+
+MAX_LEVELS = 40
+
+_SINGLE, _DOUBLE = "'\u2018\u2019\u201a\u201b", '"\u201c\u201d\u201e'
+_BEFORE = " \t\r\n(,;|{"  # may stand before a word
+_SEPARATORS = " \t\r\n,;|"
+_AFTER = " \t\r\n),;|}"
+_IN_ENV = "put it into `env:` of the step and write $env:NAME"
+_IN_QUOTES = 'put blanks around it, or all of the word into double quotes, as in "a${…}b"'
+_COMMANDS = (
+    "Invoke-Expression iex Invoke-Command icm Invoke-Item ii Import-Module ipmo Start-Process saps Start-Job "
+    "sajb Start-ThreadJob Add-Type New-Object Set-Alias sal New-Alias nal start Invoke-WmiMethod iwmi "
+    "Invoke-CimMethod icim pwsh powershell cmd eval su watch ssh"
+)
+_PARTS = (
+    "ScriptBlock AddScript AddCommand InvokeScript InvokeCommand NewScriptBlock ExpandString MemberName "
+    "Diagnostics.Process powershell Function: Alias: --%"
+)
+_READER = re.compile(
+    rf"(?<![\w.$-])(?:{'|'.join(map(re.escape, (*_COMMANDS.split(), *SHELLS)))})(?![\w-])"
+    rf"|{'|'.join(map(re.escape, _PARTS.split()))}",
+    re.IGNORECASE,
+)
+_AT_THE_TOP = re.compile(
+    r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL
+)
+_MEMBER = re.compile(r"(?:::|[^\s(,;|{]\.)\Z")
+_FOR_EACH = re.compile(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
+_OPERATOR = re.compile(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
+_COMMENT = re.compile(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
+_HERE = re.compile(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
+_WORD = re.compile(r"[\w-]+")
+
+
+class _Lost(Exception):
+    """Why the script cannot be understood any further."""
+
+
+def find_contexts(text: str) -> list[Context]:
+    """The Context of each HOLE in the script *text*, in their order; none is left out."""
+    reader = _Reader(text)
+    try:
+        found = _READER.search(text)
+        if found:
+            raise _Lost(f"beside {found.group()} it could become code, or options")
+        if _AT_THE_TOP.match(text):
+            raise _Lost("`using` and `param` must begin a script, and so must what protects values")
+        reader.code("")
+    except _Lost as reason:
+        return [Context("an unknown place", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
+    return reader.holes
+
+
+_BARE = Context("a word", '"{}"', spreads=True)
+_DOUBLE_QUOTED = Context("double quotes")
+
+
+class _Reader:
+    """Reads *text* by recursive descent; each method reads what it is named after, from `at` on."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at, self.level = text, 0, 0
+        self.may_be_name = False  # whether the word that is read could become the name of a command
+        self.holes: list[Context] = []
+
+    def refuse(self, first: int, problem: str, hint: str) -> None:
+        for number in range(first, len(self.holes)):
+            if self.holes[number].problem is None:
+                self.holes[number] = replace(self.holes[number], problem=problem, hint=hint)
+
+    def due(self) -> str:
+        if self.at >= len(self.text):
+            raise _Lost("cannot tell where it stands: something that begins in the script does not end")
+        return self.text[self.at]
+
+    def before(self, place: int) -> str:
+        return self.text[place - 1] if place else "\n"
+
+    def code(self, end: str) -> None:
+        """Statements up to *end*, and over it."""
+        self.level += 1
+        if self.level > MAX_LEVELS:
+            raise _Lost("the script is nested too deeply")
+        around = self.may_be_name
+        is_first = True  # in its statement
+        names_command = names_member = False  # & or . stands before; ForEach-Object does
+        behind = -1  # where the token before ended
+        while self.at < len(self.text) or end:
+            sign, start, first = self.due(), self.at, len(self.holes)
+            if sign == end:
+                self.at += 1
+                break
+            if sign in _SEPARATORS:
+                self.at += 1
+                is_first = is_first or sign in "\n;|"
+                names_member = names_member and not is_first
+                continue
+            if self.comment(is_at_start=start != behind or self.before(start) in _BEFORE):
+                continue
+            operator = _OPERATOR.match(self.text, start) if is_first or sign == "&" else None
+            if operator:
+                self.at = behind = operator.end()
+                names_command, is_first = operator.group() != "&&", True
+                continue
+            if start != behind or names_command or self.before(start) in _BEFORE:
+                self.may_be_name, is_first = names_command or (is_first and sign != "$"), False
+            names_member = names_member or _FOR_EACH.match(self.text, start) is not None
+            is_member = names_member or bool(_MEMBER.search(self.text[max(0, behind - 40) : max(0, behind)]))
+            self.token(sign, start)
+            if names_command and sign != "{":
+                self.refuse(first, "no value can name the command to run", "write the name itself")
+            if is_member and sign != "{":
+                self.refuse(first, "no value can name a member", "write the name itself")
+            names_command, behind = False, self.at
+        self.level, self.may_be_name = self.level - 1, around
+
+    def token(self, sign: str, start: int) -> None:
+        if here := _HERE.match(self.text, start):
+            self.here_string(here)
+        elif sign in _SINGLE:
+            self.single()
+        elif sign in _DOUBLE:
+            self.double()
+        elif sign == "`":
+            self.escape()
+        elif sign == "$" and self.text.startswith("${", start):
+            self.braced()
+        elif sign in "({" or self.text.startswith(("$(", "@("), start):
+            self.at += 1 + (sign in "$@")
+            self.code("}" if sign == "{" else ")")
+        elif sign in ")}":
+            raise _Lost(f"cannot tell where it stands: a {sign} closes nothing")
+        elif sign == HOLE:
+            self.at += 1
+            self.holes.append(_BARE)
+            self.alone(start, len(self.holes) - 1)
+        else:
+            word = _WORD.match(self.text, start)
+            self.at = word.end() if word else start + 1
+
+    def alone(self, start: int, first: int) -> None:
+        """Refuse the holes in the token from *start* on if it is part of a longer word."""
+        after = self.text[self.at : self.at + 1]
+        is_index = self.before(start) == "[" and after == "]"
+        is_value = self.before(start) == "=" and self.text[start] in _DOUBLE  # as in name="a §"
+        begins = self.before(start) in _BEFORE or ((is_index or is_value) and not self.may_be_name)
+        if not begins or not (is_index or not after or after in _AFTER):
+            self.refuse(first, "no value can stand here: it is part of a longer word", _IN_QUOTES)
+
+    def comment(self, *, is_at_start: bool) -> bool:
+        """Reads over a comment, which begins only where a token may."""
+        found = _COMMENT.match(self.text, self.at)
+        if found is None or not (is_at_start or self.before(self.at) in "})&"):
+            if found and found.group().startswith("<"):
+                raise _Lost("cannot tell where it stands: <# within a word")
+            return False
+        self.holes += [COMMENT] * found.group().count(HOLE)
+        self.at = found.end()
+        if found.group() == "<#":
+            raise _Lost("cannot tell where it stands: a comment does not end")
+        return True
+
+    def escape(self) -> None:
+        self.at += 1
+        if self.due() == HOLE:
+            self.holes.append(_BARE)
+            self.refuse(
+                len(self.holes) - 1, "no value can stand here: a backtick stands before it", _IN_QUOTES
+            )
+        self.at += 1
+
+    def braced(self) -> None:
+        """`${…}`, PowerShell's own."""
+        while self.due() != "}":
+            if self.text[self.at] == HOLE:
+                raise _Lost("a value cannot be part of a variable's name")
+            self.at += 1 + (self.text[self.at] == "`")
+        self.at += 1
+
+    def single(self) -> None:
+        self.at += 1
+        first = len(self.holes)
+        while self.due() not in _SINGLE:
+            self.holes += [_BARE] if self.text[self.at] == HOLE else []
+            self.at += 1
+        self.at += 1
+        self.refuse(
+            first, "no value can stand here: single quotes keep the text as it is", "use double quotes"
+        )
+
+    def double(self) -> None:
+        start, first = self.at, len(self.holes)
+        self.at += 1
+        while self.due() not in _DOUBLE or self.text[self.at + 1 : self.at + 2] in tuple(_DOUBLE):
+            self.at += self.due() in _DOUBLE
+            self.expandable()
+        self.at += 1
+        self.alone(start, first)
+
+    def expandable(self) -> None:
+        """A character of a text with expansions, or one of these."""
+        if self.text[self.at] == HOLE:
+            self.at += 1
+            self.holes.append(_DOUBLE_QUOTED)
+            if self.text[self.at - 2] in "$`":
+                problem = "no value can stand here: a $ or a backtick stands before it"
+                self.refuse(len(self.holes) - 1, problem, "write ``$ for a $")
+        elif self.text[self.at] == "`":
+            self.at += 1
+            self.due()
+            if self.text[self.at] != HOLE:
+                self.at += 1
+        elif self.text.startswith("$(", self.at):
+            self.at += 2
+            self.code(")")
+        elif self.text.startswith("${", self.at):
+            self.braced()
+        else:
+            self.at += 1
+
+    def here_string(self, opening: re.Match[str]) -> None:
+        is_single = opening[1] in _SINGLE
+        ending = re.compile(rf"\n[{_SINGLE if is_single else _DOUBLE}]@")
+        self.at = opening.end() - 1
+        first = len(self.holes)
+        while not ending.match(self.text, self.at):
+            self.due()
+            if is_single:
+                self.holes += [_BARE] if self.text[self.at] == HOLE else []
+                self.at += 1
+            else:
+                self.expandable()
+        self.at += 3
+        self.alone(opening.start(), first)
+        if is_single:
+            problem = "no value can stand here: this here-string keeps the text as it is"
+            self.refuse(first, problem, 'begin it with @" and end it with "@')

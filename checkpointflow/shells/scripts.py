@@ -1,0 +1,241 @@
+r"""Commands with `${…}` in them: what is given to the shell, and the variables that carry the values.
+
+    what stands in `${…}`                        becomes
+    expressions, and the shell's own expansions  a reference to a variable
+    raw: and an expression                       the text itself, as code
+
+In a command, `${…}` is ours if it begins with one of our names as a whole word, with a quote, `(` or
+`not`, or is a path with a dot in it (which may be a slip of the pen, and is then an error). All else,
+`${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where in the command
+each hole stands is found out by `commands.find_contexts` when it is parsed; values go into variables named
+`CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once more,
+with that text in it, before it is let run: it may not move a value to a place where it would be code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from checkpointflow.errors import EvaluationError
+from checkpointflow.expressions.syntax import NAMES, Secret, as_text, evaluate
+from checkpointflow.expressions.templates import Hole, complaint, cut
+from checkpointflow.shells.commands import find_contexts
+from checkpointflow.shells.contexts import HOLE, Context, Shell, reads_code
+
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # bytes that Linux takes for `name=value`, and for the script
+MAX_VALUES_BYTES = 1024 * 1024  # for all of them; macOS has no more for these and the environment
+MAX_HOLES = 1000
+MAX_DIGITS = 18  # all shells compute with 64 bits
+
+# In front of a script with values. Before 7.3 what is handed to a program was taken apart at its quotes.
+POWERSHELL_GUARD = (
+    "if ($PSVersionTable.PSVersion.Major * 100 + $PSVersionTable.PSVersion.Minor -lt 703) "
+    "{ throw 'cpf needs PowerShell 7.3 or later to hand over values' }; "
+)
+
+
+class CommandHole(Hole, frozen=True):
+    """A hole of a command, *start* characters into it; a raw one becomes text of the script."""
+
+    context: Context = Context("the script")
+
+
+class CommandTemplate(Struct, frozen=True):
+    """Text of the shell and holes by turns."""
+
+    shell: Shell
+    pieces: tuple[str | CommandHole, ...]
+
+
+class Script(Struct, frozen=True):
+    """What is given to `shell -c`, and the environment variables that carry the values."""
+
+    text: str
+    variables: dict[str, str]
+
+
+_IN_A_FILE = "hand it over in a file"
+
+
+def parse_command(text: str, shell: Shell) -> CommandTemplate:
+    """*text* with its holes and where they stand; ExpressionError for a hole where no value may stand."""
+    if HOLE in text:
+        raise complaint("a command cannot hold the character NUL", text, text.index(HOLE))
+    if len(text.encode(errors="replace")) > MAX_ARGUMENT_BYTES:
+        problem = f"a shell can be given at most {MAX_ARGUMENT_BYTES} bytes as a command"
+        raise complaint(problem, text[:60], 0, "put it into a script of its own")
+    pieces: list[str | CommandHole] = [
+        piece if isinstance(piece, str) else CommandHole(piece.expression, piece.raw, piece.start)
+        for piece in cut(text, lambda start, raw: _is_ours(text, start, shell, raw=raw))
+    ]
+    if len(_holes(pieces)) > MAX_HOLES:
+        raise complaint(f"more than {MAX_HOLES} holes in a command", text, _holes(pieces)[-1].start)
+    located = _with_contexts(["_" if _is_raw(piece) else piece for piece in pieces], shell)
+    whole = [piece if _is_raw(piece) else other for piece, other in zip(pieces, located, strict=True)]
+    for hole in _holes(whole):
+        if hole.context.problem:
+            raise complaint(hole.context.problem, text, hole.start, hole.context.hint)
+    return CommandTemplate(shell, tuple(whole))
+
+
+def command_holes(template: CommandTemplate) -> list[CommandHole]:
+    """The holes of the command, in their order."""
+    return _holes(template.pieces)
+
+
+def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Script:
+    """The script and its variables; EvaluationError for a value that may not stand where it would."""
+    values = {hole.start: _value(hole, scope) for hole in command_holes(template)}
+    text: list[str] = []
+    variables: dict[str, str] = {}
+    left, number = MAX_VALUES_BYTES, 0
+    for piece in _with_raw_text(template, values):
+        if isinstance(piece, str):
+            text.append(piece)
+            continue
+        number += 1
+        carriers = _carriers(piece, values[piece.start], f"CPF_VALUE_{number}")
+        text.append(_written(piece, values[piece.start], carriers, template.shell))
+        variables.update({name: str(word) for name, word in carriers.items()})
+        known = {name: "" if isinstance(word, Secret) else word for name, word in carriers.items()}
+        left -= sum(_size(f"{name}={word}", piece) for name, word in known.items())
+        if left < 0:
+            raise _refusal(
+                f"the values are more than {MAX_VALUES_BYTES} bytes altogether; {_IN_A_FILE}", piece
+            )
+    if template.shell == "pwsh" and number:
+        text.insert(0, POWERSHELL_GUARD)
+    return Script("".join(text), variables)
+
+
+def _written(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:
+    """What stands for the *value*, which is in the variables *names*, in the script."""
+    if shell != "pwsh":
+        return " ".join(hole.context.written.format(f"${{{name}}}") for name in names)
+    words = ", ".join(hole.context.written.format(f"${{env:{name}}}") for name in names)
+    return f"@({words})" if hole.context.spreads and isinstance(value, list) else words
+
+
+def _holes(pieces: Iterable[str | CommandHole]) -> list[CommandHole]:
+    return [piece for piece in pieces if not isinstance(piece, str)]
+
+
+def _is_raw(piece: str | CommandHole) -> bool:
+    return not isinstance(piece, str) and piece.raw
+
+
+def _with_contexts(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | CommandHole]:
+    """*pieces*, each hole with its context in the command that they make."""
+    command = "".join(piece if isinstance(piece, str) else HOLE for piece in pieces)
+    found = iter(_contexts_in(command, shell) if HOLE in command else ())
+    return [piece if isinstance(piece, str) else replace(piece, context=next(found)) for piece in pieces]
+
+
+def _contexts_in(command: str, shell: Shell) -> list[Context]:
+    if shell != "pwsh":
+        return find_contexts(command, shell)
+    from checkpointflow.shells import powershell  # late: few need it
+
+    return powershell.find_contexts(command)
+
+
+def _value(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
+    name = hole.expression.text.strip()
+    if name in NAMES and name not in scope:
+        raise _refusal(f"there is no {name} here; the shell's own variable is ${name} or $${{{name}}}", hole)
+    return evaluate(hole.expression, scope)
+
+
+def _with_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> list[str | CommandHole]:
+    """The pieces, those from raw holes as text, and where the other holes stand in that script."""
+    raw = [hole for hole in command_holes(template) if hole.raw]
+    if not raw:
+        return list(template.pieces)
+    texts = {hole.start: as_text(values[hole.start]) for hole in raw}
+    for hole in raw:
+        _size(texts[hole.start], hole)
+    pieces = [piece if isinstance(piece, str) else texts.get(piece.start, piece) for piece in template.pieces]
+    _size("".join(piece for piece in pieces if isinstance(piece, str)), raw[-1])
+    located = _with_contexts(pieces, template.shell)
+    for hole in _holes(located):
+        if hole.context.problem:
+            # Nothing of it is quoted: the raw text may be a secret.
+            raise _refusal("the raw text in this command leaves no place for this value", hole)
+    return located
+
+
+def _carriers(hole: CommandHole, value: Any, name: str) -> dict[str, str]:
+    """The variables for *value*: one, or one for each element of a list that may become words."""
+    is_list = hole.context.spreads and isinstance(value, list)
+    elements = value if is_list else [value]
+    match hole.context.only:
+        case "integer":
+            elements = [_integer(element, hole) for element in elements]
+        case "command":
+            _check_command(elements, hole)
+        case "anything":
+            pass
+        case _:
+            assert_never(hole.context.only)
+    names = [f"{name}_{place}" for place, _ in enumerate(elements, start=1)] if is_list else [name]
+    return dict(zip(names, map(as_text, elements), strict=True))
+
+
+_INTEGER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
+
+
+def _integer(value: Any, hole: CommandHole) -> int:
+    """The integer that *value* is or spells. Normalised: to a shell, 010 is eight."""
+    match value:
+        case bool():
+            pass
+        case int() if abs(value) < 10**MAX_DIGITS:
+            return value
+        case str() if _INTEGER.fullmatch(value):
+            return int(value)
+    problem = f"only an integer of at most {MAX_DIGITS} digits can stand here ({hole.context.name})"
+    raise _refusal(f"{problem}, because the shell computes with it", hole)
+
+
+def _check_command(elements: Sequence[Any], hole: CommandHole) -> None:
+    if not elements:
+        raise _refusal("an empty list cannot be the command to run", hole)
+    if reads_code(as_text(elements[0])):
+        problem = "a value cannot name a command that takes code or names, or that runs another command"
+        raise _refusal(f"{problem}; write the name itself, or ${{raw:…}} if code is meant", hole)
+
+
+def _size(text: str, hole: CommandHole) -> int:
+    """The bytes of *text*, which is refused if the kernel would."""
+    if "\0" in text:
+        raise _refusal("no command can be given the character NUL; hand the value over in a file", hole)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise _refusal("half a character (a lone surrogate) cannot be handed to a command", hole) from None
+    if size > MAX_ARGUMENT_BYTES:
+        problem = f"the value has more than the {MAX_ARGUMENT_BYTES} bytes that a command can be given"
+        raise _refusal(f"{problem}; {_IN_A_FILE}", hole)
+    return size
+
+
+def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
+    return EvaluationError(problem, hole.expression.text)
+
+
+# Whose `${` it is
+
+_OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
+_DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
+_IS_OURS = re.compile(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
+_IS_OURS_FOR_SURE = re.compile(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
+
+
+def _is_ours(text: str, start: int, shell: Shell, *, raw: bool) -> bool:
+    is_strict = raw or shell in ("zsh", "pwsh")
+    return (_IS_OURS_FOR_SURE if is_strict else _IS_OURS).match(text, start) is not None

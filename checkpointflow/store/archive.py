@@ -1,0 +1,391 @@
+"""A run as one file, to be handed over: written the same for the same state, read as something strange.
+
+An archive is a `.tar.gz` with one directory in it, named by the run's id: the snapshot, the history up to
+it, the documents, logs, outputs and artifacts; no lock, no file in the making. Names are sorted; times,
+owners and modes are fixed.
+
+What is imported was written by anybody. Only regular files of known names are taken, up to limits, into a
+directory beside the runs; they must pass `verify`; then one rename makes a run of it. A run that is here
+already goes forward as by a commit: what is new is added, then the history, and at last the snapshot, which
+decides. So whatever kills an import, the run that was here is here, as it was or as it came.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import stat
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, Literal, NamedTuple
+
+from msgspec.structs import replace
+
+from checkpointflow.engine.facts import RunBegan
+from checkpointflow.engine.run import Run
+from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDiverged, StateCorrupt
+from checkpointflow.store.clock import fresh_id, now
+from checkpointflow.store.directory import (
+    DOCUMENT,
+    HISTORY,
+    STATE,
+    RunDirectory,
+    Store,
+    is_run_id,
+    refuse_shared,
+    sync_directory,
+    telling,
+)
+from checkpointflow.store.files import make_private
+from checkpointflow.store.listing import beside, remove
+from checkpointflow.store.seals import digest_in, files_in, is_artifact, is_log, shown
+from checkpointflow.store.verify import (
+    Link,
+    broken,
+    chain_of,
+    facts_of,
+    fold,
+    sound,
+    verify,
+)
+
+MAX_FILES = 200_000
+MAX_BYTES = 16 << 30
+MAX_JSON_BYTES = 1 << 30
+MAX_JSON_VALUES = 10_000_000  # a value of two bytes may take fifty in memory
+MAX_HEADER_BYTES = 64 << 10
+MAX_NAME = 4096
+BLOCK = 1 << 20
+
+Outcome = Literal["added", "fast_forwarded", "unchanged"]
+
+
+class Imported(NamedTuple):
+    """What became of an archive; facts: how many of its facts were new here."""
+
+    directory: RunDirectory
+    run: Run
+    outcome: Outcome
+    facts: int
+
+
+def export(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> list[str]:
+    """Write the run to *out*; returns what was left out of it.
+
+    Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on).
+    """
+    with directory.hold("export", now(), lock_timeout):
+        found = sound(directory)
+        assert found.run is not None
+        run_id, history = found.run.run_id, _history(directory, found.run.checkpoint_id)
+        left_out = []
+        with (
+            gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for name, status in files_in(directory.place):
+                if not is_member(name):
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    left_out.append(f"{shown(name)} is not a regular file, and was left out")
+                elif name == HISTORY:
+                    archive.addfile(_header(run_id, name, len(history)), BytesIO(history))
+                else:
+                    with _opened(directory.place / name) as opened:
+                        size = os.fstat(opened.fileno()).st_size
+                        archive.addfile(_header(run_id, name, size), opened)
+    return left_out
+
+
+def bring(
+    store: Store, source: BinaryIO, name: str, *, as_new: bool = False, lock_timeout: float = 0
+) -> Imported:
+    """Take in the archive that *source* gives; *name* is what messages call it.
+
+    With *as_new* it becomes a run of its own under a new id, whatever is here already. Raises StateCorrupt
+    for what is no archive of ours, RunDiverged, LockConflict, PersistenceError; nothing has changed then.
+    """
+    with telling(store.runs):
+        make_private(store.runs)
+        refuse_shared(store.allow_shared, store.base, store.runs)
+        staging = beside(store.runs / "run", "importing")
+        os.mkdir(staging, 0o700)
+    try:
+        staged = RunDirectory(staging)
+        with staged.hold("import", now()):
+            run_id = _unpacked(source, staging, name)
+            run = _checked(staged, run_id, name)
+            if as_new:
+                run = _renamed(staged, run)
+            _sync_tree(staging)
+            return _settled(store, staged, run, lock_timeout)
+    finally:
+        if staging.exists():
+            remove(staging)
+
+
+def is_member(name: str) -> bool:
+    """Whether *name*, relative to a run's directory, is of a file that an archive holds."""
+    is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
+    return is_record or is_artifact(name) or (name.endswith(".txt") and is_log(name))
+
+
+def _history(directory: RunDirectory, checkpoint_id: str) -> bytes:
+    """The history as far as the snapshot's checkpoint."""
+    data = directory.read(HISTORY)
+    line = data.index(b'{"checkpoint_id":"%s"' % checkpoint_id.encode())
+    return data[: data.index(b"\n", line) + 1]
+
+
+def _opened(file: Path) -> BinaryIO:
+    with telling(file):
+        return file.open("rb")
+
+
+def _header(run_id: str, name: str, size: int) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(f"{run_id}/{name}")
+    header.size, header.mode, header.mtime = size, 0o600, 0
+    return header
+
+
+class _Header(tarfile.TarInfo):
+    """A header of an archive that anybody may have written; what we do not write is refused unread."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        plain = self.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
+        if not plain and self.type != tarfile.XHDTYPE:
+            raise _Refused(f"{self.name!r} is neither a regular file nor a directory")
+        if self.size < 0 or (not plain and self.size > MAX_HEADER_BYTES):
+            raise _Refused(f"the header of {self.name!r} is too long")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        if member.size < 0:
+            raise _Refused(f"the size of {member.name!r} is below nothing")
+        return member
+
+
+class _Refused(Exception):
+    """Why an archive is not taken."""
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turn all that can be wrong with an archive into a StateCorrupt that names it."""
+    try:
+        yield
+    except _Refused as error:
+        problem = str(error)
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
+        problem = f"it is no archive of a run, or not a whole one ({error})"
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ):
+            raise PersistenceError(file=error.filename or name, problem=error.strerror or error) from None
+        problem = f"two of its members do not go together, or a name is too long ({error.strerror})"
+    else:
+        return
+    raise StateCorrupt(file=name, problem=f"{problem}; nothing was imported") from None
+
+
+def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
+    """Write the members of the archive into *staging*; returns the run's id."""
+    run_id, files, size, values = None, 0, 0, 0
+    with (
+        _refusing(name),
+        gzip.GzipFile(fileobj=source, mode="rb") as packed,
+        tarfile.open(fileobj=packed, mode="r|", tarinfo=_Header) as archive,
+    ):
+        for member in archive:
+            top, rest = _placed(member)
+            if run_id not in (None, top):
+                raise _Refused(f"it holds more than one run: {run_id} and {top}")
+            run_id, files, size = top, files + 1, size + member.size
+            if files > MAX_FILES or size > MAX_BYTES:
+                raise _Refused(f"it has more than {MAX_FILES} files, or more than {MAX_BYTES} bytes")
+            if member.isreg():
+                content = archive.extractfile(member)
+                assert content is not None
+                _write(staging / rest, content, member.size)
+                values += 0 if is_log(rest) or is_artifact(rest) else _values_in(staging / rest)
+                if values > MAX_JSON_VALUES:
+                    raise _Refused(f"its JSON has more than {MAX_JSON_VALUES} values")
+        while more := packed.read(BLOCK):  # to the end, where the checksum is
+            size += len(more)
+            if size > MAX_BYTES:
+                raise _Refused(f"it has more than {MAX_BYTES} bytes")
+    if run_id is None:
+        raise StateCorrupt(file=name, problem="the archive is empty; nothing was imported")
+    return run_id
+
+
+def _placed(member: tarfile.TarInfo) -> tuple[str, str]:
+    """The run's id and the name in its directory that *member* says. Raises _Refused."""
+    name = member.name
+    parts = name.split("/")
+    if (
+        len(name) > MAX_NAME
+        or {"", ".", ".."} & set(parts)
+        or "\0" in name
+        or PurePosixPath(name).is_absolute()
+    ):
+        raise _Refused(f"{name[:200]!r} is no name for a file of a run")
+    rest = "/".join(parts[1:])
+    if not is_run_id(parts[0]):
+        raise _Refused(f"{name[:200]!r} does not lie in a directory named by a run id")
+    if member.isdir():
+        return parts[0], rest
+    if not is_member(rest) or getattr(member, "sparse", None) is not None:
+        raise _Refused(f"{name[:200]!r} is no file of a run")
+    if member.size > MAX_JSON_BYTES and not (is_log(rest) or is_artifact(rest)):
+        raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
+    return parts[0], rest
+
+
+def _write(file: Path, content: IO[bytes], size: int) -> None:
+    make_private(file.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(file, flags, 0o600), "wb") as copy:
+        shutil.copyfileobj(content, copy, BLOCK)
+        copy.flush()
+        if copy.tell() != size:
+            raise _Refused(f"{file.name!r} is cut off")
+        os.fsync(copy.fileno())
+
+
+def _values_in(file: Path) -> int:
+    """How many values the JSON in *file* can have at most."""
+    with file.open("rb") as opened:
+        return sum(
+            block.count(b",") + block.count(b"[") + block.count(b"{")
+            for block in iter(lambda: opened.read(BLOCK), b"")
+        )
+
+
+def _checked(staged: RunDirectory, run_id: str, name: str) -> Run:
+    """The run that was unpacked, which must be whole in itself."""
+    try:
+        run = sound(staged).run
+    except CheckpointflowError as error:
+        problem = f"the run in it is damaged: {error}; nothing was imported"
+        raise StateCorrupt(file=name, problem=problem, details=error.details) from None
+    assert run is not None
+    if run.run_id != run_id:
+        problem = (
+            f"it says that it is {run_id}, and its history that it is {run.run_id}; nothing was imported"
+        )
+        raise StateCorrupt(file=name, problem=problem)
+    return run
+
+
+def _renamed(staged: RunDirectory, run: Run) -> Run:
+    """The same run under a new id: its first fact names the new one, and the chain is made anew from it."""
+    facts = facts_of(staged, run)
+    began = facts[0]
+    assert isinstance(began, RunBegan)
+    facts[0] = replace(began, run_id=fresh_id(), copied_from=run.checkpoint_id)
+    renamed = fold(facts)
+    staged.commit(renamed, facts, None)
+    return renamed
+
+
+def _settled(store: Store, staged: RunDirectory, run: Run, lock_timeout: float) -> Imported:
+    """Make what was unpacked, and found whole, a run of *store*, or the newer state of one."""
+    target = RunDirectory(store.runs / run.run_id)
+    if not os.path.lexists(target.place):
+        try:
+            with telling(target.place):
+                os.rename(staged.place, target.place)
+                sync_directory(store.runs)
+            return Imported(target, run, "added", run.revision)
+        except PersistenceError:
+            if not os.path.lexists(target.place):
+                raise  # and otherwise another import of it was quicker
+    if target.place.is_symlink() or not (target.place / STATE).exists():
+        problem = "something that is no run is in the way; see `cpf gc`, or move it"
+        raise PersistenceError(file=target.place, problem=problem)
+    with target.hold("import", now(), lock_timeout):
+        return _joined(staged, target, _whole_but_for(target, staged), run)
+
+
+def _whole_but_for(target: RunDirectory, staged: RunDirectory) -> Run:
+    """The run in *target*; what *staged* brings along may be damaged there, as by an import that died."""
+    brought = {name for name, _ in files_in(staged.place)} - {STATE, HISTORY}
+    found = verify(target)
+    damage = [finding for finding in found.findings if finding.file not in brought]
+    if damage or found.run is None:
+        raise broken(target, damage or found.findings)
+    return found.run
+
+
+def _joined(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
+    ours, theirs = chain_of(target, here), chain_of(staged, there)
+    common = _common(ours, theirs)
+    if common == len(theirs):
+        return Imported(target, here, "unchanged", 0)
+    if common < len(ours):
+        raise _diverged(here, ours, theirs, common)
+    with telling(target.place):
+        _moved(staged.place, target.place)
+    return Imported(target, there, "fast_forwarded", len(theirs) - common)
+
+
+def _common(ours: list[Link], theirs: list[Link]) -> int:
+    """How many links from the beginning are the same."""
+    pairs = zip(ours, theirs, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
+
+
+def _diverged(here: Run, ours: list[Link], theirs: list[Link], common: int) -> RunDiverged:
+    last = ours[common - 1].checkpoint_id if common else None
+    since = f"after checkpoint {last[:12]} (fact {common})" if last else "from its very beginning"
+    return RunDiverged(
+        problem=(
+            f"run {here.run_id} went on both here ({len(ours) - common} facts) and in the archive "
+            f"({len(theirs) - common} facts), {since}; "
+            "keep both with --as-new, and compare them with `cpf diff`"
+        ),
+        details={
+            "run_id": here.run_id,
+            "common_facts": common,
+            **({"last_common_checkpoint": last} if last else {}),
+            "checkpoint_here": here.checkpoint_id,
+            "checkpoint_there": theirs[-1].checkpoint_id,
+        },
+    )
+
+
+def _moved(source: Path, target: Path) -> None:
+    """Put the files of *source* in place in *target*: what is beside the state first, the state last."""
+    names = [name for name, _ in files_in(source) if is_member(name) and name not in (STATE, HISTORY)]
+    places = {name: RunDirectory(target).file(name) for name in names}
+    for name, place in places.items():
+        _clear_the_way(target, name)
+        make_private(place.parent)
+        os.replace(source / name, place)
+    _sync_tree(target)
+    for name in (HISTORY, STATE):
+        os.replace(source / name, target / name)
+        sync_directory(target)
+
+
+def _clear_the_way(target: Path, name: str) -> None:
+    """Take away a file where *name* needs a directory, and a directory where it is to go, among artifacts."""
+    parts = name.split("/")
+    if is_artifact(name):
+        for depth in range(2, len(parts)):
+            above = target.joinpath(*parts[:depth])
+            if os.path.lexists(above) and not above.is_dir():
+                above.unlink()
+        if (target / name).is_dir():
+            shutil.rmtree(target / name)
+
+
+def _sync_tree(place: Path) -> None:
+    """Have all names below *place* survive a power cut."""
+    with telling(place):
+        for directory, _, _ in os.walk(place, topdown=False):
+            sync_directory(Path(directory))

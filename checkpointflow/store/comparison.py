@@ -1,0 +1,267 @@
+"""Two runs, or two checkpoints of one, side by side: what differs, whatever order branches happened to take.
+
+Ids and times always differ, so they are told and not compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from msgspec import UNSET, Struct, to_builtins
+from msgspec.structs import replace
+
+from checkpointflow.engine.facts import (
+    AttemptFailed,
+    BlockOpened,
+    Fact,
+    StepFailed,
+    StepSkipped,
+    StepStarted,
+    StepSucceeded,
+    WaitOpened,
+)
+from checkpointflow.engine.path import split
+from checkpointflow.engine.run import Run, chained
+from checkpointflow.errors import RunNotFound
+from checkpointflow.store.differences import Difference, differences
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.verify import facts_of, fold
+
+_CHECKPOINT = re.compile(r"[0-9a-f]{4,64}")
+
+
+class Side(NamedTuple):
+    """A run at one of its checkpoints, and the facts that led there."""
+
+    run: Run
+    facts: list[Fact]
+
+
+class Visit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a step came to on one visit."""
+
+    state: str
+    event_name: str | None = None
+    outputs: Any = UNSET
+    exit_code: int | None = None
+    status_code: int | None = None
+    error: Any = None
+    next: str | None = None
+    artifacts: dict[str, Any] = {}
+    attempts: int = 1
+    started_at: str
+    ended_at: str | None = None
+
+
+class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A side as an envelope tells it."""
+
+    run_id: str
+    checkpoint_id: str
+    revision: int
+    workflow_id: str
+    workflow_version: str | None = None
+    workflow_digest: str
+    status: str
+    started_at: str
+    updated_at: str
+    seconds: float
+
+
+class PathDifference(Struct, frozen=True):
+    """The steps of a body, in the order in which they were come to."""
+
+    body: str
+    a: list[str]
+    b: list[str]
+
+
+class StepDifference(Struct, frozen=True):
+    """What one step, which both came to, came to in each."""
+
+    step: str
+    differences: list[Difference]
+
+
+class Timing(Struct, frozen=True):
+    """How many seconds a step took that has ended in both, waiting and pausing included."""
+
+    step: str
+    a: float
+    b: float
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What differs between *a* and *b*; equal: nothing does but ids, times and durations."""
+
+    equal: bool
+    a: Shown
+    b: Shown
+    workflow: list[Difference]
+    inputs: list[Difference]
+    path: list[PathDifference]
+    steps: list[StepDifference]
+    outcome: list[Difference]
+    timing: list[Timing]
+
+
+def side(directory: RunDirectory, checkpoint: str | None = None) -> Side:
+    """The run in *directory*, at the checkpoint whose id is or begins with *checkpoint*, or as it stands.
+
+    Raises RunNotFound, StateCorrupt, PersistenceError.
+    """
+    run = directory.load()
+    facts = facts_of(directory, run)
+    if checkpoint is None:
+        return Side(run, facts)
+    number = _numbered(directory, facts, checkpoint)
+    return Side(fold(facts[:number]), facts[:number])
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """What differs between two sides."""
+    visits_a, visits_b = visits(a.facts), visits(b.facts)
+    workflow = list(differences(_workflow(a.run), _workflow(b.run)))
+    inputs = list(differences(a.run.inputs, b.run.inputs))
+    path = list(_paths(visits_a, visits_b))
+    steps = list(_steps(visits_a, visits_b))
+    outcome = list(differences(_outcome(a.run), _outcome(b.run)))
+    return Comparison(
+        equal=not (workflow or inputs or path or steps or outcome),
+        a=_shown(a.run),
+        b=_shown(b.run),
+        workflow=workflow,
+        inputs=inputs,
+        path=path,
+        steps=steps,
+        outcome=outcome,
+        timing=list(_timing(visits_a, visits_b)),
+    )
+
+
+def visits(facts: list[Fact]) -> dict[str, Visit]:
+    """Every visit of every step that *facts* tell of, by path, in the order in which they began."""
+    found: dict[str, Visit] = {}
+    for fact in facts:
+        match fact:
+            case StepStarted(path=path, at=now, action=action):
+                visit = found.get(path, Visit(state="started", started_at=now))
+                found[path] = replace(visit, state="started", attempts=action.attempt, ended_at=None)
+            case WaitOpened(path=path, at=now, wait=wait):
+                visit = found.get(path, Visit(state="waiting", started_at=now))
+                found[path] = replace(visit, state="waiting", event_name=wait.event_name)
+            case BlockOpened(path=path, at=now):
+                found[path] = Visit(state="open", started_at=now)
+            case StepSkipped(path=path, at=now):
+                found[path] = Visit(state="skipped", started_at=now, ended_at=now)
+            case StepSucceeded() | StepFailed() | AttemptFailed():
+                visit = found.get(fact.path, Visit(state="started", started_at=fact.at))
+                found[fact.path] = _ended(visit, fact)
+            case _:
+                pass
+    return found
+
+
+def _ended(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -> Visit:
+    match fact:
+        case StepSucceeded():
+            return replace(
+                visit,
+                state="succeeded",
+                outputs=fact.outputs,
+                exit_code=fact.exit_code,
+                status_code=fact.status_code,
+                next=fact.next,
+                artifacts=to_builtins(fact.artifacts),
+                ended_at=fact.at,
+            )
+        case StepFailed(error=error, next=chosen):
+            return replace(visit, state="failed", error=to_builtins(error), next=chosen, ended_at=fact.at)
+        case AttemptFailed():
+            return visit
+
+
+def _numbered(directory: RunDirectory, facts: list[Fact], checkpoint: str) -> int:
+    """How many facts lead to the checkpoint that is meant. Raises RunNotFound."""
+    link, found = "", []
+    for number, fact in enumerate(facts, 1):
+        link = chained(link, fact)
+        if link.startswith(checkpoint):
+            found.append(number)
+    if _CHECKPOINT.fullmatch(checkpoint) and len(found) == 1:
+        return found[0]
+    problem = "has no checkpoint" if not found else f"has {len(found)} checkpoints that begin with"
+    hint = "give the first 4 or more characters of a checkpoint_id; `cpf inspect` lists them under `history`"
+    raise RunNotFound(problem=f"run {directory.place.name} {problem} {checkpoint!r}; {hint}")
+
+
+def _workflow(run: Run) -> dict[str, Any]:
+    plain: dict[str, Any] = to_builtins(run.workflow)
+    return {name: plain[name] for name in ("id", "version", "digest", "documents") if name in plain}
+
+
+def _outcome(run: Run) -> dict[str, Any]:
+    outcome: dict[str, Any] = {"status": run.status, **to_builtins(run.outcome or {})}
+    return outcome
+
+
+def _paths(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[PathDifference]:
+    bodies_a, bodies_b = _bodies(a), _bodies(b)
+    for body in [*bodies_a, *(body for body in bodies_b if body not in bodies_a)]:
+        left, right = bodies_a.get(body, []), bodies_b.get(body, [])
+        if left != right:
+            yield PathDifference(body, left, right)
+
+
+def _bodies(found: dict[str, Visit]) -> dict[str, list[str]]:
+    """The steps that were come to and not skipped, by the body that they stand in."""
+    bodies: dict[str, list[str]] = {}
+    for path, visit in found.items():
+        if visit.state != "skipped":
+            bodies.setdefault(split(path)[0], []).append(path.rpartition("/")[2])
+    return bodies
+
+
+def _steps(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[StepDifference]:
+    for path in a:
+        if path in b:
+            found = list(differences(_timeless(a[path]), _timeless(b[path])))
+            if found:
+                yield StepDifference(path, found)
+
+
+def _timeless(visit: Visit) -> dict[str, Any]:
+    plain: dict[str, Any] = to_builtins(visit)
+    return {name: value for name, value in plain.items() if name not in ("started_at", "ended_at")}
+
+
+def _timing(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[Timing]:
+    for path in a:
+        if path in b and a[path].ended_at and b[path].ended_at:
+            left, right = (_seconds(v.started_at, v.ended_at) for v in (a[path], b[path]))
+            if left or right:
+                yield Timing(path, left, right)
+
+
+def _seconds(start: str, end: str | None) -> float:
+    if end is None:
+        return 0.0
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+
+
+def _shown(run: Run) -> Shown:
+    return Shown(
+        run_id=run.run_id,
+        checkpoint_id=run.checkpoint_id,
+        revision=run.revision,
+        workflow_id=run.workflow.id,
+        workflow_version=run.workflow.version,
+        workflow_digest=run.workflow.digest,
+        status=run.status,
+        started_at=run.started_at,
+        updated_at=run.updated_at,
+        seconds=_seconds(run.started_at, run.updated_at),
+    )

@@ -1,0 +1,119 @@
+"""What a person at a terminal sees of mistakes and warnings; stdout's envelope is the same for all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from checkpointflow.cli.terminal import show_error, show_warnings
+from checkpointflow.diagnostics import Diagnostic
+from checkpointflow.errors import InvalidWorkflow, RunNotFound
+from tests.conftest import Cpf, on_a_terminal
+from tests.helpers import cli
+
+BAD = """\
+schema_version: checkpointflow/v1
+workflow:
+  id: w
+  steps:
+    - id: a
+      kind: cli
+      commnd: make
+    - { id: b, kind: cli, command: make, next: c }
+"""
+
+
+def shown(capsys: pytest.CaptureFixture[str], *problems: Diagnostic) -> list[str]:
+    """The lines that a person sees of *problems*."""
+    show_error(InvalidWorkflow(list(problems)))
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_person_sees_each_mistake_with_its_line_a_caret_and_a_hint(cpf: Cpf) -> None:
+    _, err = on_a_terminal(cpf, "validate", "-f", cpf.write("w.yaml", BAD))
+    assert err.replace("\r", "").splitlines() == [
+        'w.yaml:5:7: a cli step needs "command"',
+        "        - id: a",
+        "          ^",
+        'w.yaml:7:7: unknown field "commnd" in a cli step',
+        "          commnd: make",
+        "          ^",
+        '    did you mean "command"?',
+        'w.yaml:8:48: there is no step "c"',
+        "        - { id: b, kind: cli, command: make, next: c }",
+        "                                                   ^",
+        "    the steps here: a, b",
+    ]
+
+
+def test_the_envelope_on_stdout_is_the_same_for_a_person(cpf: Cpf) -> None:
+    file = cpf.write("w.yaml", BAD)
+    out, _ = on_a_terminal(cpf, "run", "-f", file)
+    assert json.loads(out)["error"] == cpf("run", "-f", file)["error"]
+    assert "text" not in json.loads(out)["error"]["details"][0]
+
+
+def test_an_agent_sees_nothing_on_stderr(cpf: Cpf) -> None:
+    _, err = on_a_terminal(cpf, "validate", "-f", cpf.write("w.yaml", BAD), LLM="true")
+    assert err == ""
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_a_person_sees_each_warning_on_a_line(cpf: Cpf, command: str) -> None:
+    _, err = on_a_terminal(cpf, command, "-f", cpf.flow(cli("a", "true")))
+    (line,) = (line for line in err.splitlines() if "warning" in line)
+    assert line.startswith("cpf: warning: w.yaml:3:14: W104 the workflow has no `version`")
+
+
+def test_a_person_sees_the_first_twenty_and_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, *[Diagnostic(f"no {n}", file="w.yaml", line=n) for n in range(1, 1024)])
+    assert (len(lines), lines[0], lines[19:]) == (
+        21,
+        "w.yaml:1:1: no 1",
+        ["w.yaml:20:1: no 20", "and 1,003 more"],
+    )
+
+
+def test_twenty_are_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(shown(capsys, *[Diagnostic("no", line=n) for n in range(20)])) == 20
+
+
+def test_warnings_end_with_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
+    show_warnings(["w.yaml:1:1: W104 …"] * 22)
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[-1]) == (21, "and 2 more")
+
+
+def test_of_a_long_line_what_stands_around_the_caret_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a" * 5000 + "X" + "b" * 5000
+    _, line, caret = shown(capsys, Diagnostic("no", column=5001, text=text))
+    assert len(line) == 104
+    assert line[caret.index("^")] == "X"
+
+
+@pytest.mark.parametrize("column", [1, 2, 99, 150, 200])
+def test_the_caret_stands_below_its_column(capsys: pytest.CaptureFixture[str], column: int) -> None:
+    text = "".join(chr(0x100 + n) for n in range(200))
+    _, line, caret = shown(capsys, Diagnostic("no", column=column, text=text))
+    assert line[caret.index("^")] == text[column - 1]
+
+
+def test_the_caret_minds_tabs_wide_and_combining_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    _, line, caret = shown(capsys, Diagnostic("no", column=6, text="a\t漢e\u0301X"))
+    assert (line, caret) == ("    a\t漢e\u0301X", "     \t   ^")
+
+
+def test_no_escape_sequence_of_a_document_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = Diagnostic(
+        'unknown field "\x1b[2J"', hint="\x1b]0;x\x07", text='"\x1b[2J": 1', file="\x9b.yaml"
+    )
+    assert not {"\x1b", "\x07", "\x9b"} & set("".join(shown(capsys, problem)))
+    show_error(RunNotFound(problem="no run \x1b[2J"))
+    assert capsys.readouterr().err == "cpf: no run \ufffd[2J\n"
+
+
+def test_an_empty_document_is_shown_without_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown(capsys, Diagnostic("the file is empty", file="w.yaml", text="")) == [
+        "w.yaml:1:1: the file is empty"
+    ]

@@ -1,0 +1,287 @@
+"""One deed: a shell command, really run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from checkpointflow.drivers.command import Command
+from checkpointflow.engine.actions import ArtifactSpec, Error, Failure, Outcome, RunCommand, Success
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.store.directory import RunDirectory
+from tests.conftest import gone
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "work").mkdir()
+    return tmp_path
+
+
+def command(place: Path, script: str, **more: object) -> Command:
+    given = {"path": "step", "attempt": 1, "shell": "sh", "idempotency_key": "R:step", **more}
+    return Command(RunCommand(script=script, **given), RunDirectory(place / "run"), place / "work", "R")
+
+
+def outcome(place: Path, script: str, **more: object) -> Outcome:
+    return command(place, script, **more).perform()
+
+
+def outputs(place: Path, script: str, **more: object) -> object:
+    found = outcome(place, script, **more)
+    assert isinstance(found, Success), found
+    return found.outputs
+
+
+def error(place: Path, script: str, **more: object) -> Error:
+    found = outcome(place, script, **more)
+    assert isinstance(found, Failure), found
+    return found.error
+
+
+def pid_in(file: Path) -> int:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_text().strip():
+            return int(file.read_text())
+        time.sleep(0.01)
+    raise AssertionError(f"{file} was never written")
+
+
+def test_a_json_object_on_stdout_becomes_the_outputs(place: Path) -> None:
+    assert outputs(place, """echo '{"n": 1}'""") == {"n": 1}
+
+
+def test_a_shell_that_is_not_there_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place))
+    message = error(place, "x", shell="zsh").message
+    assert message == "the command could not be started: there is no zsh on the PATH"
+
+
+def test_powershell_is_asked_for_no_profile_and_no_questions(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = place / "bin" / "pwsh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf '%s,' \"$@\"\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    found = outcome(place, "git log", shell="pwsh", keeps_stdout=True)
+    assert isinstance(found, Success)
+    assert found.stdout == "-NoProfile,-NonInteractive,-Command,git log,"
+
+
+@pytest.mark.parametrize("script", ["echo text", "true", "echo '[1]'", "echo '{1'", "echo '{\"a\": NaN}'"])
+def test_anything_else_on_stdout_is_no_outputs(place: Path, script: str) -> None:
+    assert outputs(place, script) == {}
+
+
+@pytest.mark.parametrize(("script", "value"), [("echo '[1]'", [1]), ("echo 3", 3), ("echo '\"x\"'", "x")])
+def test_where_json_is_needed_any_of_it_will_do(place: Path, script: str, value: object) -> None:
+    assert outputs(place, script, needs_json=True) == value
+
+
+@pytest.mark.parametrize("script", ["echo text", "true", "echo '{} {}'", "printf '\\377'"])
+def test_where_json_is_needed_its_absence_is_a_failure(place: Path, script: str) -> None:
+    assert error(place, script, needs_json=True).code == "ERR_STEP_OUTPUT_INVALID"
+
+
+def test_the_file_output_goes_before_stdout(place: Path) -> None:
+    assert outputs(place, """echo '{"a": 1}'; echo '[2]' > "$CPF_OUTPUT" """) == [2]
+
+
+def test_what_is_in_the_file_must_be_json(place: Path) -> None:
+    found = error(place, 'echo "{" > "$CPF_OUTPUT"')
+    assert (found.code, found.exit_code) == ("ERR_STEP_OUTPUT_INVALID", 0)
+
+
+def test_a_pipe_in_place_of_the_file_hangs_nobody(place: Path) -> None:
+    assert "a pipe" in error(place, 'mkfifo "$CPF_OUTPUT"').message
+
+
+def test_output_lies_in_files(place: Path) -> None:
+    outcome(place, "echo out; echo err >&2")
+    assert (place / "run/stdout/step.txt").read_text() == "out\n"
+    assert (place / "run/stderr/step.txt").read_text() == "err\n"
+
+
+def test_each_attempt_has_files_of_its_own(place: Path) -> None:
+    outcome(place, "echo $CPF_ATTEMPT", path="each[0]/a@2", attempt=3)
+    assert (place / "run/stdout/each[0]/a@2.3.txt").read_text() == "3\n"
+
+
+def test_output_is_private(place: Path) -> None:
+    outcome(place, "echo out")
+    assert (place / "run/stdout/step.txt").stat().st_mode & 0o777 == 0o600
+    assert (place / "run/stdout").stat().st_mode & 0o777 == 0o700
+
+
+def test_opening_stderr_by_name_keeps_what_comes_after(place: Path) -> None:
+    outcome(place, "echo one >&2; echo two > /dev/stderr; echo three >&2")
+    assert (place / "run/stderr/step.txt").read_text() == "two\nthree\n"
+
+
+def test_an_exit_code_fails_the_step_with_the_last_line_of_stderr(place: Path) -> None:
+    found = error(place, "echo some >&2; echo 'no such page' >&2; echo >&2; exit 3")
+    assert (found.code, found.exit_code) == ("ERR_STEP_FAILED", 3)
+    assert found.message == "the command ended with exit code 3: no such page"
+
+
+def test_other_exit_codes_may_be_success(place: Path) -> None:
+    assert outcome(place, "exit 3", exit_codes=(0, 3)).exit_code == 3  # type: ignore[union-attr]
+    assert error(place, "exit 0", exit_codes=(3,)).exit_code == 0
+
+
+def test_a_signal_is_named(place: Path) -> None:
+    found = error(place, "kill -KILL $$")
+    assert ("SIGKILL" in found.message, found.exit_code) == (True, 137)
+
+
+def test_stdout_is_kept_when_asked_for(place: Path) -> None:
+    assert outcome(place, "printf 'a\\nb\\n\\n'", keeps_stdout=True).stdout == "a\nb\n"  # type: ignore[union-attr]
+    assert outcome(place, "echo x").stdout is None  # type: ignore[union-attr]
+
+
+def test_at_most_64_kib_of_stdout_is_kept(place: Path) -> None:
+    found = outcome(place, "head -c 100000 /dev/zero | tr '\\0' x", keeps_stdout=True)
+    assert len(found.stdout) == 65536  # type: ignore[union-attr, arg-type]
+
+
+def test_a_command_knows_its_run(place: Path) -> None:
+    names = "RUN_ID STEP ATTEMPT RUN_DIR ARTIFACTS_DIR IDEMPOTENCY_KEY"
+    script = "; ".join(f'echo "$CPF_{name}"' for name in names.split())
+    outcome(place, script, path="a/b", attempt=1)
+    run = place / "run"
+    assert (run / "stdout/a/b.txt").read_text().split("\n") == [
+        "R", "a/b", "1", str(run), str(run / "artifacts"), "R:step", "",
+    ]  # fmt: skip
+
+
+def test_values_and_env_are_in_its_environment(place: Path) -> None:
+    found = outcome(
+        place, 'printf "%s" "$V$E"', variables={"V": "a b;"}, env={"E": "$(x)"}, keeps_stdout=True
+    )
+    assert found.stdout == "a b;$(x)"  # type: ignore[union-attr]
+
+
+def test_it_runs_in_its_directory(place: Path) -> None:
+    (place / "work/deep").mkdir()
+    assert outcome(place, "pwd", keeps_stdout=True).stdout == str(place / "work")  # type: ignore[union-attr]
+    found = outcome(place, "pwd", cwd="deep", keeps_stdout=True)
+    assert found.stdout == str(place / "work/deep")  # type: ignore[union-attr]
+    assert "is not there" in error(place, "pwd", cwd="nowhere").message
+
+
+def test_standard_input_is_empty(place: Path) -> None:
+    assert outcome(place, "cat", keeps_stdout=True).stdout == ""  # type: ignore[union-attr]
+
+
+def test_a_missing_shell_is_a_failure(place: Path) -> None:
+    assert "could not be started" in error(place, "true", shell="no-such-shell").message
+
+
+@pytest.mark.parametrize("more", [{"variables": {"A": "\0"}}, {"env": {"A": "x" * 200_000}}])
+def test_what_the_system_cannot_take_is_a_failure(place: Path, more: dict[str, object]) -> None:
+    assert "could not be started" in error(place, "true", **more).message
+
+
+def test_a_time_out_stops_the_whole_group(place: Path) -> None:
+    started = time.monotonic()
+    found = error(place, "sleep 60 & echo $! > child; wait", timeout_seconds=0.3)
+    assert (found.code, time.monotonic() - started < 5) == ("ERR_TIMEOUT", True)
+    assert gone(pid_in(place / "work/child"))
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "setsid sh -c 'echo $$ > child; exec sleep 60' & wait",
+        "(setsid sh -c '(echo $$ > child; exec sleep 60) &' &) ; sleep 60",
+        "setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 60' & wait",
+        "sh -c 'trap \"\" TERM INT HUP; echo $$ > child; sleep 60; sleep 60' & exit 0 & wait; sleep 60",
+    ],
+)
+def test_nothing_lives_on_after_a_stop(place: Path, script: str) -> None:
+    running = command(place, script)
+    thread = threading.Thread(target=running.perform)
+    thread.start()
+    child = pid_in(place / "work/child")
+    running.stop(grace_seconds=0.3)
+    thread.join(5)
+    assert gone(child)
+
+
+def test_within_its_time_nothing_is_stopped(place: Path) -> None:
+    assert outputs(place, "echo '{}'", timeout_seconds=30) == {}
+
+
+def test_who_ignores_term_is_killed(place: Path) -> None:
+    running = command(
+        place, "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > child; sleep 60' & wait; sleep 60"
+    )
+    thread = threading.Thread(target=running.perform)
+    thread.start()
+    child = pid_in(place / "work/child")
+    running.stop(grace_seconds=0.2)
+    thread.join(5)
+    assert gone(child)
+
+
+def test_a_stopped_process_is_ended_too(place: Path) -> None:
+    running = command(place, "echo $$ > child; kill -STOP $$; sleep 60")
+    thread = threading.Thread(target=running.perform)
+    thread.start()
+    child = pid_in(place / "work/child")
+    running.stop(grace_seconds=1)
+    thread.join(5)
+    assert gone(child)
+
+
+def test_a_child_that_is_left_behind_on_purpose_lives_on(place: Path) -> None:
+    outcome(place, "sleep 60 > /dev/null 2>&1 & echo $! > child")
+    child = pid_in(place / "work/child")
+    assert not gone(child)
+    os.kill(child, signal.SIGKILL)
+
+
+def test_output_of_any_size_costs_no_memory(place: Path) -> None:
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from checkpointflow.drivers.command import Command\n"
+        "from checkpointflow.store.directory import RunDirectory\n"
+        "from checkpointflow.engine.actions import RunCommand\n"
+        f"place = Path({str(place)!r})\n"
+        "action = RunCommand(path='s', attempt=1, shell='sh', script=sys.argv[1], idempotency_key='')\n"
+        "Command(action, RunDirectory(place / 'run'), place / 'work', 'R').perform()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+
+    def peak(megabytes: int) -> int:
+        shell = f"printf '{{'; head -c {megabytes}000000 /dev/zero; head -c {megabytes}000000 /dev/zero >&2"
+        answer = subprocess.run([sys.executable, "-c", script, shell], stdout=subprocess.PIPE, check=True)
+        return int(answer.stdout)
+
+    assert peak(100) < peak(0) + 4_000
+
+
+@pytest.mark.parametrize("link", ["artifacts", "artifacts/step", "artifacts/step/n"])
+def test_an_artifact_is_written_through_no_link(place: Path, link: str) -> None:
+    outside = place / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    (place / "run" / link).parent.mkdir(parents=True, exist_ok=True)
+    (place / "run" / link).symlink_to(outside / "file" if link.endswith("n") else outside)
+    with suppress(CheckpointflowError):
+        found = outcome(place, "echo x > x", artifacts=(ArtifactSpec("n", "x"),))
+        assert isinstance(found, Failure)
+    assert os.listdir(outside) == ["file"]
+    assert (outside / "file").read_text() == "mine"

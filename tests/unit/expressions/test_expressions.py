@@ -1,0 +1,363 @@
+"""What an expression means: a table of cases (`cases/expressions.json`), and what no table can hold.
+
+A row is `{why, given?, expression, as?, result | error, column?}`. `given` is the scope (SCOPE where it
+is absent), `as` the parser (`condition`, `path`), `error` a piece of the message with its hint.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkpointflow.errors import EvaluationError, ExpressionError
+from checkpointflow.expressions import syntax as language
+
+CASES = json.loads((Path(__file__).parent / "cases" / "expressions.json").read_text(encoding="utf-8"))
+PARSERS = {
+    "expression": language.parse,
+    "condition": language.parse_condition,
+    "path": language.parse_path,
+}
+SCOPE: dict[str, Any] = {
+    "inputs": {
+        "name": "Ada",
+        "n": 3,
+        "yes": True,
+        "no": False,
+        "nil": None,
+        "half": 0.5,
+        "three": "3",
+        "word": "true",
+        "list": [10, 20, [30]],
+        "none": [],
+        "map": {"2": "two", "a b": 1, "x-y": "hyphen", "and": "word"},
+        "bare": {},
+        "größe": 1,
+    },
+    "steps": {"plan": {"outputs": {"url": "http://x", "summary": "s", "count": "12"}}},
+    "run": {"id": "01J"},
+    "item": "it",
+    "item_index": 4,
+}
+
+
+def rows(key: str) -> list[Any]:
+    return [pytest.param(row, id=row["why"]) for row in CASES if key in row]
+
+
+def value_of(row: dict[str, Any]) -> Any:
+    expression = PARSERS[row.get("as", "expression")](row["expression"])
+    return language.evaluate(expression, row.get("given", SCOPE))
+
+
+def evaluated(text: str, **scope: Any) -> Any:
+    return language.evaluate(language.parse(text), scope)
+
+
+def told(error: ExpressionError | EvaluationError) -> str:
+    return str(error) if isinstance(error, EvaluationError) else f"{error.problem} ({error.hint})"
+
+
+def in_json(value: Any) -> str:
+    """To Python 1 == 1.0 == True; as text they differ."""
+    return json.dumps(value, sort_keys=True)
+
+
+@pytest.mark.parametrize("row", rows("result"))
+def test_value(row: dict[str, Any]) -> None:
+    assert in_json(value_of(row)) == in_json(row["result"])
+
+
+@pytest.mark.parametrize("row", rows("error"))
+def test_error(row: dict[str, Any]) -> None:
+    with pytest.raises((ExpressionError, EvaluationError)) as caught:
+        value_of(row)
+    assert row["error"] in told(caught.value)
+    assert getattr(caught.value, "column", None) == row.get("column")
+
+
+def test_each_claim_of_the_table_stands_once() -> None:
+    claims = [row["why"] for row in CASES]
+    assert len(claims) == len(set(claims))
+
+
+# What an Expression tells
+
+
+def test_an_expression_keeps_the_text_that_it_was_read_from() -> None:
+    assert language.parse(" item ").text == " item "
+
+
+def test_a_condition_keeps_what_stands_inside_of_its_wrapping() -> None:
+    assert language.parse_condition(" ${ item } ").text == "item"
+
+
+def test_a_boolean_condition_is_spelled_as_in_json() -> None:
+    assert language.parse_condition(True).text == "true"
+
+
+def test_references_are_told_from_left_to_right_with_repeats() -> None:
+    text = 'steps.a.outputs[0]["b c"] > 1 or not (item == null and inputs.x.0) or item'
+    assert language.references(language.parse(text)) == [
+        ("steps", "a", "outputs", 0, "b c"),
+        ("item",),
+        ("inputs", "x", "0"),
+        ("item",),
+    ]
+
+
+def test_a_literal_refers_to_nothing() -> None:
+    assert language.references(language.parse("[1]")) == []
+
+
+def test_a_condition_holds_by_the_truth_of_its_value() -> None:
+    assert language.holds(language.parse("item"), {"item": "0"}) is False
+    assert language.holds(language.parse("item"), {"item": "1"}) is True
+
+
+def test_no_other_first_names_exist() -> None:
+    assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets"} == language.NAMES
+
+
+# As text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param("a\n b", "a\n b", id="a string is as it is"),
+        pytest.param(None, "null", id="null is spelled"),
+        pytest.param(True, "true", id="a boolean is spelled"),
+        pytest.param(3.0, "3.0", id="a fraction stays one"),
+        pytest.param(
+            {"b": [1, "ü"], "a": {}}, '{"b":[1,"ü"],"a":{}}', id="JSON is compact, ordered as given"
+        ),
+    ],
+)
+def test_as_text(value: Any, text: str) -> None:
+    assert language.as_text(value) == text
+
+
+# Limits
+
+
+def test_text_at_the_limit_is_read() -> None:
+    assert evaluated("1".rjust(4096)) == 1
+
+
+def test_text_over_the_limit_is_refused_and_the_limit_named() -> None:
+    with pytest.raises(ExpressionError, match=r"4097 characters are too many .* 4096") as caught:
+        language.parse("1".rjust(4097))
+    assert len(caught.value.text) < 100
+
+
+NESTINGS = {
+    "parentheses": lambda n: "(" * n + "1" + ")" * n,
+    "not": lambda n: "not " * n + "1",
+    "lists": lambda n: "[" * n + "]" * n,
+    "objects": lambda n: "{'a':" * (n - 1) + "{}" + "}" * (n - 1),
+    "all operators": lambda n: "(0 or 1 and true == " * n + "true" + ")" * n,
+}
+
+
+@pytest.mark.parametrize("nested", NESTINGS.values(), ids=NESTINGS)
+def test_fifty_levels_are_read(nested: Any) -> None:
+    expression = language.parse(nested(50))
+    assert language.references(expression) == []
+    language.evaluate(expression, {})
+
+
+@pytest.mark.parametrize("nested", NESTINGS.values(), ids=NESTINGS)
+def test_more_than_fifty_levels_are_refused_and_the_limit_named(nested: Any) -> None:
+    with pytest.raises(ExpressionError, match="nested too deeply; 50 levels are allowed"):
+        language.parse(nested(51))
+
+
+@pytest.mark.parametrize("opening", ["(", "[", "{", "not ", "{'a':", "item[", "item.a", "-"])
+def test_hostile_repetition_is_an_error_or_a_value(opening: str) -> None:
+    with pytest.raises(ExpressionError):
+        language.parse(opening * 600 + "(")
+
+
+def test_levels_that_are_closed_again_do_not_count() -> None:
+    assert evaluated(" or ".join(["(false)", "[]", "not 1"] * 60)) is False
+
+
+def test_a_long_chain_is_not_a_deep_one() -> None:
+    assert evaluated(" and ".join(["1"] * 600)) is True
+
+
+def test_the_deepest_expression_takes_less_than_half_of_the_stack() -> None:
+    """A workflow may evaluate them from deep inside; Python allows 1000 frames in all."""
+    expression_text = NESTINGS["all operators"](50)
+    results: list[Any] = []
+
+    def work() -> None:
+        def descend(frames: int) -> None:
+            if frames:
+                return descend(frames - 1)
+            results.append(evaluated(expression_text))
+            return None
+
+        descend(500)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert results == [True]
+
+
+@pytest.mark.parametrize("depth", [100, 20_000])
+def test_deeply_nested_values_compare(depth: int) -> None:
+    def nested(core: Any) -> Any:
+        for _ in range(depth // 2):
+            core = [{"a": core}]
+        return core
+
+    scope = {"item": nested(1), "inputs": nested(1.0), "event": nested(True)}
+    assert language.holds(language.parse("item == inputs and item != event"), scope)
+
+
+@pytest.mark.parametrize(("digits", "equal"), [(4300, True), (4301, False), (100_000, False)])
+def test_text_spells_whole_numbers_up_to_4300_digits(digits: int, equal: bool) -> None:
+    number = 10**4299 if digits == 4300 else 1
+    assert evaluated("item == inputs", item=number, inputs="1" + "0" * (digits - 1)) is equal
+    assert evaluated("item == inputs", item=-number, inputs="-1" + "0" * (digits - 1)) is equal
+
+
+def test_a_whole_number_literal_is_exact_as_far_as_text_goes() -> None:
+    assert evaluated("9" * 4096) == 10**4096 - 1
+
+
+# Messages
+
+
+def test_a_message_points_at_the_column() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        language.parse("steps.plan..url")
+    assert str(caught.value).splitlines() == [
+        'expected a name after "."',
+        "    steps.plan..url",
+        "               ^",
+    ]
+
+
+def test_a_message_about_several_lines_is_on_one_so_that_the_caret_is_right() -> None:
+    with pytest.raises(ExpressionError) as caught:
+        language.parse("item ==\n\tinputs..x")
+    assert str(caught.value).splitlines()[1:] == ["    item ==  inputs..x", " " * 20 + "^"]
+
+
+@pytest.mark.parametrize("text", ["\ud800", '"\udfff"', "item.\ud800", "item == '\ud800' +"])
+def test_a_message_about_broken_text_can_be_encoded(text: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        language.parse(text)
+    str(caught.value).encode()
+
+
+def test_a_message_about_broken_keys_can_be_encoded() -> None:
+    with pytest.raises(EvaluationError) as caught:
+        evaluated("item.x", item={"\ud800\n": 1})
+    assert caught.value.problem.encode()
+    assert "\n" not in caught.value.problem
+
+
+def test_a_message_never_holds_a_value() -> None:
+    for text in ("secrets.token < 3", "secrets.token.x", "secrets.token > [1]", "secrets.token[0]"):
+        with pytest.raises(EvaluationError) as caught:
+            evaluated(text, secrets={"token": "hunter2"})
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_message_stays_short_whatever_the_keys() -> None:
+    with pytest.raises(EvaluationError) as caught:
+        evaluated("item.x", item={str(number) * 10_000: 1 for number in range(10_000)})
+    assert len(caught.value.problem) < 1000
+
+
+# Laws
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+PIECES = r"""and or not true null == < = ( ) [ ] { } . .a .0 0 -1 1e400 "a" 'b' "\ ' , : ${ $ ü""".split()  # noqa: SIM905
+WORDS = st.lists(st.sampled_from([*sorted(language.NAMES), *PIECES, " ", "\ud800"])).map("".join)
+
+
+@given(st.text(st.characters(exclude_categories=[])) | WORDS)
+def test_any_text_is_an_expression_or_an_expression_error(text: str) -> None:
+    for parser in (language.parse, language.parse_condition, language.parse_path):
+        try:
+            expression = parser(text)
+        except ExpressionError as error:
+            assert 1 <= error.column <= len(text) + 1
+        else:
+            assert isinstance(language.references(expression), list)
+
+
+@given(WORDS, VALUES)
+def test_any_expression_has_a_value_or_an_evaluation_error(text: str, value: Any) -> None:
+    try:
+        expression = language.parse(text)
+    except ExpressionError:
+        return
+    try:
+        language.evaluate(expression, dict.fromkeys(language.NAMES, value))
+    except EvaluationError as error:
+        assert error.text == text
+
+
+@given(VALUES)
+def test_every_value_comes_through_a_path_as_it_is(value: Any) -> None:
+    assert evaluated("inputs.x[0]", inputs={"x": [value]}) is value
+
+
+@given(VALUES, st.text())
+def test_every_value_comes_through_any_key(value: Any, key: str) -> None:
+    assert evaluated(f"item[{json.dumps(key)}]", item={key: value}) is value
+
+
+@given(VALUES)
+def test_every_value_is_a_literal_in_its_json_spelling(value: Any) -> None:
+    assert in_json(evaluated(language.as_text([value]))) == in_json([value])
+
+
+@given(SCALARS)
+def test_every_scalar_equals_its_json_spelling(value: Any) -> None:
+    assert evaluated("item == inputs", item=value, inputs=language.as_text(value))
+
+
+@given(SCALARS)
+def test_every_scalar_is_as_true_as_its_json_spelling(value: Any) -> None:
+    assert language.truth(value) == language.truth(language.as_text(value))
+
+
+@given(VALUES, VALUES)
+def test_equality_is_symmetric_and_opposite_to_inequality(one: Any, other: Any) -> None:
+    values = {
+        evaluated("item == inputs", item=one, inputs=other),
+        evaluated("item == inputs", item=other, inputs=one),
+        not evaluated("item != inputs", item=one, inputs=other),
+    }
+    assert len(values) == 1
+
+
+def test_importing_the_language_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, msgspec, checkpointflow.errors; before = set(sys.modules);"
+        "import checkpointflow.expressions.syntax; print(*set(sys.modules) - before)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    others = {name for name in loaded.stdout.split() if name.split(".")[0] not in {"checkpointflow", "json"}}
+    assert others <= {"_json"}

@@ -1,4 +1,8 @@
-"""Whatever is wrong, or doubtful, and is told as data; and the words that such messages are made of."""
+"""Whatever is wrong, or doubtful, and is told as data: one type; and the words of its messages.
+
+Who finds something says what and, by a path of keys and indexes, where in what it was given. Who knows the
+file adds line and column (`documents.yaml`). What is refused instead of told is an error (`errors`).
+"""
 
 from __future__ import annotations
 
@@ -6,48 +10,40 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 Path = tuple[str | int, ...]
-"""Where something stands in a document: the keys and indexes that lead there."""
+"""Where something stands in a document or a value: the keys and indexes that lead there."""
 
 
-class Diagnostic:
-    """One thing wrong (or doubtful) in a document, and where it stands.
+class Diagnostic(Struct, frozen=True):
+    """One thing wrong, or doubtful, and where it stands.
 
-    path: address in the document, such as `workflow.steps[2].next`; line, column: from 1;
-    hint: what to do about it; file: the document, when it is not the one that was asked about;
-    code: the error code, should this be the first problem; id: stable name of a warning; text: the line
-    of the document, for showing it to a person.
+    path: leads to the value at fault; hint: what to do about it; code: the error code, should this be the
+    first of several; id: the stable name of a warning, or the keyword of a schema that was not met; at_name:
+    the name that leads to the value is at fault, not the value; quote: the part of the text there that is;
+    offset: how many characters into the quote. Once it is known where: file; line and column, from 1; text,
+    that line of the document.
     """
 
-    __slots__ = ("code", "column", "file", "hint", "id", "line", "message", "path", "text")
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        path: str = "",
-        line: int = 1,
-        column: int = 1,
-        hint: str | None = None,
-        file: str | None = None,
-        code: str = "ERR_VALIDATION_WORKFLOW",
-        id: str | None = None,  # noqa: A002
-        text: str | None = None,
-    ) -> None:
-        self.message = message
-        self.path = path
-        self.line = line
-        self.column = column
-        self.hint = hint
-        self.file = file
-        self.code = code
-        self.id = id
-        self.text = text
+    message: str
+    path: Path = ()
+    hint: str | None = None
+    code: str = "ERR_VALIDATION_WORKFLOW"
+    id: str | None = None
+    at_name: bool = False
+    quote: str | None = None
+    offset: int = 0
+    file: str | None = None
+    line: int = 1
+    column: int = 1
+    text: str | None = None
 
     def as_detail(self) -> dict[str, Any]:
         """As it stands in an envelope: absent fields are left out."""
         detail = {
-            name: getattr(self, name) for name in ("path", "line", "column", "message", "hint", "file", "id")
+            "path": written(self.path),
+            **{n: getattr(self, n) for n in ("line", "column", "message", "hint", "file", "id")},
         }
         return {name: value for name, value in detail.items() if value is not None}
 
@@ -55,9 +51,6 @@ class Diagnostic:
         place = f"{self.file}:{self.line}:{self.column}" if self.file else f"{self.line}:{self.column}"
         name = f"{self.id} " if self.id else ""
         return f"{place}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
-
-    def __repr__(self) -> str:
-        return f"Diagnostic({self})"
 
 
 def written(path: Path) -> str:

@@ -57,7 +57,7 @@ def _pointed_at(text: str, column: int) -> tuple[str, str]:
 
 
 def _gap(character: str) -> str:
-    """As much free_slots as *character* takes on a terminal."""
+    """As much room as *character* takes on a terminal."""
     if character == "\t" or combining(character):
         return character if character == "\t" else ""
     return "  " if east_asian_width(character) in "WF" else " "

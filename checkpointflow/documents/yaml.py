@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, shorten, written
+from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, shorten
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -148,7 +148,7 @@ class Source:
         line, column = at or self.place(path)
         return Diagnostic(
             message,
-            path=written(path),
+            path=path,
             line=line,
             column=column,
             hint=hint,

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, StoredFile
 
 
 class _Fact(
-    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="fact", omit_defaults=True
+    Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="fact",
+    omit_defaults=True,
+    dict=True,  # where `encode_fact` keeps what it has made
 ):
     at: str
 
@@ -175,3 +182,11 @@ StepFact = (
 )
 BodyFact = BodyOpened | BodyClosed
 Fact = RunBegan | StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """The JSON of *fact*, as the history has it and the chain digests it; made once for each fact."""
+    data: bytes | None = fact.__dict__.get("json")
+    if data is None:
+        data = fact.__dict__["json"] = msgspec.json.encode(fact)
+    return data

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeVar, assert_never
 
-import msgspec
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
@@ -39,6 +38,7 @@ from checkpointflow.engine.facts import (
     StepSucceeded,
     Wait,
     WaitOpened,
+    encode_fact,
 )
 from checkpointflow.engine.path import ROOT, at, owner, split, within
 
@@ -196,7 +196,7 @@ def chained(checkpoint_id: str, fact: Fact) -> str:
     """The id of the checkpoint that *fact* makes of the one called *checkpoint_id*."""
     from hashlib import sha256  # late: readers never need it
 
-    return sha256(checkpoint_id.encode() + b"\n" + msgspec.json.encode(fact)).hexdigest()
+    return sha256(checkpoint_id.encode() + b"\n" + encode_fact(fact)).hexdigest()
 
 
 def pending(run: Run) -> list[Action]:

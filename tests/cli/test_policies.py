@@ -104,7 +104,7 @@ def test_a_pause_cut_short_is_gone_on_with(cpf: Cpf) -> None:
     assert (answer.code, done(cpf)) == (0, ["a 1", "a 2"])
 
 
-# Recoverable on after a failure
+# Going on after a failure
 
 
 def test_a_failure_may_be_passed_over(cpf: Cpf) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkpointflow.diagnostics import Diagnostic
+from checkpointflow.diagnostics import Diagnostic, written
 from checkpointflow.documents.checker import check, check_document
 from checkpointflow.documents.decoding import read
 from checkpointflow.documents.yaml import parse
@@ -279,7 +279,7 @@ def test_outputs_may_refer_to_any_step_of_the_root() -> None:
 
 def test_properties_that_are_no_mapping_are_told_once() -> None:
     assert (
-        only(of("- {id: a, kind: end}\n", "outputs: {properties: ‸3}\n")).path
+        written(only(of("- {id: a, kind: end}\n", "outputs: {properties: ‸3}\n")).path)
         == "workflow.outputs.properties"
     )
 

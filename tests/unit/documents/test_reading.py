@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checkpointflow.diagnostics import Diagnostic
+from checkpointflow.diagnostics import Diagnostic, written
 from checkpointflow.documents import yaml as sources
 from checkpointflow.documents.decoding import decode_leniently, read
 from checkpointflow.documents.model import Cli
@@ -442,7 +442,7 @@ def test_what_could_not_be_read_has_no_places_but_the_start() -> None:
 
 def test_a_problem_tells_its_file_and_its_path() -> None:
     found = Source("wf.yaml", "").problem("wrong", ("workflow", "steps", 2, "env", "A B"))
-    assert (found.file, found.path) == ("wf.yaml", 'workflow.steps[2].env["A B"]')
+    assert (found.file, written(found.path)) == ("wf.yaml", 'workflow.steps[2].env["A B"]')
 
 
 def test_lines_are_there_for_showing_one_with_a_caret() -> None:
@@ -710,7 +710,7 @@ def test_a_fault_in_the_document_is_told_where_it_stands(
 
 def test_of_a_step_of_unknown_kind_the_common_fields_are_checked() -> None:
     found = problems(step("kind: zzz, tags: 3, command: 7"))
-    assert [p.path for p in found] == ["workflow.steps[0].kind", "workflow.steps[0].tags"]
+    assert [written(p.path) for p in found] == ["workflow.steps[0].kind", "workflow.steps[0].tags"]
 
 
 NESTED = """\
@@ -735,7 +735,7 @@ NESTED = """\
 
 
 def test_faults_in_bodies_and_branches_are_told_with_all_others() -> None:
-    found = [(p.line, p.path) for p in problems(HEAD + NESTED)]
+    found = [(p.line, written(p.path)) for p in problems(HEAD + NESTED)]
     assert found == [
         (9, "workflow.steps[0].body[0]"),
         (16, "workflow.steps[0].body[1].branches[0].steps[0].kind"),
@@ -756,7 +756,7 @@ def test_faults_of_yaml_and_of_structure_are_told_together_in_file_order() -> No
 
 def test_the_same_fault_seen_by_two_aliases_is_told_once() -> None:
     text = HEAD + "    - &x {id: a, kind: end, reslt: 1}\n    - *x\n"
-    assert [p.path for p in problems(text)] == ["workflow.steps[0].reslt"]
+    assert [written(p.path) for p in problems(text)] == ["workflow.steps[0].reslt"]
 
 
 def test_a_fault_in_a_name_of_enormous_length_is_told_shortly() -> None:

@@ -19,10 +19,16 @@ $(READY): pyproject.toml
 demo: $(READY) ## Install, then run the Quick Start to its end, showing each envelope
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
 
-test: $(READY) ## All tests, with a quick part of each long search
-	$(BIN)/python -m pytest -n 2
+PYTEST := $(BIN)/python -m pytest -q -n 2
 
-check: lint types test coverage ## What a change must pass
+# The pure rooms, which the tests of tests/unit alone must cover branch by branch.
+PURE := checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*,checkpointflow/diagnostics.py,checkpointflow/errors.py
+
+test: $(READY) ## All tests, with a quick part of each long search
+	$(PYTEST)
+
+check: lint types coverage ## What a change must pass: format, lint, types, reading order, every test once
+	$(PYTEST) --ignore tests/unit
 
 format: $(READY) ## Rewrite the code in the house style
 	$(BIN)/ruff format .
@@ -35,18 +41,18 @@ lint: $(READY) ## Formatting and lint
 types: $(READY) ## Strict types
 	$(BIN)/mypy
 
-coverage: $(READY) ## The pure rooms, which their own tests must cover branch by branch
-	$(BIN)/python -m pytest -n 2 tests/unit --cov --cov-report=
-	$(BIN)/coverage report --include='checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*' --fail-under=100
+coverage: $(READY) ## The tests of the pure rooms, which they must cover branch by branch
+	$(PYTEST) tests/unit --cov --cov-report=
+	$(BIN)/coverage report --include='$(PURE)' --fail-under=100
 
 schemas: $(READY) ## Write schemas/ anew from the Structs
 	$(BIN)/python -m tests.write_schemas
 
 crash: $(READY) ## The long search for lost or doubled work: every crash point, real kill -9
-	CPF_LONG=1 $(BIN)/python -m pytest -n 2 tests/crash
+	CPF_LONG=1 $(PYTEST) tests/crash
 
 fuzz: $(READY) ## The long search for input that breaks something
-	CPF_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest -n 2 tests/unit tests/drivers/test_values_in_shells.py tests/cli/test_fuzz.py
+	CPF_FUZZ_EXAMPLES=20000 $(PYTEST) tests/unit tests/drivers/test_values_in_shells.py tests/cli/test_fuzz.py
 
 bench: $(READY) ## Start-up and step costs, as ratios measured side by side
 	$(BIN)/python -m tests.bench

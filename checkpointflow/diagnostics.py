@@ -21,9 +21,9 @@ class Diagnostic(Struct, frozen=True):
 
     path: leads to the value at fault; hint: what to do about it; code: the error code, should this be the
     first of several; id: the stable name of a warning, or the keyword of a schema that was not met; at_name:
-    the name that leads to the value is at fault, not the value; quote: the part of the text there that is;
-    offset: how many characters into the quote. Once it is known where: file; line and column, from 1; text,
-    that line of the document.
+    the name that leads to the value is at fault, not the value; quotes: the part of the text there that is,
+    and what to look for should it not stand there like that; offset: how many characters into the quote.
+    Once it is known where: file; line and column, from 1; text, that line of the document.
     """
 
     message: str
@@ -32,7 +32,7 @@ class Diagnostic(Struct, frozen=True):
     code: str = "ERR_VALIDATION_WORKFLOW"
     id: str | None = None
     at_name: bool = False
-    quote: str | None = None
+    quotes: tuple[str, ...] = ()
     offset: int = 0
     file: str | None = None
     line: int = 1
@@ -42,7 +42,7 @@ class Diagnostic(Struct, frozen=True):
     def as_detail(self) -> dict[str, Any]:
         """As it stands in an envelope: absent fields are left out."""
         detail = {
-            "path": written(self.path),
+            "path": format_path(self.path),
             **{n: getattr(self, n) for n in ("line", "column", "message", "hint", "file", "id")},
         }
         return {name: value for name, value in detail.items() if value is not None}
@@ -53,7 +53,7 @@ class Diagnostic(Struct, frozen=True):
         return f"{place}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
-def written(path: Path) -> str:
+def format_path(path: Path) -> str:
     """*path* for people: `workflow.steps[2].env["a b"]`."""
     parts = []
     for part in path:
@@ -84,17 +84,23 @@ def describe(value: Any) -> str:
     return "a list"
 
 
-def listed(words: Sequence[str], last: str = "or") -> str:
+def join_words(words: Sequence[str], last: str = "or") -> str:
     """`a`, `a or b`, `a, b or c`."""
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str | None:
+def suggest(word: str, words: Iterable[str]) -> str | None:
     """The hint that names the one of *words* most like *word*, if one is."""
+    near = find_nearest(word, words)
+    return f'did you mean "{near}"?' if near else None
+
+
+def find_nearest(word: str, words: Iterable[str]) -> str | None:
+    """The one of *words* most like *word*, if one is."""
     known = sorted({word for word in words if len(word) <= 100})
     if len(word) > 100 or len(known) > 1000:  # comparing all with all would take minutes
         return None
-    from difflib import get_close_matches
+    from difflib import get_close_matches  # costs more to import than all of this file
 
     near = get_close_matches(word, known, 1)
-    return f'did you mean "{near[0]}"?' if near else None
+    return near[0] if near else None

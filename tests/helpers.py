@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from checkpointflow.documents.model import Document, Workflow
+from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error, Failure, Outcome, Slept, Success
-from checkpointflow.engine.bodies import Program
+from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import Begin, Cancel, Deliver, Interrupt, Message, Recover, Report, later
 from checkpointflow.engine.rules import advance
-from checkpointflow.engine.run import Run, evolve, pending, unanswered, waits
+from checkpointflow.engine.run import Run, pending, unanswered, waits
 
 START = "2026-01-01T00:00:00.000Z"
 

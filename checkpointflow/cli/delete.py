@@ -8,7 +8,7 @@ from msgspec import to_builtins
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
-from checkpointflow.store import listing as runs
+from checkpointflow.store import sweeping as runs
 
 
 @click.command()

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import allowing_shared, store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.store.comparison import Side, compare, side
+from checkpointflow.store.comparison import Side, compare, load_side
 from checkpointflow.store.directory import RunDirectory
 
 
@@ -35,4 +35,4 @@ def _side(text: str, base_dir: str | None) -> Side:
         directory = RunDirectory.at(Path(name), allow_shared=allowing_shared())
     else:
         directory = store_at(base_dir).find(name)
-    return side(directory, checkpoint or None)
+    return load_side(directory, checkpoint or None)

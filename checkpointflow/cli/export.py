@@ -13,9 +13,9 @@ from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
-from checkpointflow.store.archive import export
-from checkpointflow.store.directory import RunDirectory, telling
-from checkpointflow.store.seals import file_digest
+from checkpointflow.store.archive import export_run
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import file_digest, translate_errors
 
 
 @click.command()
@@ -43,7 +43,7 @@ def command(
             raise UsageError(
                 problem="an archive is nothing for a terminal; redirect it, or name a file with -o"
             )
-        export(directory, sys.stdout.buffer, lock_timeout)
+        export_run(directory, sys.stdout.buffer, lock_timeout)
         return None
     run = directory.load()
     file = Path(output or f"{run.run_id}.tar.gz")
@@ -58,11 +58,11 @@ def command(
 def _written(directory: RunDirectory, file: Path, lock_timeout: float) -> list[str]:
     """Write the archive to *file*, whole or not at all."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    with telling(file):
+    with translate_errors(file):
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(fd, "wb") as out:
-                left_out = export(directory, out, lock_timeout)
+                left_out = export_run(directory, out, lock_timeout)
                 out.flush()
                 os.fsync(out.fileno())
             os.replace(beside, file)

@@ -14,7 +14,7 @@ from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
-from checkpointflow.drivers.catalog import Found, flow, flows
+from checkpointflow.drivers.catalog import Found, find_flow, list_flows
 
 STAND_INS = {"string": "…", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
@@ -54,10 +54,10 @@ def command(base_dir: str | None, detail: str | None) -> Envelope:
     """The workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
     base = store_at(base_dir).base
     if detail is not None:
-        return of_result("flows", _detail(flow(detail, Path.cwd(), base)))
+        return of_result("flows", _detail(find_flow(detail, Path.cwd(), base)))
     seen: set[str] = set()
     rows = []
-    for found in flows(Path.cwd(), base):
+    for found in list_flows(Path.cwd(), base):
         row = _row(found, seen)
         rows.append(to_builtins(row))
         seen.add(row.id or "")

@@ -9,7 +9,7 @@ from checkpointflow.cli.durations import ago, span
 from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.store import listing as runs
+from checkpointflow.store import sweeping as runs
 from checkpointflow.store.clock import now
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled")

@@ -53,9 +53,9 @@ def _part(topic: str, known: dict[str, str]) -> str:
     name = _name(topic)
     if name in known:
         return known[name]
-    from checkpointflow.diagnostics import did_you_mean, shorten
+    from checkpointflow.diagnostics import shorten, suggest
 
-    hint = did_you_mean(name, known)
+    hint = suggest(name, known)
     raise UsageError(
         problem=f'the guide has no part "{shorten(topic)}"{f"; {hint}" if hint else ";"} '
         f"there are: {', '.join(known)}"

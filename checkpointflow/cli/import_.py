@@ -15,7 +15,7 @@ from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.errors import FileMissing
-from checkpointflow.store.archive import bring
+from checkpointflow.store.archive import import_run
 
 TOLD = {
     "fast_forwarded": "the run was here already, and went forward to the state in the archive",
@@ -35,10 +35,12 @@ def command(file: str, base_dir: str | None, as_new: bool, lock_timeout: float) 
     """
     store = store_at(base_dir)
     if file == "-":
-        imported = bring(store, sys.stdin.buffer, "standard input", as_new=as_new, lock_timeout=lock_timeout)
+        imported = import_run(
+            store, sys.stdin.buffer, "standard input", as_new=as_new, lock_timeout=lock_timeout
+        )
     else:
         with _opened(Path(file)) as source:
-            imported = bring(store, source, file, as_new=as_new, lock_timeout=lock_timeout)
+            imported = import_run(store, source, file, as_new=as_new, lock_timeout=lock_timeout)
     warnings = (TOLD[imported.outcome],) if imported.outcome in TOLD else ()
     envelope = of_run("import", imported.run, imported.directory, exit_code=0, warnings=warnings)
     return replace(envelope, result={"outcome": imported.outcome, "new_facts": imported.facts})

@@ -14,7 +14,7 @@ from checkpointflow.cli.envelope import Envelope, of_result
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.clock import now
-from checkpointflow.store.listing import Listed, listed
+from checkpointflow.store.listing import ListedRun, list_runs
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled", "damaged")
 HEADINGS = ("RUN", "WORKFLOW", "STATUS", "STEP", "WAITS FOR", "SINCE", "DEADLINE", "AGE")
@@ -73,7 +73,7 @@ def command(
     """The runs of the store, newest first."""
     moment = now()
     earliest = None if since is None else ago(moment, since)
-    rows = (_row(run, moment) for run in listed(store_at(base_dir)))
+    rows = (_row(run, moment) for run in list_runs(store_at(base_dir)))
     wanted = (row for row in rows if _fits(row, statuses, workflow, waiting_for, earliest))
     found = list(islice(wanted, limit))
     if output == "text":
@@ -93,7 +93,7 @@ def _fits(
     )
 
 
-def _row(run: Listed, moment: str) -> Row:
+def _row(run: ListedRun, moment: str) -> Row:
     head = run.head
     if head is None:
         return Row(run_id=run.run_id, status="damaged", problem=run.problem)

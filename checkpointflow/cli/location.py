@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from checkpointflow.errors import UsageError
-from checkpointflow.store.directory import RunDirectory, Store, is_run_id
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.layout import is_run_id
+from checkpointflow.store.store import Store
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from checkpointflow.cli.options import for_people
-from checkpointflow.drivers.local import Told, silent
+from checkpointflow.drivers.local import Observe, ignore
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.run import Run, pending
 
 
-def teller() -> Told:
+def observer() -> Observe:
     """What tells of a run's progress: to a person, or to nobody."""
-    return _tell if for_people() else silent
+    return _tell if for_people() else ignore
 
 
 def _tell(run: Run) -> None:

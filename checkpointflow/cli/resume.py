@@ -9,7 +9,7 @@ import click
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import json_input, lock_option, run_options
-from checkpointflow.cli.progress import teller
+from checkpointflow.cli.progress import observer
 from checkpointflow.cli.standing import warnings_at_resume, warnings_of_chain
 from checkpointflow.drivers import local
 from checkpointflow.errors import InvalidEvent, UsageError
@@ -47,7 +47,7 @@ def command(
         payload=payload,
         step=step,
         lock_timeout=lock_timeout,
-        told=teller(),
+        world=local.World(observe=observer()),
     )
     warnings = warnings_at_resume(run) + warnings_of_chain(run, directory)
     return of_run("resume", run, directory, warnings=warnings)

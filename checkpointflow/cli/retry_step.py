@@ -7,7 +7,7 @@ import click
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import lock_option, run_options
-from checkpointflow.cli.progress import teller
+from checkpointflow.cli.progress import observer
 from checkpointflow.cli.standing import warnings_at_resume
 from checkpointflow.drivers import local
 
@@ -24,5 +24,6 @@ def command(
     With --step-id an earlier step may be named: it and what came after it are done anew.
     """
     directory = run_at(run_id, run_dir, base_dir)
-    run = local.retry(directory, step=step_id, lock_timeout=lock_timeout, told=teller())
+    world = local.World(observe=observer())
+    run = local.retry(directory, step=step_id, lock_timeout=lock_timeout, world=world)
     return of_run("retry-step", run, directory, warnings=warnings_at_resume(run))

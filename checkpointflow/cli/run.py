@@ -9,10 +9,10 @@ import click
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import store_at
 from checkpointflow.cli.options import base_dir_option, json_input
-from checkpointflow.cli.progress import teller
+from checkpointflow.cli.progress import observer
 from checkpointflow.drivers import local
-from checkpointflow.drivers.catalog import flow
-from checkpointflow.drivers.documents import load_checked
+from checkpointflow.drivers.catalog import find_flow
+from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import InvalidInput, UsageError
 
 
@@ -30,15 +30,10 @@ def command(workflow: str | None, file: str | None, given: str, base_dir: str | 
         raise UsageError(problem="name the workflow: its file with -f, or an id that `cpf flows` lists")
     inputs = json_input(given, InvalidInput)
     document = (
-        Path(file) if file is not None else flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
+        Path(file) if file is not None else find_flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
     )
-    checked = load_checked(document, to_run=True)
-    directory, run = local.begin(
-        store_at(base_dir),
-        checked,
-        source=document.absolute(),
-        inputs=inputs,
-        told=teller(),
-    )
+    checked = read_workflow(document, to_run=True)
+    world = local.World(observe=observer())
+    directory, run = local.begin(store_at(base_dir), checked, inputs, world)
     warnings = tuple(map(str, checked.warnings))
     return of_run("run", run, directory, warnings=warnings)

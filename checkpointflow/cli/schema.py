@@ -57,9 +57,9 @@ def _type(name: str) -> Any:
         from checkpointflow.cli.envelope import Envelope
 
         return Envelope
-    from checkpointflow.engine.run import Run
+    from checkpointflow.store.snapshot import Snapshot
 
-    return Run
+    return Snapshot
 
 
 def for_editors(schema: Any) -> Any:

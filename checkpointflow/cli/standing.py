@@ -31,9 +31,9 @@ def warnings_at_resume(run: Run) -> tuple[str, ...]:
 
 def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """That the history which led to *run* is not what it was when it was written."""
-    from checkpointflow.store.verify import broken_chain  # late: most readers look at the snapshot only
+    from checkpointflow.store.verify import find_break  # late: most readers look at the snapshot only
 
-    broken = broken_chain(directory, run)
+    broken = find_break(directory, run)
     if broken is None:
         return ()
     return (f"{broken}; see what else is wrong with: {command_for('verify', directory)}",)

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.drivers.documents import load_checked
+from checkpointflow.drivers.sources import read_workflow
 
 
 @click.command()
 @click.option("--file", "-f", required=True, metavar="FILE", help="The workflow.")
 def command(file: str) -> Envelope:
     """Check a workflow, and say what is wrong with it and where."""
-    checked = load_checked(Path(file))
+    checked = read_workflow(Path(file))
     workflow = checked.program.workflow
     result = {
         "workflow_id": workflow.id,

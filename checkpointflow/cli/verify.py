@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from checkpointflow.cli.envelope import Envelope, of_run
 from checkpointflow.cli.location import run_at
 from checkpointflow.cli.options import run_options
-from checkpointflow.store.verify import sound
+from checkpointflow.store.verify import require_sound
 
 
 @click.command()
@@ -16,7 +16,7 @@ from checkpointflow.store.verify import sound
 def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
     """Check a run: the chain of its history, the snapshot, and every digest."""
     directory = run_at(run_id, run_dir, base_dir)
-    found = sound(directory)
+    found = require_sound(directory)
     warnings = tuple(found.warnings)
     envelope = of_run("verify", directory.load(), directory, exit_code=0, warnings=warnings)
     return replace(

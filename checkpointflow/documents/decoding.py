@@ -10,16 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
-from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, listed, shorten
+from checkpointflow.diagnostics import Diagnostic, Path, describe, join_words, shorten, suggest
 from checkpointflow.documents.model import NAME, SCHEMA_VERSION, Document, Step, Workflow
-from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, in_order, parse
+from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_place
 from checkpointflow.errors import InvalidWorkflow
-
-__all__ = ["Source", "decode_leniently", "read"]
 
 _ID_RULE = "a letter or _, then letters, digits, _ and -"
 _ENV_RULE = "a letter or _, then letters, digits and _"
@@ -43,7 +42,7 @@ _STAND_INS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def read(data: bytes, file: str | None = None) -> tuple[Workflow, Source]:
+def decode(data: bytes, file: str | None = None) -> tuple[Workflow, Source]:
     """The workflow that *data* describes, or InvalidWorkflow with all that its structure has wrong."""
     workflow, source, problems = decode_leniently(data, file)
     if workflow is None or problems:
@@ -54,7 +53,7 @@ def read(data: bytes, file: str | None = None) -> tuple[Workflow, Source]:
 def decode_leniently(
     data: bytes, file: str | None = None
 ) -> tuple[Workflow | None, Source, list[Diagnostic]]:
-    """As `read`, but with problems returned beside what can be made of the rest.
+    """As `decode`, but with problems returned beside what can be made of the rest.
 
     A field that does not fit is left out or has a stand-in, and a step that is nothing without it becomes
     an `end`, so that what refers to it still finds it. None if not even that much is there.
@@ -66,36 +65,22 @@ def decode_leniently(
         workflow: Workflow | None = msgspec.convert(source.value, Document).workflow
         problems = source.problems
     except msgspec.ValidationError as error:
-        wrong = list(islice(_document(source.value), MAX_PROBLEMS)) or [_Wrong((), str(error))]
-        problems = source.problems + [w.as_problem(source) for w in wrong]
-        workflow = _salvage(source.value, [w.path for w in wrong])
-    return workflow, source, in_order(problems)
-
-
-class _Wrong(NamedTuple):
-    """Something that does not fit its type; `at_key`: it is the field's name that is wrong."""
-
-    path: Path
-    message: str
-    hint: str | None = None
-    at_key: bool = False
-    code: str = "ERR_VALIDATION_WORKFLOW"
-
-    def as_problem(self, source: Source) -> Diagnostic:
-        mark = source.key_place(self.path) if self.at_key else None
-        return source.problem(self.message, self.path, hint=self.hint, code=self.code, at=mark)
+        wrong = list(islice(_fit_document(source.value), MAX_PROBLEMS)) or [Diagnostic(str(error))]
+        problems = source.problems + [source.locate(one) for one in wrong]
+        workflow = _salvage(source.value, [one.path for one in wrong])
+    return workflow, source, sort_by_place(problems)
 
 
 # Walking the types
 
 
-def _document(value: Any) -> Iterator[_Wrong]:
+def _fit_document(value: Any) -> Iterator[Diagnostic]:
     from msgspec import inspect
 
     return _fit(value, inspect.type_info(Document), ())
 
 
-def _fit(value: Any, kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
     """All in *value* that does not fit the type *kind*, as `msgspec.inspect` describes it."""
     from msgspec import inspect
 
@@ -103,11 +88,11 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[_Wrong]:
         case inspect.Metadata():
             yield from _fit(value, kind.type, path)
         case inspect.UnionType():
-            yield from _fit_one_of(value, _members(kind), path)
+            yield from _fit_one_of(value, _list_members(kind), path)
         case inspect.AnyType():
             return
-        case _ if _shape(value) not in _shapes(kind):
-            yield _expected(kind, value, path)
+        case _ if _name_shape(value) not in _list_shapes(kind):
+            yield _refuse_shape(kind, value, path)
         case inspect.StructType():
             yield from _fit_fields(value, kind, path)
         case inspect.DictType():
@@ -122,29 +107,28 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[_Wrong]:
             yield from _fit_number(value, kind, path)
 
 
-def _members(union: Any) -> list[Any]:
+def _list_members(union: Any) -> list[Any]:
     from msgspec import inspect
 
     return [m.type if isinstance(m, inspect.Metadata) else m for m in union.types]
 
 
-def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[_Wrong]:
+def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnostic]:
     if hasattr(members[0], "tag") and members[0].tag:
         yield from _fit_step(value, {member.tag: member for member in members}, path)
         return
-    fitting = [member for member in members if _shape(value) in _shapes(member)]
+    fitting = [member for member in members if _name_shape(value) in _list_shapes(member)]
     if fitting:
         yield from _fit(value, fitting[0], path)
     else:
-        words = [w for w in dict.fromkeys(map(_words, members)) if w != "nothing"]
+        words = [w for w in dict.fromkeys(map(_describe_type, members)) if w != "nothing"]
         if "a number" in words:
             words = [w for w in words if w != "a whole number"]
-        yield _Wrong(
-            path, f"expected {listed(words)}, and found {describe(value)}", _advice(path, value, words)
-        )
+        message = f"expected {join_words(words)}, and found {describe(value)}"
+        yield Diagnostic(message, path, _advise(path, value, words))
 
 
-def _shape(value: Any) -> str:
+def _name_shape(value: Any) -> str:
     """The name of the JSON type that *value* has; integers apart from other numbers."""
     return {"NoneType": "null", "int": "integer"}.get(type(value).__name__, type(value).__name__)
 
@@ -163,25 +147,27 @@ _SHAPES: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def _shapes(kind: Any) -> tuple[str, ...]:
+def _list_shapes(kind: Any) -> tuple[str, ...]:
     return _SHAPES[type(kind).__name__][0]
 
 
-def _words(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     return _SHAPES[type(kind).__name__][1]
 
 
-def _expected(kind: Any, value: Any, path: Path) -> _Wrong:
+def _refuse_shape(kind: Any, value: Any, path: Path) -> Diagnostic:
     from msgspec import inspect
 
-    words = _words(kind)
+    words = _describe_type(kind)
     if isinstance(kind, inspect.LiteralType):
-        words = listed([f'"{choice}"' for choice in kind.values])
-    found = "a fraction" if words == "a whole number" and _shape(value) == "float" else describe(value)
-    return _Wrong(path, f"expected {words}, and found {found}", _advice(path, value, [_words(kind)]))
+        words = join_words([f'"{choice}"' for choice in kind.values])
+    found = "a fraction" if words == "a whole number" and _name_shape(value) == "float" else describe(value)
+    return Diagnostic(
+        f"expected {words}, and found {found}", path, _advise(path, value, [_describe_type(kind)])
+    )
 
 
-def _advice(path: Path, value: Any, words: list[str]) -> str | None:
+def _advise(path: Path, value: Any, words: list[str]) -> str | None:
     if path and path[-1] in _ADVICE:
         return _ADVICE[str(path[-1])]
     if "text" in words and isinstance(value, bool | int | float):
@@ -189,16 +175,16 @@ def _advice(path: Path, value: Any, words: list[str]) -> str | None:
     return None
 
 
-def _fit_mapping(value: dict[str, Any], kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit_mapping(value: dict[str, Any], kind: Any, path: Path) -> Iterator[Diagnostic]:
     for name, entry in value.items():
         for wrong in _fit(name, kind.key_type, (*path, name)):
-            yield wrong._replace(at_key=True)
+            yield structs.replace(wrong, at_name=True)
         yield from _fit(entry, kind.value_type, (*path, name))
 
 
-def _fit_items(value: list[Any], kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit_items(value: list[Any], kind: Any, path: Path) -> Iterator[Diagnostic]:
     if len(value) < (kind.min_length or 0):
-        yield _Wrong(path, f"`{path[-1]}` must not be empty")
+        yield Diagnostic(f"`{path[-1]}` must not be empty", path)
     for index, item in enumerate(value):
         yield from _fit(item, kind.item_type, (*path, index))
 
@@ -209,24 +195,24 @@ _WHY_NOT: dict[Path, str] = {
 }
 
 
-def _fit_choice(value: str, kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit_choice(value: str, kind: Any, path: Path) -> Iterator[Diagnostic]:
     if value not in kind.values:
-        choices = listed([f'"{choice}"' for choice in kind.values])
-        hint = _WHY_NOT.get((path[-1], value)) or _advice(path, value, []) or did_you_mean(value, kind.values)
-        yield _Wrong(path, f'expected {choices}, and found "{shorten(value)}"', hint)
+        choices = join_words([f'"{choice}"' for choice in kind.values])
+        hint = _WHY_NOT.get((path[-1], value)) or _advise(path, value, []) or suggest(value, kind.values)
+        yield Diagnostic(f'expected {choices}, and found "{shorten(value)}"', path, hint)
 
 
-def _fit_text(value: str, kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit_text(value: str, kind: Any, path: Path) -> Iterator[Diagnostic]:
     if len(value) < (kind.min_length or 0):
-        yield _Wrong(path, "expected text, and found an empty one")
+        yield Diagnostic("expected text, and found an empty one", path)
     elif kind.max_length is not None and len(value) > kind.max_length:
-        yield _Wrong(path, f"longer than {kind.max_length:,} characters")
+        yield Diagnostic(f"longer than {kind.max_length:,} characters", path)
     elif kind.pattern is not None and not re.search(kind.pattern, value):
-        rule, what = _rule(kind.pattern, path)
-        yield _Wrong(path, f'"{shorten(value)}" cannot be {what}', f"{what} is {rule}")
+        rule, what = _explain_pattern(kind.pattern, path)
+        yield Diagnostic(f'"{shorten(value)}" cannot be {what}', path, f"{what} is {rule}")
 
 
-def _rule(pattern: str, path: Path) -> tuple[str, str]:
+def _explain_pattern(pattern: str, path: Path) -> tuple[str, str]:
     """The rule that a regular expression stands for, and for what, in words."""
     if pattern == NAME:
         return _ID_RULE, "a name" if path[-1] == "name" else "an id"
@@ -237,61 +223,61 @@ def _rule(pattern: str, path: Path) -> tuple[str, str]:
     return _EVENT_RULE, "the name of an event"
 
 
-def _fit_number(value: float, kind: Any, path: Path) -> Iterator[_Wrong]:
+def _fit_number(value: float, kind: Any, path: Path) -> Iterator[Diagnostic]:
     bounds = ((kind.gt, value.__gt__), (kind.ge, value.__ge__), (kind.le, value.__le__))
     if not all(bound is None or within(bound) for bound, within in bounds):
         bottom = f"above {kind.gt:,g} and at most" if kind.gt is not None else f"from {kind.ge:,g} to"
         found = shorten(str(value), 20)
-        yield _Wrong(path, f"expected a number {bottom} {kind.le:,.0f}, and found {found}")
+        yield Diagnostic(f"expected a number {bottom} {kind.le:,.0f}, and found {found}", path)
 
 
 # Fields and steps
 
 
-def _fit_fields(value: dict[str, Any], kind: Any, path: Path) -> Iterator[_Wrong]:
-    owner = _owner(kind, path)
+def _fit_fields(value: dict[str, Any], kind: Any, path: Path) -> Iterator[Diagnostic]:
+    owner = _describe_owner(kind, path)
     fields = {field.encode_name: field for field in kind.fields}
     for name, field in fields.items():
         if name in value:
             yield from _fit(value[name], field.type, (*path, name))
         elif field.required:
-            yield _Wrong(path, f'{owner} needs "{name}"', _ADVICE.get(name))
+            yield Diagnostic(f'{owner} needs "{name}"', path, _ADVICE.get(name))
     for name in value:
         if name not in fields and name != kind.tag_field:
-            yield _unknown(name, owner, fields, (*path, name))
+            yield _refuse_field(name, owner, fields, (*path, name))
 
 
-def _owner(kind: Any, path: Path) -> str:
+def _describe_owner(kind: Any, path: Path) -> str:
     """Whose field it is, for people: `a cli step`, an item of `cases`, `retry`."""
     if kind.tag:
-        return _step_of_kind([kind.tag])
+        return _describe_kinds([kind.tag])
     if not path:
         return "the document"
     return f"an item of `{path[-2]}`" if isinstance(path[-1], int) else f"`{path[-1]}`"
 
 
-def _step_of_kind(kinds: list[str]) -> str:
+def _describe_kinds(kinds: list[str]) -> str:
     first = "an" if kinds[0][0] in "aeiou" else "a"
-    return f"{first} {kinds[0]} step" if len(kinds) == 1 else f"{listed(kinds, 'and')} steps"
+    return f"{first} {kinds[0]} step" if len(kinds) == 1 else f"{join_words(kinds, 'and')} steps"
 
 
-def _unknown(name: str, owner: str, fields: Mapping[str, Any], path: Path) -> _Wrong:
-    elsewhere = _belonging(name) if owner.endswith(" step") else []
+def _refuse_field(name: str, owner: str, fields: Mapping[str, Any], path: Path) -> Diagnostic:
+    elsewhere = _find_kinds_with(name) if owner.endswith(" step") else []
     if elsewhere:
-        hint = f"`{name}` belongs to {_step_of_kind(elsewhere)}"
+        hint = f"`{name}` belongs to {_describe_kinds(elsewhere)}"
     elif owner == "the document" and name in Workflow.__struct_encode_fields__:
         hint = f"`{name}` belongs under `workflow`"
     else:
-        hint = did_you_mean(name, fields) or f"known here: {', '.join(fields)}"
-    return _Wrong(path, f'unknown field "{shorten(name)}" in {owner}', hint, at_key=True)
+        hint = suggest(name, fields) or f"known here: {', '.join(fields)}"
+    return Diagnostic(f'unknown field "{shorten(name)}" in {owner}', path, hint, at_name=True)
 
 
-def _belonging(name: str) -> list[str]:
+def _find_kinds_with(name: str) -> list[str]:
     """The kinds of step that have the field *name*."""
-    return [kind for kind, struct in _kinds().items() if name in struct.__struct_encode_fields__]
+    return [kind for kind, struct in _list_kinds().items() if name in struct.__struct_encode_fields__]
 
 
-def _kinds() -> dict[str, type[Step]]:
+def _list_kinds() -> dict[str, type[Step]]:
     from typing import get_args
 
     from checkpointflow.documents.model import AnyStep
@@ -299,33 +285,33 @@ def _kinds() -> dict[str, type[Step]]:
     return {struct.__struct_config__.tag: struct for struct in get_args(AnyStep)}
 
 
-def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[_Wrong]:
+def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[Diagnostic]:
     if not isinstance(value, dict):
         hint = "a step is a mapping with `id` and `kind`"
-        yield _Wrong(path, f"expected a step, and found {describe(value)}", hint)
+        yield Diagnostic(f"expected a step, and found {describe(value)}", path, hint)
         return
     kind = value.get("kind")
     if isinstance(kind, str) and kind in kinds:
         yield from _fit_fields(value, kinds[kind], path)
         return
     # Without a kind nothing is known of the fields but the ones that all kinds have.
-    yield _no_kind(value, list(kinds), path)
+    yield _refuse_kind(value, list(kinds), path)
     common = [field for field in kinds["end"].fields if field.encode_name != "result"]
     for field in common:
         if field.encode_name in value:
             yield from _fit(value[field.encode_name], field.type, (*path, field.encode_name))
 
 
-def _no_kind(value: dict[str, Any], kinds: list[str], path: Path) -> _Wrong:
-    all_kinds = f"the kinds are {listed(kinds, 'and')}"
+def _refuse_kind(value: dict[str, Any], kinds: list[str], path: Path) -> Diagnostic:
+    all_kinds = f"the kinds are {join_words(kinds, 'and')}"
     if "kind" not in value:
-        return _Wrong(path, 'a step needs "kind"', all_kinds)
-    kind = value["kind"]
+        return Diagnostic('a step needs "kind"', path, all_kinds)
+    kind, at = value["kind"], (*path, "kind")
     if not isinstance(kind, str):
-        return _Wrong((*path, "kind"), f"expected the kind of step, and found {describe(kind)}", all_kinds)
-    near = did_you_mean(kind, kinds)
+        return Diagnostic(f"expected the kind of step, and found {describe(kind)}", at, all_kinds)
+    near = suggest(kind, kinds)
     hint = f"{near} {all_kinds}" if near else all_kinds
-    return _Wrong((*path, "kind"), f'unknown kind "{shorten(kind)}"', hint, code="ERR_UNSUPPORTED_STEP")
+    return Diagnostic(f'unknown kind "{shorten(kind)}"', at, hint, code="ERR_UNSUPPORTED_STEP")
 
 
 # What can be made of a document with problems
@@ -336,7 +322,7 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
     said = value.get("workflow") if isinstance(value, dict) else None
     if not isinstance(said, dict):
         return None
-    cuts = frozenset(map(_cut, wrong))
+    cuts = frozenset(map(_choose_cut, wrong))
     rest = {name: entry for name, entry in said.items() if ("workflow", name) not in cuts}
     rest["steps"] = _salvage_steps(rest.get("steps"), cuts, ("workflow", "steps"))
     try:
@@ -345,7 +331,7 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
         return None
 
 
-def _cut(path: Path) -> Path:
+def _choose_cut(path: Path) -> Path:
     """The field of a step, or else of the workflow, that *path* lies in; a step is left whole."""
     steps = [i for i in range(1, len(path)) if path[i - 1] in ("steps", "body") and isinstance(path[i], int)]
     return path[: steps[-1] + 2] if steps else path[:2]

@@ -1,8 +1,13 @@
-"""How one goes from step to step: the lists of steps of a document, and each as a graph.
+"""How one goes from step to step: the lists of steps of a document, and the graph of each.
 
-The rules are those of the guide: order, `next` and other jumps within a list, the steps that belong to
-the branches of a `parallel`. A graph tells what can happen, for whatever values: of a condition both ways
-are open, of a step both success and failure.
+The rules are those of the guide: order, `next` and other jumps within a list, the steps that belong to the
+branches of a `parallel`. There is one graph: the engine goes where it says, and the checker looks at it for
+whatever values there may be (of a condition both ways are open, of a step both success and failure).
+
+A step that a `parallel` starts a branch at, and what that reaches by jumps, belongs to the branch: the main
+line passes over it. A jump from the main line may lead there all the same (to an `end` that both share, say),
+and then the main line goes on behind it; so a list has two layers of nodes, each step on the main line and
+each step of a branch again in its branch, where nothing follows but what is jumped to.
 """
 
 from __future__ import annotations
@@ -54,21 +59,30 @@ def targets(step: AnyStep) -> Iterator[tuple[Path, str]]:
         yield from entries(step, names)
 
 
-class Body:
+class StepList:
     """A list of steps: the root's, a foreach's or a branch's.
 
     path: where the list stands; outer, at: the list around it, and the index there of the step that
-    it belongs to; level: 1 for the root; in_foreach: whether there is an item.
+    it belongs to; level: 1 for the root; in_foreach: whether there is an item; maps_outputs: whether to come
+    to its end yields the workflow's mapped outputs.
     """
 
     def __init__(
-        self, steps: Sequence[AnyStep], path: Path, outer: Body | None, at: int, *, in_foreach: bool
+        self,
+        steps: Sequence[AnyStep],
+        path: Path = ("workflow", "steps"),
+        outer: StepList | None = None,
+        at: int = 0,
+        *,
+        in_foreach: bool = False,
+        maps_outputs: bool = False,
     ) -> None:
         self.steps = steps
         self.path = path
         self.outer = outer
         self.at = at
         self.in_foreach = in_foreach
+        self.maps_outputs = maps_outputs
         self.level: int = outer.level + 1 if outer else 1
 
     @cached_property
@@ -79,37 +93,43 @@ class Body:
             index.setdefault(step.id, i)
         return index
 
+    def find(self, step_id: str) -> AnyStep:
+        """The step called *step_id*. Raises KeyError."""
+        return self.steps[self.index[step_id]]
+
     @cached_property
     def graph(self) -> Graph:
+        """The ways from step to step; all targets must be there."""
         return Graph(self)
 
     def path_of(self, index: int) -> Path:
+        """Where the step at *index* stands in the document."""
         return (*self.path, index)
 
-    def around(self) -> Iterator[tuple[Body, int | None]]:
+    def around(self) -> Iterator[tuple[StepList, int | None]]:
         """This list and those around it, each with the index of the step that leads inwards."""
         yield self, None
-        body = self
-        while body.outer:
-            yield body.outer, body.at
-            body = body.outer
+        steps = self
+        while steps.outer:
+            yield steps.outer, steps.at
+            steps = steps.outer
 
 
-def bodies(workflow: Workflow) -> Iterator[Body]:
+def list_steps(workflow: Workflow) -> Iterator[StepList]:
     """All lists of steps in *workflow*, each before those inside of it."""
-    yield from _within(Body(workflow.steps, ("workflow", "steps"), None, 0, in_foreach=False))
+    yield from _list_within(StepList(workflow.steps, maps_outputs=workflow.outputs is not None))
 
 
-def _within(body: Body) -> Iterator[Body]:
-    yield body
-    for index, step in enumerate(body.steps):
-        for steps, names in _inner_lists(step):
-            path = (*body.path_of(index), *names)
-            in_foreach = body.in_foreach or isinstance(step, Foreach)
-            yield from _within(Body(steps, path, body, index, in_foreach=in_foreach))
+def _list_within(outer: StepList) -> Iterator[StepList]:
+    yield outer
+    for index, step in enumerate(outer.steps):
+        for steps, names in _find_inner_lists(step):
+            path = (*outer.path_of(index), *names)
+            in_foreach = outer.in_foreach or isinstance(step, Foreach)
+            yield from _list_within(StepList(steps, path, outer, index, in_foreach=in_foreach))
 
 
-def _inner_lists(step: AnyStep) -> Iterator[tuple[Sequence[AnyStep], Path]]:
+def _find_inner_lists(step: AnyStep) -> Iterator[tuple[Sequence[AnyStep], Path]]:
     if isinstance(step, Foreach) and step.body is not None:
         yield step.body, ("body",)
     if isinstance(step, Parallel):
@@ -122,7 +142,7 @@ Why = Literal["follow", "skip", "go", "error", "timeout", "enter"]
 
 
 class Edge(NamedTuple):
-    """One way from a step to another, or to the end of the list (the index after the last).
+    """One way from a node to another.
 
     follow: on in the list; skip: the same, passed over by its `if`; go: by a jump that it decided on;
     error, timeout: after a failure, an overdue wait; enter: from a `parallel` into a branch.
@@ -134,77 +154,154 @@ class Edge(NamedTuple):
 
 
 class Graph:
-    """The edges of one list, whose targets are all there; `end` is the index that stands for its end."""
+    """The nodes and edges of one list of *n* steps, whose targets are all there.
 
-    def __init__(self, body: Body) -> None:
-        self.steps = body.steps
-        self.index = body.index
-        self.end = len(body.steps)
-        self.jumps = [[self.index[target] for _, target in targets(step)] for step in self.steps]
-        self.owned = {
-            i: frozenset(reachable_from(self._starts(step), self.jumps.__getitem__)) - {i}
+    Node i is step i on the main line, node n the end of the list (`end`), node n + 1 + i step i in a branch.
+    """
+
+    def __init__(self, steps: StepList) -> None:
+        self.steps = steps.steps
+        self.index = steps.index
+        self.maps_outputs = steps.maps_outputs
+        self.end = len(self.steps)
+
+    # Who belongs to whom
+
+    @cached_property
+    def owned(self) -> dict[int, frozenset[int]]:
+        """The steps that belong to the branches of each `parallel`, whose index is the key."""
+        return {
+            i: frozenset(reachable(self._find_starts(step), self._jumps.__getitem__)) - {i}
             for i, step in enumerate(self.steps)
             if isinstance(step, Parallel)
         }
-        self.in_branches = frozenset().union(*self.owned.values())
-        self.edges = list(self._edges())
-        self.out: dict[int, list[Edge]] = {i: [] for i in range(self.end + 1)}
-        for edge in self.edges:
-            self.out[edge.start].append(edge)
-        self.first = self._on_from(-1)
 
-    def _starts(self, step: Parallel) -> list[int]:
+    @cached_property
+    def in_branches(self) -> frozenset[int]:
+        """All steps that belong to a branch; the main line passes over them."""
+        return frozenset().union(*self.owned.values())
+
+    @cached_property
+    def arms(self) -> frozenset[str]:
+        """The steps that some decision of the list may lead to."""
+        found = ((path[0], target) for step in self.steps for path, target in targets(step))
+        return frozenset(target for field, target in found if field not in ("next", "branches"))
+
+    @cached_property
+    def _jumps(self) -> list[list[int]]:
+        return [[self.index[target] for _, target in targets(step)] for step in self.steps]
+
+    def _find_starts(self, step: Parallel) -> list[int]:
         return [self.index[branch.start_at] for branch in step.branches if branch.start_at is not None]
 
-    def _on_from(self, index: int) -> int:
-        """The step that follows in the list: the main line passes over those of the branches."""
-        if index in self.in_branches:
+    def leads_back(self, index: int) -> bool:
+        """Whether a branch of the `parallel` at *index* comes to that same step: it would never end."""
+        step = self.steps[index]
+        assert isinstance(step, Parallel)
+        return index in reachable(self._find_starts(step), self._jumps.__getitem__)
+
+    # Where it goes on
+
+    @cached_property
+    def first(self) -> int:
+        """The step that the main line begins with, or the end."""
+        return self._passing_over[0]
+
+    @cached_property
+    def _passing_over(self) -> list[int]:
+        """For each place of the list, the end included: the first step of the main line from there on."""
+        found = [self.end] * (self.end + 1)
+        for i in reversed(range(self.end)):
+            found[i] = found[i + 1] if i in self.in_branches else i
+        return found
+
+    def next_in_list(self, index: int) -> int:
+        """The step of the main line below the one at *index*, or the end."""
+        return self._passing_over[index + 1]
+
+    def follow(self, index: int, *, in_branch: bool) -> int:
+        """Where one goes from the step at *index* that chose no other way: to a step, or to the end.
+
+        In a branch nothing follows by order alone. Where the end yields mapped outputs, an `end` step that a
+        decision leads to is entered by that decision only, so that falling into it from the arm above
+        completes the list with its outputs.
+        """
+        if in_branch:
             return self.end
-        rest = range(index + 1, self.end)
-        return next((i for i in rest if i not in self.in_branches), self.end)
+        following = self.next_in_list(index)
+        if self.maps_outputs and following != self.end:
+            step = self.steps[following]
+            if isinstance(step, End) and step.id in self.arms:
+                return self.end
+        return following
 
-    def _edges(self) -> Iterator[Edge]:
-        for i, step in enumerate(self.steps):
-            if isinstance(step, End):
-                yield Edge(i, self.end, "go")
-            if step.when not in (None, True):
-                yield Edge(i, self._on_from(i), "skip")
-            for path, target in targets(step):
-                yield Edge(i, self.index[target], _why(path))
-            yield from self._edges_on(i, step)
+    def step_of(self, node: int) -> int:
+        """The index of the step that *node* stands for, or the end."""
+        return node if node <= self.end else node - self.end - 1
 
-    def _edges_on(self, i: int, step: AnyStep) -> Iterator[Edge]:
-        """Where it goes when it names no step to go to."""
-        following = self._on_from(i)
+    def _node(self, index: int, *, in_branch: bool) -> int:
+        return index + self.end + 1 if in_branch and index != self.end else index
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """All ways there are, whether or not anything leads to where they begin."""
+        main = (edge for i in range(self.end) for edge in self._list_edges(i, in_branch=False))
+        branches = (edge for i in sorted(self.in_branches) for edge in self._list_edges(i, in_branch=True))
+        return [*main, *branches]
+
+    def _list_edges(self, i: int, *, in_branch: bool) -> Iterator[Edge]:
+        step, start = self.steps[i], self._node(i, in_branch=in_branch)
+        on = self._node(self.follow(i, in_branch=in_branch), in_branch=in_branch)
+        if isinstance(step, End):
+            yield Edge(start, self.end, "go")
+        if step.when not in (None, True):
+            yield Edge(start, on, "skip")
+        for path, target in targets(step):
+            why = _WHYS.get(str(path[0]), "go")
+            yield Edge(start, self._node(self.index[target], in_branch=in_branch or why == "enter"), why)
         named = getattr(step, "next", None)
         decides = isinstance(step, Switch) or (isinstance(step, AwaitEvent) and step.transitions != ())
         if not (named or decides or isinstance(step, End)):
-            yield Edge(i, following, "follow")
+            yield Edge(start, on, "follow")
         if isinstance(step, Recoverable) and step.on_error == "continue":
-            yield Edge(i, self.index[named] if named else following, "error")
+            yield Edge(start, self._node(self.index[named], in_branch=in_branch) if named else on, "error")
+
+    @cached_property
+    def out(self) -> dict[int, list[Edge]]:
+        """The edges by the node that they begin at."""
+        out: dict[int, list[Edge]] = {node: [] for node in range(2 * self.end + 1)}
+        for edge in self.edges:
+            out[edge.start].append(edge)
+        return out
+
+    # What can be reached
 
     @cached_property
     def reachable(self) -> set[int]:
-        """The steps that can be reached from the first, and the end if that can."""
+        """The nodes that can be reached from the first, and the end if that can."""
         return self.reached_from(self.first)
 
-    def reached_from(self, index: int) -> set[int]:
-        """What can be reached from *index*, itself included."""
-        return reachable_from([index], lambda i: (edge.end for edge in self.out[i]))
+    def nodes_of(self, index: int) -> list[int]:
+        """The nodes of the step at *index* that can be reached: on the main line, in a branch."""
+        return [node for node in (index, index + self.end + 1) if node in self.reachable]
 
-    def leading_to(self, index: int) -> set[int]:
-        """What *index* can be reached from, itself included."""
-        return reachable_from([index], self._back.__getitem__)
+    def reached_from(self, node: int) -> set[int]:
+        """What can be reached from *node*, itself included."""
+        return reachable([node], lambda i: (edge.end for edge in self.out[i]))
+
+    def leading_to(self, node: int) -> set[int]:
+        """What *node* can be reached from, itself included."""
+        return reachable([node], self._back.__getitem__)
 
     @cached_property
     def _back(self) -> dict[int, list[int]]:
-        back: dict[int, list[int]] = {i: [] for i in range(self.end + 1)}
+        back: dict[int, list[int]] = {node: [] for node in range(2 * self.end + 1)}
         for edge in self.edges:
             back[edge.end].append(edge.start)
         return back
 
     def run_before(self, index: int, carrying: frozenset[Why]) -> int:
-        """The steps that every way from the first to *index* has run, as bits.
+        """The steps that every way from the first to the step at *index* has run, as bits.
 
         Only a way that leaves a step by an edge of *carrying* counts as having run it. After a
         `parallel`, all steps of its branches count.
@@ -212,30 +309,27 @@ class Graph:
         known = self._run_before.get(carrying)
         if known is None:
             known = self._run_before[carrying] = self._solve(carrying)
-        return known[index]
+        surely = (1 << self.end) - 1
+        for node in self.nodes_of(index):
+            surely &= known[node]
+        return surely
 
     @cached_property
-    def _run_before(self) -> dict[frozenset[Why], list[int]]:
+    def _run_before(self) -> dict[frozenset[Why], dict[int, int]]:
         return {}
 
-    def _solve(self, carrying: frozenset[Why]) -> list[int]:
-        everything = (1 << self.end) - 1
-        before: list[int | None] = [None] * (self.end + 1)
-        before[self.first] = 0
+    def _solve(self, carrying: frozenset[Why]) -> dict[int, int]:
+        before = {self.first: 0}
         pending = [self.first]
         while pending:
-            i = pending.pop()
-            for edge in self.out[i]:
-                known = before[edge.end]
-                new = (before[i] or 0) | self._gained(edge, carrying)
+            node = pending.pop()
+            for edge in self.out[node]:
+                known = before.get(edge.end)
+                new = before[node] | (self._done_by[self.step_of(node)] if edge.why in carrying else 0)
                 before[edge.end] = new if known is None else new & known
                 if before[edge.end] != known:
                     pending.append(edge.end)
-        return [everything if known is None else known for known in before]
-
-    def _gained(self, edge: Edge, carrying: frozenset[Why]) -> int:
-        """What has run, beyond what had, once a way has taken *edge*."""
-        return self._done_by[edge.start] if edge.why in carrying else 0
+        return before
 
     @cached_property
     def _done_by(self) -> list[int]:
@@ -243,19 +337,10 @@ class Graph:
         return [sum(1 << j for j in {i, *self.owned.get(i, ())}) for i in range(self.end)]
 
 
-def _why(path: Path) -> Why:
-    match path[0]:
-        case "on_error":
-            return "error"
-        case "on_timeout":
-            return "timeout"
-        case "branches":
-            return "enter"
-        case _:
-            return "go"
+_WHYS: dict[str, Why] = {"on_error": "error", "on_timeout": "timeout", "branches": "enter"}
 
 
-def reachable_from(starts: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:
+def reachable(starts: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:
     """*starts* and all that one comes to from there, going *onward*."""
     reached = set(starts)
     pending = list(reached)

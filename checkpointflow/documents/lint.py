@@ -24,8 +24,8 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 from typing import Any
 
-from checkpointflow.diagnostics import Diagnostic, Path, did_you_mean, shorten
-from checkpointflow.documents.graph import Body, Edge, Why, targets
+from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
+from checkpointflow.documents.graph import Edge, StepList, Why, targets
 from checkpointflow.documents.model import (
     AnyStep,
     Api,
@@ -35,9 +35,10 @@ from checkpointflow.documents.model import (
     Switch,
     Workflow,
 )
-from checkpointflow.documents.references import Use, place_of, schema_of, schemas
-from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, in_order
-from checkpointflow.errors import EvaluationError, InvalidSchema, UnsupportedSchema
+from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.references import quote_reference, schema_of
+from checkpointflow.errors import EvaluationError
+from checkpointflow.expressions.evaluation import as_text, holds
 from checkpointflow.expressions.syntax import (
     And,
     Comparison,
@@ -47,69 +48,67 @@ from checkpointflow.expressions.syntax import (
     Not,
     Or,
     Reference,
-    as_text,
-    holds,
     references,
 )
 from checkpointflow.expressions.templates import texts_in
-from checkpointflow.schemas.validation import compile_schema
+from checkpointflow.schemas.validation import Schema
 
 MAX_STEPS = 1000  # of longer lists the flow is not looked at: that takes time by the square
 MAX_EVENTS = 256
 
 
-def warnings(
-    workflow: Workflow, source: Source, lists: list[Body], uses: list[Use], *, flow_is_sound: bool
-) -> list[Diagnostic]:
-    """What is doubtful in *workflow*, less what comments silence, in the order of the file.
+def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> Iterator[Diagnostic]:
+    """What is doubtful in *program*, whose expressions are *uses*.
 
     flow_is_sound: there are no errors, so that ways from step to step can be followed.
     """
+    workflow, lists = program.workflow, program.lists
     rules = [
-        _no_default(lists, source),
-        _no_version(workflow, source),
-        _raw(uses, source),
-        _options(workflow, uses, source),
-        _uncovered_events(lists, uses, source),
-        _unsafe_retries(workflow, lists, source),
-        _undescribed_inputs(workflow, source),
-        _required_but_not_listed(workflow, lists, source),
+        _warn_of_no_default(lists),
+        _warn_of_no_version(workflow),
+        _warn_of_raw(uses),
+        _warn_of_options(program, uses),
+        _warn_of_untaken(lists, uses),
+        _warn_of_retries(workflow, lists),
+        _warn_of_undescribed(workflow),
+        _warn_of_unlisted(program),
     ]
     if flow_is_sound:
         known = [body for body in lists if len(body.steps) <= MAX_STEPS]
         rules += [
-            _unreachable(known, source),
-            _falls(workflow, known, source),
-            _endless(known, source),
-            _may_not_have_run(uses, source),
+            _warn_of_unreachable(known),
+            _warn_of_falls(known),
+            _warn_of_loops(known),
+            _warn_of_absence(uses),
         ]
-    found = (problem for problem in chain.from_iterable(rules) if not source.silences(problem))
-    return in_order(islice(found, MAX_PROBLEMS))
+    return chain.from_iterable(rules)
 
 
 # Flow
 
 
-def _unreachable(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_unreachable(lists: list[StepList]) -> Iterator[Diagnostic]:
     for body in lists:
         for index, step in enumerate(body.steps):
-            if index not in body.graph.reachable:
+            if not body.graph.nodes_of(index):
                 message = f'nothing leads to the step "{step.id}"'
-                yield source.problem(message, body.path_of(index), id="W101")
+                yield Diagnostic(message, body.path_of(index), id="W101")
 
 
-def _falls(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_falls(lists: list[StepList]) -> Iterator[Diagnostic]:
     for body in lists:
-        deciders = {arm: step.id for step in body.steps for arm in _arms(step)}
-        for edge in body.graph.edges:
-            if edge.why in ("follow", "skip") and edge.start in body.graph.reachable:
-                end = body.steps[edge.end] if edge.end < len(body.steps) else None
+        graph = body.graph
+        deciders = {arm: step.id for step in body.steps for arm in _list_arms(step)}
+        for edge in graph.edges:
+            on_main_line = edge.start < graph.end and edge.start in graph.reachable
+            if edge.why in ("follow", "skip") and on_main_line:
+                below = graph.next_in_list(edge.start)
+                end = body.steps[below] if below < graph.end else None
                 if isinstance(end, End) and end.id in deciders:
-                    completes = workflow.outputs is not None and body.outer is None
-                    yield _fall(body, edge, end.id, deciders[end.id], completes, source)
+                    yield _describe_fall(body, edge, end.id, deciders[end.id])
 
 
-def _arms(step: AnyStep) -> Iterator[str]:
+def _list_arms(step: AnyStep) -> Iterator[str]:
     """The steps that a decision chooses between."""
     if isinstance(step, AwaitEvent | Switch):
         yield from (
@@ -117,10 +116,10 @@ def _arms(step: AnyStep) -> Iterator[str]:
         )
 
 
-def _fall(body: Body, edge: Edge, end: str, decider: str, completes: bool, source: Source) -> Diagnostic:
+def _describe_fall(body: StepList, edge: Edge, end: str, decider: str) -> Diagnostic:
     name = body.steps[edge.start].id
     after = f'where "{name}" is skipped' if edge.why == "skip" else f'after "{name}"'
-    if completes:
+    if body.maps_outputs:
         message = (
             f"{after} the run completes with its `outputs`: "
             f'"{end}" below it is entered only by the decision "{decider}"'
@@ -129,22 +128,22 @@ def _fall(body: Body, edge: Edge, end: str, decider: str, completes: bool, sourc
     else:
         message = f'{after} it goes on into "{end}", an arm of the decision "{decider}"'
         hint = "if that is meant, say so with # cpf: ignore W102; if not, put an `end` of its own before"
-    return source.problem(message, body.path_of(edge.start), hint=hint, id="W102")
+    return Diagnostic(message, body.path_of(edge.start), hint, id="W102")
 
 
-def _endless(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_loops(lists: list[StepList]) -> Iterator[Diagnostic]:
     for body in lists:
         graph = body.graph
         told: set[int] = set()
-        for index in sorted(graph.reachable - graph.leading_to(graph.end)):
-            loop = graph.reached_from(index)
+        for node in sorted(graph.reachable - graph.leading_to(graph.end), key=graph.step_of):
+            loop = graph.reached_from(node)
             # Whatever can be reached must lead back: else it only leads into the loop.
-            if index not in told and loop <= graph.leading_to(index):
+            if node not in told and loop <= graph.leading_to(node):
                 told |= loop
-                names = ", ".join(body.steps[i].id for i in sorted(loop)[:10])
+                names = ", ".join(body.steps[i].id for i in sorted(set(map(graph.step_of, loop)))[:10])
                 message = f"a loop with no way out: {names}"
                 hint = "name a step outside of it, or an `end`"
-                yield source.problem(message, body.path_of(index), hint=hint, id="W109")
+                yield Diagnostic(message, body.path_of(graph.step_of(node)), hint, id="W109")
 
 
 # References to what may not be there
@@ -154,23 +153,23 @@ _SUCCEEDED: frozenset[Why] = frozenset({"follow", "go"})
 _CARRYING = {"outputs": _SUCCEEDED, "artifacts": _SUCCEEDED}
 
 
-def _may_not_have_run(uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_absence(uses: list[Use]) -> Iterator[Diagnostic]:
     # Whoever asks somewhere whether a step's value is null has thought of its absence.
-    thought_of = {path[1] for use in uses for path in _compared_with_null(use.expression.root)}
+    thought_of = {path[1] for use in uses for path in _find_compared_with_null(use.expression.root)}
     told = set()
     for use in uses:
-        for _, name, part, *_ in _references_to_steps(use):
+        for _, name, part, *_ in _find_references(use):
             key = (use.body.path, use.number, name)
-            if name in thought_of or key in told or _surely_ran(name, part, use):
+            if name in thought_of or key in told or _has_surely_run(name, part, use):
                 continue
             told.add(key)
             message = f'the step "{name}" may not have run when this asks for its {part}'
             hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
-            at = place_of(use, ("steps", name, part), source)
-            yield source.problem(message, use.path, hint=hint, id="W110", at=at)
+            quotes = quote_reference(use, ("steps", name, part))
+            yield Diagnostic(message, use.path, hint, id="W110", quotes=quotes)
 
 
-def _references_to_steps(use: Use) -> Iterator[tuple[Any, ...]]:
+def _find_references(use: Use) -> Iterator[tuple[Any, ...]]:
     """Those that count: a step that has an `if` is taken to know why, and `error` is not there by rule."""
     if use.number is None or (use.field != "if" and _is_guarded(use)):
         return
@@ -184,7 +183,7 @@ def _is_guarded(use: Use) -> bool:
     return any(body.steps[at or 0].when is not None for body, at in around)
 
 
-def _surely_ran(name: str, part: str, use: Use) -> bool:
+def _has_surely_run(name: str, part: str, use: Use) -> bool:
     around = use.body.around()
     body, at = next((body, at) for body, at in around if name in body.index)
     here, there = use.number if at is None else at, body.index[name]
@@ -194,36 +193,35 @@ def _surely_ran(name: str, part: str, use: Use) -> bool:
     return bool(body.graph.run_before(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
 
 
-def _compared_with_null(node: Node) -> Iterator[Path]:
+def _find_compared_with_null(node: Node) -> Iterator[Path]:
     match node:
         case Comparison("==" | "!=", Reference(path), Constant(None)):
             yield from [path] if path[0] == "steps" else []
         case Comparison("==" | "!=", Constant(None), Reference(path)):
             yield from [path] if path[0] == "steps" else []
         case Not(operand):
-            yield from _compared_with_null(operand)
+            yield from _find_compared_with_null(operand)
         case And(operands) | Or(operands):
             for operand in operands:
-                yield from _compared_with_null(operand)
+                yield from _find_compared_with_null(operand)
 
 
 # Steps
 
 
-def _no_default(lists: list[Body], source: Source) -> Iterator[Diagnostic]:
-    for step, path in _steps(lists):
+def _warn_of_no_default(lists: list[StepList]) -> Iterator[Diagnostic]:
+    for step, path in _list_steps(lists):
         if isinstance(step, Switch) and step.default is None:
             message = f'the switch "{step.id}" has no `default`: where no case holds, the run fails'
-            yield source.problem(message, path, hint="name the step for all other cases", id="W103")
+            yield Diagnostic(message, path, "name the step for all other cases", id="W103")
 
 
-def _raw(uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
         if use.hole is not None and use.hole.raw:
             message = f"${{raw:{shorten(use.expression.text)}}} lets a value become shell code"
             hint = "leave raw: out, unless whoever sets the value may run any command"
-            at = source.find(use.path, f"raw:{use.expression.text}")
-            yield source.problem(message, use.path, hint=hint, id="W105", at=at)
+            yield Diagnostic(message, use.path, hint, id="W105", quotes=(f"raw:{use.expression.text}",))
 
 
 # What begins like this is an option to most commands.
@@ -244,51 +242,48 @@ _OPTIONS = (
 )
 
 
-def _options(workflow: Workflow, uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_options(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
         command = use.hole and use.hole.context.option_of
-        if command and _may_be_option(use, workflow):
+        if command and _may_be_option(use, program):
             message = f"{shorten(command)} takes this value for an option if it begins with a -"
             hint = (
                 f"put -- before it if {shorten(command)} knows that, or rule such values out by an enum or a "
                 "pattern in its schema"
             )
-            at = source.find(use.path, use.expression.text)
-            yield source.problem(message, use.path, hint=hint, id="W112", at=at)
+            yield Diagnostic(message, use.path, hint, id="W112", quotes=(use.expression.text,))
 
 
-def _may_be_option(use: Use, workflow: Workflow) -> bool:
+def _may_be_option(use: Use, program: Program) -> bool:
     """Whether the schema of its value lets any of `_OPTIONS` through, or an option that it names itself."""
     root = use.expression.root
     if not isinstance(root, Reference):
         return False  # a condition, or the author's own text
-    schema = schema_of(root.path, use, workflow)
-    try:
-        validator = compile_schema(schema)
-    except (InvalidSchema, UnsupportedSchema):  # as when it is a piece of one, with references into the rest
+    schema = schema_of(root.path, use, program)
+    known = Schema(schema)
+    if known.problems:  # as when it is a piece of one, with references into the rest
         return True
     values: list[Any] = [*_OPTIONS, *(text for _, text in texts_in(schema) if text.startswith("-"))]
     if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.context.spreads:
         count = schema.get("minItems", 1)
         values += [[value] * (count if count in range(1, 100) else 1) for value in values]
-    return any(not validator.errors(value) for value in values)
+    return any(not known.errors(value) for value in values)
 
 
-def _unsafe_retries(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_retries(workflow: Workflow, lists: list[StepList]) -> Iterator[Diagnostic]:
     general = []
-    for step, path in _steps(lists):
+    for step, path in _list_steps(lists):
         if isinstance(step, Cli | Api) and not _is_repeatable(step):
             if step.retry is not None and step.retry.max_attempts > 1:
                 message = f'"{step.id}" is tried again, and nothing says that this is safe'
-                at = (*path, "retry")
-                yield source.problem(message, at, hint=_HOW_SAFE, id="W107", at=source.key_place(at))
+                yield Diagnostic(message, (*path, "retry"), _HOW_SAFE, id="W107", at_name=True)
             elif step.retry is None:
                 general.append(step.id)
     default = workflow.defaults.retry
     if default is not None and default.max_attempts > 1 and general:
-        at = ("workflow", "defaults", "retry")
+        at: Path = ("workflow", "defaults", "retry")
         message = f"these are tried again, and nothing says that this is safe: {', '.join(general[:10])}"
-        yield source.problem(message, at, hint=_HOW_SAFE, id="W107", at=source.key_place(at))
+        yield Diagnostic(message, at, _HOW_SAFE, id="W107", at_name=True)
 
 
 _HOW_SAFE = "give it `idempotent: true`, or an `idempotency_key` that what it calls understands"
@@ -300,7 +295,7 @@ def _is_repeatable(step: Cli | Api) -> bool:
     return step.idempotent or step.idempotency_key is not None or by_method
 
 
-def _steps(lists: list[Body]) -> Iterator[tuple[AnyStep, Path]]:
+def _list_steps(lists: list[StepList]) -> Iterator[tuple[AnyStep, Path]]:
     for body in lists:
         for index, step in enumerate(body.steps):
             yield step, body.path_of(index)
@@ -309,29 +304,28 @@ def _steps(lists: list[Body]) -> Iterator[tuple[AnyStep, Path]]:
 # Events that no transition takes
 
 
-def _uncovered_events(lists: list[Body], uses: list[Use], source: Source) -> Iterator[Diagnostic]:
+def _warn_of_untaken(lists: list[StepList], uses: list[Use]) -> Iterator[Diagnostic]:
     conditions: dict[Path, list[Expression]] = {}
     for use in uses:
         if use.field == "transitions":
             conditions.setdefault(use.path[: len(use.body.path) + 1], []).append(use.expression)
-    for step, path in _steps(lists):
+    for step, path in _list_steps(lists):
         if isinstance(step, AwaitEvent) and path in conditions:
-            left = list(islice(_untaken(step.input_schema, conditions[path]), 4))
+            left = list(islice(_find_untaken(step.input_schema, conditions[path]), 4))
             if left:
                 events = "; ".join(left[:3]) + (" …" if len(left) > 3 else "")
                 message = f"no transition takes the event with {events}"
                 hint = "add one, or a last one with `when: true`"
-                at = (*path, "transitions")
-                yield source.problem(message, at, hint=hint, id="W106", at=source.key_place(at))
+                yield Diagnostic(message, (*path, "transitions"), hint, id="W106", at_name=True)
 
 
-def _untaken(schema: Mapping[str, Any], conditions: list[Expression]) -> Iterator[str]:
+def _find_untaken(schema: Mapping[str, Any], conditions: list[Expression]) -> Iterator[str]:
     """The events that none of *conditions* takes, where they turn on nothing but finite choices."""
     paths = {path for condition in conditions for path in references(condition)}
-    choices = {path[1]: _choices(schema, path[1]) for path in paths if path[0] == "event" and len(path) == 2}
+    names = sorted((path[1] for path in paths if path[0] == "event" and len(path) == 2), key=str)
+    choices = {name: _list_choices(schema, name) for name in names}
     if not choices or len(choices) < len(paths):
         return
-    names = sorted(choices, key=str)
     for values in islice(product(*(choices[name] for name in names)), MAX_EVENTS):
         event = dict(zip(names, values, strict=True))
         try:
@@ -342,7 +336,7 @@ def _untaken(schema: Mapping[str, Any], conditions: list[Expression]) -> Iterato
             yield ", ".join(f"{name} = {shorten(as_text([value])[1:-1])}" for name, value in event.items())
 
 
-def _choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
+def _list_choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
     """The values that the property *name* can have, if the schema lists them."""
     properties = schema.get("properties")
     entry = properties.get(name) if isinstance(properties, dict) else None
@@ -356,28 +350,28 @@ def _choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
 # The workflow and its schemas
 
 
-def _no_version(workflow: Workflow, source: Source) -> Iterator[Diagnostic]:
+def _warn_of_no_version(workflow: Workflow) -> Iterator[Diagnostic]:
     if workflow.version is None:
         hint = "a run tells it, so that people know which document it follows"
-        yield source.problem("the workflow has no `version`", ("workflow",), hint=hint, id="W104")
+        yield Diagnostic("the workflow has no `version`", ("workflow",), hint, id="W104")
 
 
-def _undescribed_inputs(workflow: Workflow, source: Source) -> Iterator[Diagnostic]:
+def _warn_of_undescribed(workflow: Workflow) -> Iterator[Diagnostic]:
     properties = workflow.inputs.get("properties")
     for name, entry in properties.items() if isinstance(properties, dict) else ():
         if isinstance(entry, dict) and not {"description", "$ref"} & entry.keys():
             path = ("workflow", "inputs", "properties", name)
             message = f'the input "{shorten(name)}" has no description'
             hint = "whoever starts the workflow, person or agent, reads it"
-            yield source.problem(message, path, hint=hint, id="W108", at=source.key_place(path))
+            yield Diagnostic(message, path, hint, id="W108", at_name=True)
 
 
-def _required_but_not_listed(workflow: Workflow, lists: list[Body], source: Source) -> Iterator[Diagnostic]:
-    for schema, path in schemas(workflow, lists):
-        yield from _not_listed(schema, path, source)
+def _warn_of_unlisted(program: Program) -> Iterator[Diagnostic]:
+    for path, schema in program.schemas():
+        yield from _find_unlisted(schema.schema, path)
 
 
-def _not_listed(schema: Any, path: Path, source: Source) -> Iterator[Diagnostic]:
+def _find_unlisted(schema: Any, path: Path) -> Iterator[Diagnostic]:
     if not isinstance(schema, dict):
         return
     properties, required = schema.get("properties"), schema.get("required")
@@ -385,10 +379,10 @@ def _not_listed(schema: Any, path: Path, source: Source) -> Iterator[Diagnostic]
         for index, name in enumerate(required if isinstance(required, list) else ()):
             if isinstance(name, str) and name not in properties:
                 message = f'"{shorten(name)}" is required, and `properties` lacks it'
-                hint = did_you_mean(name, properties)
-                yield source.problem(message, (*path, "required", index), hint=hint, id="W111")
+                hint = suggest(name, properties)
+                yield Diagnostic(message, (*path, "required", index), hint, id="W111")
         for name, entry in properties.items():
-            yield from _not_listed(entry, (*path, "properties", name), source)
+            yield from _find_unlisted(entry, (*path, "properties", name))
     # Not into allOf and the like: what they require is often listed beside them.
     for keyword in ("items", "additionalProperties"):
-        yield from _not_listed(schema.get(keyword), (*path, keyword), source)
+        yield from _find_unlisted(schema.get(keyword), (*path, keyword))

@@ -349,8 +349,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     ] = ()
 
 
-# Compared by identity, so that it can key a cache.
-class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, eq=False):
+class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is done, with what, and what comes of it."""
 
     id: Annotated[str, Meta(pattern=NAME, max_length=128, description="The workflow's name for machines.")]
@@ -379,17 +378,3 @@ class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     schema_version: Annotated[Literal["checkpointflow/v1"], Meta(description="The version of this format.")]
     workflow: Annotated[Workflow, Meta(description="The workflow itself.")]
-
-
-def result_schema(outputs: dict[str, Any]) -> dict[str, Any]:
-    """A workflow's `outputs` as the JSON Schema that its result must fit: without each property's `from`."""
-    properties = outputs.get("properties")
-    if not isinstance(properties, dict):
-        return outputs
-    stripped = {
-        name: {key: value for key, value in entry.items() if key != "from"}
-        if isinstance(entry, dict)
-        else entry
-        for name, entry in properties.items()
-    }
-    return {**outputs, "properties": stripped}

@@ -4,15 +4,20 @@ YAML 1.2's core schema, less what surprises: no tags, no merge keys, keys are te
 document. Dates, `yes` and `1_000` stay text; `010` is ten; infinity and NaN, which JSON lacks, are
 refused. The parser's events are read directly: its composer prints warnings, its resolver reads
 dates, and aliases must be counted before anything is expanded (a billion laughs are 400 bytes).
+
+Whoever finds something wrong with a document says so by path, and `Source.locate` alone finds the line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from checkpointflow.diagnostics import Diagnostic, Path, describe, did_you_mean, shorten
+from msgspec import structs
+
+from checkpointflow.diagnostics import Diagnostic, Path, describe, shorten, suggest
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -115,11 +120,11 @@ class Source:
 
     def place(self, path: Path) -> Mark:
         """Line and column, from 1, of the value at *path*, or of what is nearest above it."""
-        return self._nearest(path)[-1].mark if self.root else (1, 1)
+        return self._walk(path)[-1].mark if self.root else (1, 1)
 
     def key_place(self, path: Path) -> Mark:
         """The same of the name that the value is given under; of a list's item, the item."""
-        above = self._nearest(path[:-1])[-1] if self.root and path else None
+        above = self._walk(path[:-1])[-1] if self.root and path else None
         return above.keys.get(path[-1], self.place(path)) if above else self.place(path)  # type: ignore[arg-type]
 
     def find(self, path: Path, words: str, column: int = 1) -> Mark | None:
@@ -128,42 +133,31 @@ class Source:
             return None
         line, start = self.place(path)
         pattern = re.compile(re.escape(words) + r"(?![\w-])")
-        for number in range(line, self._nearest(path)[-1].end + 1):
+        for number in range(line, self._walk(path)[-1].end + 1):
             found = pattern.search(self.lines[number - 1], start - 1 if number == line else 0)
             if found:
                 return number, found.start() + column
         return None
 
-    def problem(
-        self,
-        message: str,
-        path: Path,
-        *,
-        hint: str | None = None,
-        code: str = "ERR_VALIDATION_WORKFLOW",
-        id: str | None = None,  # noqa: A002
-        at: Mark | None = None,
-    ) -> Diagnostic:
-        """A problem with what stands at *path*, shown there or at the mark *at*."""
-        line, column = at or self.place(path)
-        return Diagnostic(
-            message,
-            path=path,
-            line=line,
-            column=column,
-            hint=hint,
-            file=self.file,
-            code=code,
-            id=id,
-            text=self.lines[line - 1],
-        )
+    def locate(self, told: Diagnostic, mark: Mark | None = None) -> Diagnostic:
+        """*told* with its place in the file: *mark*, or else where its path and its quotes lead."""
+        line, column = mark or self._find_place(told)
+        return structs.replace(told, file=self.file, line=line, column=column, text=self.lines[line - 1])
 
-    def silences(self, problem: Diagnostic) -> bool:
-        """Whether a comment `# cpf: ignore W103` on its line says not to tell of this warning."""
-        found = _SILENCED.search(self.lines[problem.line - 1])
-        return found is not None and problem.id in re.split(r"[\s,]+", found.group(1))
+    def locate_all(self, told: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """*told* with their places, in the order of the file, less the warnings that a comment silences."""
+        located = (one for one in map(self.locate, told) if not _is_silenced(one))
+        return sort_by_place(islice(located, MAX_PROBLEMS))
 
-    def _nearest(self, path: Path) -> list[Node]:
+    def _find_place(self, told: Diagnostic) -> Mark:
+        for quote in told.quotes:
+            # Text in quotes or folded over lines may spell it otherwise, so that it is not found.
+            if found := self.find(told.path, quote, told.offset + 1):
+                return found
+        return self.key_place(told.path) if told.at_name else self.place(told.path)
+
+    def _walk(self, path: Path) -> list[Node]:
+        """The values on the way to *path*, from the outside in, as far as there are any."""
         assert self.root is not None
         nodes = [self.root]
         for part in path:
@@ -174,7 +168,13 @@ class Source:
         return nodes
 
 
-def in_order(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+def _is_silenced(told: Diagnostic) -> bool:
+    """Whether a comment `# cpf: ignore W103` on its line says not to tell of this warning."""
+    found = _SILENCED.search(told.text or "")
+    return found is not None and told.id in re.split(r"[\s,]+", found.group(1))
+
+
+def sort_by_place(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
     """*problems* in the order of the file, each once: an alias shows the same place by two paths."""
     once: dict[tuple[int, int, str], Diagnostic] = {}
     for problem in problems:
@@ -188,76 +188,73 @@ def parse(data: bytes, file: str | None = None) -> Source:
     try:
         _fill(source, data)
     except _Unreadable as unreadable:
-        source.problems.append(unreadable.problem)
+        source.problems.append(unreadable.args[0])
         source.root, source.value = None, None
     return source
 
 
 class _Unreadable(Exception):
-    """What keeps a document from being read any further."""
-
-    def __init__(self, problem: Diagnostic) -> None:
-        self.problem = problem
+    """The Diagnostic that it is raised with keeps a document from being read any further."""
 
 
 def _fill(source: Source, data: bytes) -> None:
-    text = _decoded(source, data)
+    text = _decode(source, data)
     reader = _Builder(source)
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
     yaml = YAML(typ="safe", pure=True)
     try:
-        source.root = reader.document(yaml.parse(text))
+        source.root = reader.read_document(yaml.parse(text))
     except _Unreadable:
         raise
     except MarkedYAMLError as error:
-        raise _Unreadable(_syntax_problem(source, error)) from None
+        raise _explain(source, error) from None
     except Exception:  # noqa: BLE001  the parser's own slips (ValueError, AssertionError …) are no YAML either
-        raise _Unreadable(_not_yaml(source, "this is not YAML", reader.last)) from None
+        raise _refuse(source, "this is not YAML", reader.last) from None
     source.value = source.root.value
 
 
-def _decoded(source: Source, data: bytes) -> str:
+def _decode(source: Source, data: bytes) -> str:
     if len(data) > MAX_BYTES:
-        raise _Unreadable(_not_yaml(source, f"the file is larger than {MAX_BYTES:,} bytes (1 MiB)", (1, 1)))
+        raise _refuse(source, f"the file is larger than {MAX_BYTES:,} bytes (1 MiB)", (1, 1))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        mark = _mark_of(data[: error.start].decode("utf-8", errors="replace"))
+        mark = _find_end(data[: error.start].decode("utf-8", errors="replace"))
         hint = "save the file as UTF-8"
-        raise _Unreadable(_not_yaml(source, "this is not UTF-8 text", mark, hint)) from None
+        raise _refuse(source, "this is not UTF-8 text", mark, hint) from None
     if bad := _UNPRINTABLE.search(text):
         message = f"a control character (U+{ord(bad.group()):04X})"
         hint = 'remove it, or write it as an escape in double quotes ("\\x1b")'
-        raise _Unreadable(_not_yaml(source, message, _mark_of(text[: bad.start()]), hint))
+        raise _refuse(source, message, _find_end(text[: bad.start()]), hint)
     if run := _TAG_LIKE_RUN.search(text):  # the parser takes a quarter of a minute for a megabyte of these
-        raise _Unreadable(_not_yaml(source, 'over 1,000 "!" in a row', _mark_of(text[: run.start()])))
+        raise _refuse(source, 'over 1,000 "!" in a row', _find_end(text[: run.start()]))
     directive = _DIRECTIVES.match(text)
     if directive and directive.group(1) != "1.2":
         message = f"this is YAML {shorten(directive.group(1))}, and workflows are YAML 1.2"
-        mark = _mark_of(text[: directive.start(1)])
-        raise _Unreadable(_not_yaml(source, message, mark, "leave the %YAML line out"))
+        mark = _find_end(text[: directive.start(1)])
+        raise _refuse(source, message, mark, "leave the %YAML line out")
     return text
 
 
-def _mark_of(before: str) -> Mark:
+def _find_end(before: str) -> Mark:
     lines = re.split("\r\n|\r|\n", before.removeprefix("\ufeff"))
     return len(lines), len(lines[-1]) + 1
 
 
-def _not_yaml(source: Source, message: str, mark: Mark, hint: str | None = None) -> Diagnostic:
-    return source.problem(message, (), hint=hint, code="ERR_YAML_PARSE", at=mark)
+def _refuse(source: Source, message: str, mark: Mark, hint: str | None = None) -> _Unreadable:
+    return _Unreadable(source.locate(Diagnostic(message, hint=hint, code="ERR_YAML_PARSE"), mark))
 
 
-def _syntax_problem(source: Source, error: Any) -> Diagnostic:
+def _explain(source: Source, error: Any) -> _Unreadable:
     said = f"{error.problem} {error.context or ''}"
     matches = ((re.search(pattern, said), message, hint) for pattern, message, hint in _WORDS)
     found, message, hint = next((found, message, hint) for found, message, hint in matches if found)
     # What is never closed is best shown where it was opened.
     opened = error.context_mark if "never close" in message else None
     mark = opened or error.problem_mark
-    return _not_yaml(source, found.expand(message), (mark.line + 1, mark.column + 1), hint)
+    return _refuse(source, found.expand(message), (mark.line + 1, mark.column + 1), hint)
 
 
 class _Builder:
@@ -269,28 +266,28 @@ class _Builder:
         self.count = 0
         self.last: Mark = (1, 1)
 
-    def document(self, events: Iterator[Any]) -> Node:
+    def read_document(self, events: Iterator[Any]) -> Node:
         self.events = events
         for event in events:
-            if self.name_of(event) == "DocumentStart":
-                node = self.node(next(events), (), 1)
+            if _name_kind(event) == "DocumentStart":
+                node = self.read_node(next(events), (), 1)
                 next(events)  # the document's end
-                self.nothing_more()
+                self.refuse_more()
                 return node
         raise self.stop("the file is empty", (), (1, 1), "cpf init writes a workflow to start from")
 
-    def nothing_more(self) -> None:
+    def refuse_more(self) -> None:
         event = next(self.events)
-        if self.name_of(event) == "DocumentStart":
-            self.note("a second document in the file", (), _start(event), "keep one document a file")
+        if _name_kind(event) == "DocumentStart":
+            self.note("a second document in the file", (), _mark_start(event), "keep one document a file")
 
-    def node(self, event: Any, path: Path, depth: int) -> Node:
-        self.last = _start(event)
+    def read_node(self, event: Any, path: Path, depth: int) -> Node:
+        self.last = _mark_start(event)
         if depth > MAX_DEPTH:
             raise self.stop(f"nested more than {MAX_DEPTH} levels deep", path, self.last)
-        kind = self.name_of(event)
+        kind = _name_kind(event)
         if kind == "Alias":
-            return self.again(event, path, depth)
+            return self.follow_alias(event, path, depth)
         if event.ctag is not None:
             self.note("tags (!…) are not read", path, self.last, "leave the tag out")
         if event.anchor is not None:
@@ -300,10 +297,10 @@ class _Builder:
             self.anchors[event.anchor] = node
         return node
 
-    def again(self, event: Any, path: Path, depth: int) -> Node:
+    def follow_alias(self, event: Any, path: Path, depth: int) -> Node:
         name = event.anchor
         if name not in self.anchors:
-            hint = did_you_mean(name, self.anchors) or "quote text that starts with *"
+            hint = suggest(name, self.anchors) or "quote text that starts with *"
             raise self.stop(f'nothing is named "&{shorten(name)}" above this "*"', path, self.last, hint)
         node = self.anchors[name]
         if node is None:
@@ -312,14 +309,14 @@ class _Builder:
             raise self.stop(f"nested more than {MAX_DEPTH} levels deep by this alias", path, self.last)
         return node
 
-    def scalar(self, event: Any, path: Path, depth: int) -> Node:  # noqa: ARG002
+    def read_scalar(self, event: Any, path: Path, depth: int) -> Node:  # noqa: ARG002
         text = event.value
         if len(text) > MAX_TEXT:
             raise self.stop(f"a text longer than {MAX_TEXT:,} characters", path, self.last)
-        value = self.plain(text, path) if event.style is None else self.text(text, path)
-        return self.counted(Node(value, self.last, event.end_mark.line + 1), path)
+        value = self.resolve_plain(text, path) if event.style is None else self.read_text(text, path)
+        return self.count_in(Node(value, self.last, event.end_mark.line + 1), path)
 
-    def text(self, text: str, path: Path) -> str:
+    def read_text(self, text: str, path: Path) -> str:
         """*text*, with the pairs of escapes that JSON writes for one character made one."""
         try:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -330,19 +327,19 @@ class _Builder:
             self.note("the character NUL (\\0) in a text", path, self.last, "no command or file can take it")
         return text
 
-    def plain(self, text: str, path: Path) -> Any:
+    def resolve_plain(self, text: str, path: Path) -> Any:
         if text in _CONSTANTS:
             return _CONSTANTS[text]
         if _INTEGER.fullmatch(text):
-            return self.integer(text, path)
+            return self.read_integer(text, path)
         if _NOT_A_NUMBER.fullmatch(text):
             self.note(f'"{text}" is no number in JSON', path, self.last, "put it in quotes to mean the text")
             return 0
         if _FLOAT.fullmatch(text):
-            return self.number(text, path)
+            return self.read_number(text, path)
         return text
 
-    def integer(self, text: str, path: Path) -> int:
+    def read_integer(self, text: str, path: Path) -> int:
         base = {"0x": 16, "0o": 8}.get(text[:2], 10)
         digits = text.lstrip("+-0xo") or "0"
         value = int(digits, base) if len(digits) <= MAX_DIGITS else _TOO_LARGE
@@ -351,27 +348,27 @@ class _Builder:
             return 0
         return -value if text.startswith("-") else value
 
-    def number(self, text: str, path: Path) -> float:
+    def read_number(self, text: str, path: Path) -> float:
         value = float(text)
         if value in (float("inf"), float("-inf")):
             self.note(f'"{shorten(text)}" is too large for a number', path, self.last, "write it as text")
             return 0.0
         return value
 
-    def sequence(self, event: Any, path: Path, depth: int) -> Node:
-        node = self.counted(Node([], self.last, event.end_mark.line + 1), path)
-        for event in self.until("SequenceEnd", node):
+    def read_sequence(self, event: Any, path: Path, depth: int) -> Node:
+        node = self.count_in(Node([], self.last, event.end_mark.line + 1), path)
+        for event in self.take_until("SequenceEnd", node):
             index = len(node.value)
-            entry = self.node(event, (*path, index), depth + 1)
+            entry = self.read_node(event, (*path, index), depth + 1)
             node.value.append(entry.value)
             self.add(node, index, entry, path)
         return node
 
-    def mapping(self, event: Any, path: Path, depth: int) -> Node:
-        node = self.counted(Node({}, self.last, event.end_mark.line + 1), path)
-        for event in self.until("MappingEnd", node):
-            key, mark = self.key(event, path, depth)
-            entry = self.node(next(self.events), (*path, key), depth + 1)
+    def read_mapping(self, event: Any, path: Path, depth: int) -> Node:
+        node = self.count_in(Node({}, self.last, event.end_mark.line + 1), path)
+        for event in self.take_until("MappingEnd", node):
+            key, mark = self.read_key(event, path, depth)
+            entry = self.read_node(next(self.events), (*path, key), depth + 1)
             if key in node.keys:
                 first = "{}:{}".format(*node.keys[key])
                 self.note(
@@ -383,11 +380,11 @@ class _Builder:
             self.add(node, key, entry, path)
         return node
 
-    def key(self, event: Any, path: Path, depth: int) -> tuple[str, Mark]:
+    def read_key(self, event: Any, path: Path, depth: int) -> tuple[str, Mark]:
         """The text of a key; for what cannot be one, a problem and some text in its place."""
-        plain = self.name_of(event) == "Scalar" and event.style is None and event.ctag is None
-        node = self.node(event, path, depth + 1)
-        mark = _start(event)
+        plain = _name_kind(event) == "Scalar" and event.style is None and event.ctag is None
+        node = self.read_node(event, path, depth + 1)
+        mark = _mark_start(event)
         if plain and node.value == "<<":
             self.note("merge keys (<<) are not read", path, mark, "write the fields out")
         if isinstance(node.value, str):
@@ -397,9 +394,9 @@ class _Builder:
         self.note(f"a field's name must be text, and this is {describe(node.value)}", path, mark, hint)
         return spelled, mark
 
-    def until(self, end: str, node: Node) -> Iterator[Any]:
+    def take_until(self, end: str, node: Node) -> Iterator[Any]:
         for event in self.events:
-            if self.name_of(event) == end:
+            if _name_kind(event) == end:
                 node.end = event.end_mark.line + 1
                 return
             yield event
@@ -409,37 +406,38 @@ class _Builder:
         node.size += entry.size
         node.text += entry.text + (len(name) if isinstance(name, str) else 0)
         node.height = max(node.height, entry.height + 1)
-        self.within_limits(node, path)
+        self.check_limits(node, path)
 
-    def counted(self, node: Node, path: Path) -> Node:
+    def count_in(self, node: Node, path: Path) -> Node:
         self.count += 1
-        self.within_limits(node, path, self.count)
+        self.check_limits(node, path, self.count)
         return node
 
-    def within_limits(self, node: Node, path: Path, count: int = 0) -> None:
+    def check_limits(self, node: Node, path: Path, count: int = 0) -> None:
         if max(node.size, count) > MAX_NODES:
             raise self.stop(f"more than {MAX_NODES:,} values, aliases counted", path, self.last)
         if node.text > MAX_TEXT_IN_ALL:
             message = f"more than {MAX_TEXT_IN_ALL:,} characters of text, aliases counted"
             raise self.stop(message, path, self.last)
 
-    def name_of(self, event: Any) -> str:
-        return type(event).__name__.removesuffix("Event")
-
     def note(self, message: str, path: Path, mark: Mark, hint: str | None = None) -> None:
         if len(self.source.problems) < MAX_PROBLEMS:
-            self.source.problems.append(self.source.problem(message, path, hint=hint, at=mark))
+            self.source.problems.append(self.source.locate(Diagnostic(message, path, hint), mark))
 
     def stop(self, message: str, path: Path, mark: Mark, hint: str | None = None) -> _Unreadable:
-        return _Unreadable(self.source.problem(message, path, hint=hint, at=mark))
+        return _Unreadable(self.source.locate(Diagnostic(message, path, hint), mark))
 
 
 _MAKERS: Mapping[str, Callable[[_Builder, Any, Path, int], Node]] = {
-    "Scalar": _Builder.scalar,
-    "SequenceStart": _Builder.sequence,
-    "MappingStart": _Builder.mapping,
+    "Scalar": _Builder.read_scalar,
+    "SequenceStart": _Builder.read_sequence,
+    "MappingStart": _Builder.read_mapping,
 }
 
 
-def _start(event: Any) -> Mark:
+def _name_kind(event: Any) -> str:
+    return type(event).__name__.removesuffix("Event")
+
+
+def _mark_start(event: Any) -> Mark:
     return event.start_mark.line + 1, event.start_mark.column + 1

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from checkpointflow.documents.decoding import read
+from checkpointflow.documents.decoding import decode
 from checkpointflow.documents.model import Workflow
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 from checkpointflow.store.files import read_file, shared_with
 
-PLACE = ".checkpointflow"
+DIRECTORY = ".checkpointflow"
 SUFFIXES = (".yaml", ".yml")
 
 
@@ -28,46 +28,47 @@ class Found(NamedTuple):
     problem: str | None = None
 
 
-def places(here: Path, base: Path | None) -> list[Path]:
+def list_directories(here: Path, base: Path | None) -> list[Path]:
     """The directories that are searched, the nearest first."""
-    candidates = [above / PLACE for above in (here, *here.parents)]
+    candidates = [above / DIRECTORY for above in (here, *here.parents)]
     if base is not None:
         candidates.append(base)
-    return list(dict.fromkeys(place for place in candidates if _is_ours(place)))
+    return list(dict.fromkeys(directory for directory in candidates if _is_ours(directory)))
 
 
-def flows(here: Path, base: Path | None) -> Iterator[Found]:
+def list_flows(here: Path, base: Path | None) -> Iterator[Found]:
     """All documents there, the nearest first; one that cannot be read stops nothing."""
-    for place in places(here, base):
-        for name in sorted(os.listdir(place)):
+    for directory in list_directories(here, base):
+        for name in sorted(os.listdir(directory)):
             if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield _found(place / name)
+                yield _read(directory / name)
 
 
-def flow(wanted: str, here: Path, base: Path | None) -> Found:
+def find_flow(wanted: str, here: Path, base: Path | None) -> Found:
     """The nearest workflow whose id is *wanted*. Raises FileMissing, UsageError when two are equally near."""
-    same = [found for found in flows(here, base) if found.workflow and found.workflow.id == wanted]
+    same = [found for found in list_flows(here, base) if found.workflow and found.workflow.id == wanted]
     nearest = [found for found in same if found.file.parent == same[0].file.parent]
     if len(nearest) > 1:
         files = " and ".join(str(found.file) for found in nearest)
         raise UsageError(problem=f"{wanted} is the id of {files}; name one of them with -f")
     if not nearest:
         problem = (
-            f"no workflow in {PLACE}/, here or above, or in the store has this id; `cpf flows` lists them"
+            f"no workflow in {DIRECTORY}/, here or above, or in the store has this id; `cpf flows` lists them"
         )
         raise FileMissing(file=wanted, problem=problem)
     return nearest[0]
 
 
-def _found(file: Path) -> Found:
+def _read(file: Path) -> Found:
     try:
-        return Found(file, read(read_file(file), str(file))[0])
+        return Found(file, decode(read_file(file), str(file))[0])
     except CheckpointflowError as error:
         return Found(file, None, str(error))
 
 
-def _is_ours(place: Path) -> bool:
+def _is_ours(directory: Path) -> bool:
     try:
-        return place.is_dir() and os.access(place, os.R_OK | os.X_OK) and shared_with(place) is None
+        usable = directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
+        return usable and shared_with(directory) is None
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""One deed: an HTTP call, its answer into the step's stdout file.
+"""One action: an HTTP call, its answer into the step's stdout file.
 
 Nothing raises: what goes wrong is a Failure. The whole call, redirects and all, has one time limit, and
 `stop` ends it wherever it is: what waits for the network waits on a socket that another thread can shut,
@@ -9,35 +9,34 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import os
 import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
-from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from checkpointflow import __version__
-from checkpointflow.drivers.command import created, failure, head
+from checkpointflow.drivers.addresses import connect
 from checkpointflow.drivers.json_text import MAX_BYTES, read_json
+from checkpointflow.drivers.logs import create, read_head
+from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
+from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private
 
 MAX_REDIRECTS = 5
 REDIRECTS = (301, 302, 303, 307, 308)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-PORTS = {"http": 80, "https": 443}
 
 # They say where a message ends; a value of ours and another of the author's would make two messages of one.
 FRAMING = ("content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer")
@@ -50,76 +49,26 @@ IMPERSONAL = re.compile(
 
 OF_A_BODY = re.compile(r"content-|idempotency-key$", re.I)
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NETLOC = re.compile(
-    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\\%\s]{1,253}))(?::(?P<port>[0-9]{0,5}))?"
-)
-_NAME = re.compile(r"[a-z0-9._-]+")
-_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_PATH_SAFE = "%/:@!$&'()*+,;="
-_QUERY_SAFE = _PATH_SAFE + "?[]"
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class Refused(Exception):
-    """A call that is not made, or not gone on with; its text says why."""
-
-
-class Place(NamedTuple):
-    """What a URL names, as it goes over the wire: the host in ASCII, path and query percent-encoded."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-    query: str
-
-    @property
-    def origin(self) -> tuple[str, str, int]:
-        """Who answers there."""
-        return self.scheme, self.host, self.port
-
-    @property
-    def authority(self) -> str:
-        """The host, and the port where it is not the usual one."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def target(self) -> str:
-        """What is asked for there."""
-        return self.path + (f"?{self.query}" if self.query else "")
-
-    @property
-    def url(self) -> str:
-        """The whole of it."""
-        return f"{self.scheme}://{self.authority}{self.target}"
-
-    def __str__(self) -> str:
-        """For messages: without the query, which may hold what nobody else should read."""
-        return f"{self.scheme}://{self.authority}{self.path}"
 
 
 class Request(NamedTuple):
     """What is asked at one hop."""
 
     method: str
-    place: Place
+    url: Url
     headers: dict[str, str]
     body: bytes | None
 
-    def sent(self) -> dict[str, bytes]:
+    def encode_headers(self) -> dict[str, bytes]:
         """The headers as they go over the wire."""
         headers = {"Connection": "close", **self.headers}
         if not any(name.lower() == "host" for name in headers):
-            headers["Host"] = self.place.authority
+            headers["Host"] = self.url.authority
         return {name: value.encode() for name, value in headers.items()}
 
-    def redirected(self, status: int, location: str) -> Request:
+    def follow(self, status: int, location: str) -> Request:
         """What is asked instead. Raises Refused.
 
         By RFC 9110, 15.4: a 303, and by custom a 301 or 302 to a POST, is followed with a GET; all else
@@ -127,27 +76,28 @@ class Request(NamedTuple):
         hears no credentials.
         """
         try:
-            place = place_of(location, self.place)
+            url = parse_url(location, self.url)
         except Refused as error:
-            raise Refused(f"{self.place} redirects to where no call is made: {error}") from None
+            raise Refused(f"{self.url} redirects to where no call is made: {error}") from None
         method, headers, body = self.method, self.headers, self.body
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
             method, body = "GET", None
             headers = {n: v for n, v in headers.items() if not OF_A_BODY.match(n)}
-        if place.origin != self.place.origin:
+        if url.origin != self.url.origin:
             headers = {n: v for n, v in headers.items() if IMPERSONAL.fullmatch(n)}
-            if body is not None and self.place.scheme == "https" and place.scheme == "http":
-                raise Refused(f"{self.place} redirects to {place}, where the body would go unencrypted")
-        return Request(method, place, headers, body)
+            if body is not None and self.url.scheme == "https" and url.scheme == "http":
+                raise Refused(f"{self.url} redirects to {url}, where the body would go unencrypted")
+        return Request(method, url, headers, body)
 
 
 class Call:
-    """An HTTP call of a run: `perform` it once; `stop` may be called meanwhile from elsewhere."""
+    """An HTTP call of a run, its answer into the file *stdout*: `perform` it once; `stop` may come meanwhile
+    from elsewhere."""
 
-    def __init__(self, action: CallHttp, directory: RunDirectory) -> None:
+    def __init__(self, action: CallHttp, stdout: Path) -> None:
         self.action = action
-        self.stdout = directory.log("stdout", action.path, action.attempt)
-        self._place: Place | None = None
+        self.stdout = stdout
+        self._url: Url | None = None
         self._socket: socket.socket | None = None
         self._reached: SimpleQueue[Exception | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -158,25 +108,25 @@ class Call:
         try:
             self._secrets = Secrets(self.action.secrets)
         except KeyError as error:
-            return failure(f"the secret {error.args[0]} is not set in the environment of cpf")
-        match self._ended():
+            return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
+        match self._call_within_time():
             case Failure(error=why) as failed:
                 # A URL, and what a server says of it, may hold a secret.
-                return replace(failed, error=replace(why, message=self._secrets.masked_text(why.message)))
+                return replace(failed, error=replace(why, message=self._secrets.mask_text(why.message)))
             case outcome:
                 return outcome
 
-    def _ended(self) -> Outcome:
+    def _call_within_time(self) -> Outcome:
         late = threading.Timer(self.action.timeout_seconds, self.stop)
         late.daemon = True
         late.start()
         try:
-            return self._outcome()
+            return self._judge()
         except Exception as error:  # noqa: BLE001, a network has many ways to fail
             if self._stopped or isinstance(error, TimeoutError):
                 within = f"within {self.action.timeout_seconds:g} seconds"
-                return failure(f"{self._place} gave no whole answer {within}", code="ERR_TIMEOUT")
-            return failure(_what_happened(error, self._place))
+                return fail(f"{self._url} gave no whole answer {within}", code="ERR_TIMEOUT")
+            return fail(_describe(error, self._url))
         finally:
             late.cancel()
             self._hang_up()
@@ -190,62 +140,62 @@ class Call:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self._reached.put(InterruptedError())
 
-    def _outcome(self) -> Outcome:
+    def _judge(self) -> Outcome:
         action = self.action
-        asked, answer = self._last_hop()
+        asked, answer = self._ask_to_the_end()
         with answer:
             size = self._store(answer)
         status = answer.status
         if status not in action.status_codes:
-            shown = head(self.stdout).strip()[:200]
+            shown = read_head(self.stdout).strip()[:200]
             how = f"{status} {answer.reason[:100]}".rstrip()
-            message = f"{asked.method} {asked.place} was answered with {how}"
-            return failure(f"{message}: {shown}" if shown else message, status_code=status)
+            message = f"{asked.method} {asked.url} was answered with {how}"
+            return fail(f"{message}: {shown}" if shown else message, status_code=status)
         if size > MAX_BYTES:
-            message = f"the answer of {asked.place} is larger than {MAX_BYTES} bytes"
-            return failure(message, status_code=status)
-        stdout = head(self.stdout) if action.keeps_stdout else None
-        return Success(outputs=_outputs(self.stdout.read_bytes()), status_code=status, stdout=stdout)
+            message = f"the answer of {asked.url} is larger than {MAX_BYTES} bytes"
+            return fail(message, status_code=status)
+        stdout = read_head(self.stdout) if action.keeps_stdout else None
+        return Success(outputs=_read_outputs(self.stdout.read_bytes()), status_code=status, stdout=stdout)
 
-    def _last_hop(self) -> tuple[Request, http.client.HTTPResponse]:
+    def _ask_to_the_end(self) -> tuple[Request, http.client.HTTPResponse]:
         """The first answer that is no redirect, and what it answers."""
         action = self.action
         given = {"url": action.url, "headers": action.headers, "body": action.body}
-        asked = _first(replace(action, **self._secrets.filled(given)))
+        asked = _make_request(replace(action, **self._secrets.fill(given)))
         # A redirect is chosen by a server, which is data as well.
-        self._trusted = {*action.allow_hosts, *([] if action.host_is_data else [asked.place.host])}
+        self._trusted = {*action.allow_hosts, *([] if action.host_is_data else [asked.url.host])}
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._asked(asked)
+            answer = self._ask(asked)
             location = answer.getheader("Location")
             wanted = answer.status in self.action.status_codes
             if wanted or location is None or answer.status not in REDIRECTS:
                 return asked, answer
             answer.close()
-            asked = asked.redirected(answer.status, _as_utf8(location))
-        raise Refused(f"{self._place} redirects once more, after {MAX_REDIRECTS} redirects")
+            asked = asked.follow(answer.status, _decode_header(location))
+        raise Refused(f"{self._url} redirects once more, after {MAX_REDIRECTS} redirects")
 
-    def _asked(self, request: Request) -> http.client.HTTPResponse:
+    def _ask(self, request: Request) -> http.client.HTTPResponse:
         """The answer to *request*, up to where its body begins."""
         self._hang_up()
-        self._place = request.place
-        sock = self._connected(request.place)
-        connection = http.client.HTTPConnection(request.place.authority)
+        self._url = request.url
+        sock = self._connect(request.url)
+        connection = http.client.HTTPConnection(request.url.authority)
         connection.sock = sock
         # A server may answer, and hang up, before it has heard all of a long body.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(request.method, request.place.target, request.body, request.sent())
+            connection.request(request.method, request.url.target, request.body, request.encode_headers())
         answer = _Answer(sock, method=request.method)
         answer.begin()
         return answer
 
-    def _connected(self, place: Place) -> socket.socket:
-        """A connection to *place*, which `stop` can shut from now on."""
+    def _connect(self, url: Url) -> socket.socket:
+        """A connection to *url*, which `stop` can shut from now on."""
 
         def reach() -> None:
             try:
-                public_only = place.host not in self._trusted
+                public_only = url.host not in self._trusted
                 seconds = self.action.timeout_seconds
-                self._hold(connected(place.host, place.port, seconds, public_only=public_only))
+                self._hold(connect(url.host, url.port, seconds, public_only=public_only))
                 self._reached.put(None)
             except Exception as error:  # noqa: BLE001, raised again below
                 self._reached.put(error)
@@ -255,9 +205,9 @@ class Call:
         if error is not None:
             raise error
         assert self._socket is not None
-        if place.scheme == "http":
+        if url.scheme == "http":
             return self._socket
-        tls = _tls().wrap_socket(self._socket, server_hostname=place.host, do_handshake_on_connect=False)
+        tls = _make_tls().wrap_socket(self._socket, server_hostname=url.host, do_handshake_on_connect=False)
         self._hold(tls)
         tls.do_handshake()
         return tls
@@ -286,8 +236,8 @@ class Call:
                 size += len(block)
                 yield block
 
-        with os.fdopen(created(self.stdout), "wb") as file:
-            for block in self._secrets.masking(blocks()):
+        with os.fdopen(create(self.stdout), "wb") as file:
+            for block in self._secrets.mask_blocks(blocks()):
                 file.write(block)
                 file.flush()
         if self._stopped:  # to the reader that looks like the end of the answer
@@ -313,112 +263,7 @@ class _Lines(io.BufferedReader):
         return line
 
 
-def connected(host: str, port: int, seconds: float, *, public_only: bool = False) -> socket.socket:
-    """A connection to *host*: the one place where a name becomes addresses, and an address a connection.
-
-    With *public_only* every address must be a public one; the connection goes to an address that was
-    checked. They are tried in turn, each for its share of *seconds*. Raises Refused, and OSError, that of
-    the last.
-    """
-    deadline = time.monotonic() + seconds
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    inner = [str(address[0]) for *_, address in addresses if public_only and not is_public(str(address[0]))]
-    if inner:
-        raise Refused(
-            f"{host} is at {inner[0]}, which is no public address, and the workflow's author did not write "
-            "it; to mean it, name the host in defaults.allow_hosts"
-        )
-    problem = OSError(f"{host} has no address")
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        share = (deadline - time.monotonic()) / (len(addresses) - tried)
-        try:
-            with ExitStack() as unless_connected:
-                sock = unless_connected.enter_context(socket.socket(family, kind, protocol))
-                sock.settimeout(min(max(share, 0.001), 3600))
-                sock.connect(address)
-                sock.settimeout(None)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                unless_connected.pop_all()
-            return sock
-        except OSError as error:
-            problem = error
-    raise problem
-
-
-def is_public(address: str) -> bool:
-    """Whether *address* is one of the open Internet, whichever way it is spelled or wrapped."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        wrapped = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if wrapped is None and ip in _NAT64:
-            wrapped = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if wrapped is not None:
-            return is_public(str(wrapped))
-        if ip.is_site_local:
-            return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
-
-
-def place_of(url: str, base: Place | None = None) -> Place:
-    """What *url* names, seen from *base*. Raises Refused, whose text keeps its secrets."""
-    if _CONTROL.search(url):  # urlsplit would drop some without a word
-        raise Refused("the URL holds a line break or another control character")
-    try:
-        parts = urlsplit(url if base is None else urljoin(base.url, url))
-        path = _encoded(parts.path, _PATH_SAFE) or "/"
-        query = _encoded(parts.query, _QUERY_SAFE)
-    except ValueError:
-        raise Refused("the URL is not a valid one") from None
-    if parts.scheme not in PORTS:
-        given = f"{parts.scheme}:" if parts.scheme else "without either"
-        raise Refused(f"only http: and https: URLs can be called, and this one is {given}")
-    if "@" in parts.netloc:
-        raise Refused(
-            "a name or password in the URL would stand in the run's state and logs; send it in the header"
-            " Authorization instead"
-        )
-    host, port = _host_and_port(parts.netloc)
-    return Place(parts.scheme, host, port or PORTS[parts.scheme], path, query)
-
-
-def _host_and_port(netloc: str) -> tuple[str, int]:
-    """The host in the form that is looked up, and the port, 0 if there is none. Raises Refused."""
-    fits = _NETLOC.fullmatch(netloc)
-    if fits is None:
-        raise Refused("the URL names no host" if not netloc else "the URL has no valid host and port")
-    port = int(fits["port"] or 0)
-    if port > 65535 or (fits["port"] and port == 0):
-        raise Refused(f"{port} is not a port")
-    if fits["address"]:
-        try:
-            return str(ipaddress.IPv6Address(fits["address"])), port
-        except ValueError:
-            raise Refused(f"[{fits['address']}] is not an IPv6 address") from None
-    return _name(fits["name"]), port
-
-
-def _name(host: str) -> str:
-    """*host* in ASCII, by IDNA. Raises Refused."""
-    if any(c in "ßς\u200c\u200d" for c in host):  # here the IDNA that Python has names another host
-        raise Refused(f"write the host {host} in its ASCII form (xn--…)")
-    try:
-        name = host.encode("idna").decode().lower()
-    except UnicodeError:
-        name = ""
-    if not _NAME.fullmatch(name):
-        raise Refused(f"{host!r} is not the name of a host")
-    return name
-
-
-def _encoded(text: str, safe: str) -> str:
-    """*text* with what cannot stand in a URL percent-encoded; what is so already stays as it is."""
-    return quote(_LONE_PERCENT.sub("%25", text), safe=safe)
-
-
-def _as_utf8(header: str) -> str:
+def _decode_header(header: str) -> str:
     """A header's value, which http.client took for Latin-1."""
     try:
         return header.strip().encode("latin-1").decode()
@@ -426,19 +271,19 @@ def _as_utf8(header: str) -> str:
         return header.strip()
 
 
-def _first(action: CallHttp) -> Request:
+def _make_request(action: CallHttp) -> Request:
     """What the author asks for. Raises Refused."""
-    place, body = place_of(action.url), _body(action)
-    return Request(action.method, place, _headers(action, body), body)
+    url, body = parse_url(action.url), _encode_body(action)
+    return Request(action.method, url, _complete_headers(action, body), body)
 
 
-def _body(action: CallHttp) -> bytes | None:
+def _encode_body(action: CallHttp) -> bytes | None:
     if action.body is UNSET:
         return None
     return action.body.encode() if isinstance(action.body, str) else msgspec.json.encode(action.body)
 
 
-def _headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
+def _complete_headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
     """The author's headers, and what is missing among them. Raises Refused."""
     usual = {"User-Agent": f"checkpointflow/{__version__}", "Accept": "*/*"}
     if body is not None:
@@ -458,13 +303,13 @@ def _headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
     return headers
 
 
-def _tls() -> ssl.SSLContext:
+def _make_tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def _outputs(data: bytes) -> Any:
+def _read_outputs(data: bytes) -> Any:
     """A JSON object as it is; any other JSON, or text, under `body`."""
     try:
         value = read_json(data)
@@ -473,19 +318,19 @@ def _outputs(data: bytes) -> Any:
     return value if isinstance(value, dict) else {"body": value}
 
 
-def _what_happened(error: Exception, place: Place | None) -> str:
-    words = (str(error) or type(error).__name__)[:200]
+def _describe(error: Exception, url: Url | None) -> str:
+    what = (str(error) or type(error).__name__)[:200]
     match error:
         case Refused():
             return str(error)
         case socket.gaierror():
-            return f"the host of {place} could not be found: {error.strerror}"
+            return f"the host of {url} could not be found: {error.strerror}"
         case ConnectionRefusedError():
-            return f"{place} refused the connection"
+            return f"{url} refused the connection"
         case ssl.SSLError():
-            why = getattr(error, "verify_message", "") or error.reason or words
-            return f"no secure connection to {place}: {why}"
+            why = getattr(error, "verify_message", "") or error.reason or what
+            return f"no secure connection to {url}: {why}"
         case http.client.HTTPException():
-            return f"{place} did not answer in HTTP: {words}"
+            return f"{url} did not answer in HTTP: {what}"
         case _:
-            return f"the call of {place} failed: {words}"
+            return f"the call of {url} failed: {what}"

@@ -33,6 +33,22 @@ def read_json(data: bytes) -> Any:
     return value
 
 
+def copy_json(value: Any) -> Any:
+    """A copy of the Python *value* as a JSON value, as `json.dumps` would write it and `read_json` read it.
+
+    Raises ValueError saying what in it is no JSON: NaN, a set, text with a lone surrogate, and so on.
+    """
+    import json  # late: what comes as text has no need of it. msgspec writes NaN as null, without a word
+
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    return read_json(text.encode())
+
+
 def _depth(value: Any) -> int:
     """How deep *value* is nested, counted without recursion, up to just over the limit."""
     layer, depth = [value], 0

@@ -3,6 +3,8 @@
 The law of it: an action is performed only after the checkpoint that names it is on disk, and the outcome
 of one step and the start of the next are one write. So whatever kills this process, `pending` of the run
 on disk is exactly what may or may not have happened.
+
+Runs may be driven in any thread, several at once; each is held by its lock, not by its thread.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from checkpointflow.drivers.documents import Checked, copy_of, own_program
-from checkpointflow.drivers.perform import Executor, NotBegun
+from msgspec import Struct
+
+from checkpointflow.documents.program import Program
+from checkpointflow.drivers.perform import Clock, Ended, Executor, NotBegun, Perform
+from checkpointflow.drivers.processes import end
 from checkpointflow.drivers.signals import Interrupts
-from checkpointflow.engine.actions import Action, Outcome, StoredFile
-from checkpointflow.engine.bodies import Program, unsound
+from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
+from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
@@ -29,49 +34,70 @@ from checkpointflow.engine.messages import (
     Retry,
     Seal,
 )
-from checkpointflow.engine.rules import advance, awaited
+from checkpointflow.engine.rules import advance, find_wait
 from checkpointflow.engine.run import Run, pending, unanswered
+from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import Interrupted, LockConflict, StateCorrupt
 from checkpointflow.store.clock import fresh_id, now
-from checkpointflow.store.directory import DOCUMENT, STATE, RunDirectory, Store
+from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest
-from checkpointflow.store.seals import left_behind, printed
+from checkpointflow.store.layout import DOCUMENT, STATE, document_name
+from checkpointflow.store.locks import find_holders
+from checkpointflow.store.seals import seal_artifacts, seal_logs
+from checkpointflow.store.store import Store
 
 CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2
 
-Told = Callable[[Run], None]
+Observe = Callable[[Run], None]
+"""Is told of each new Run, once it is on disk."""
 
 
-def silent(_: Run) -> None:
+def ignore(_: Run) -> None:
     """Nobody looks on."""
 
 
+class World(Struct, frozen=True):
+    """What a driver finds around it, each of which a test or an embedder may give instead.
+
+    perform: performs commands and HTTP calls (None: they are really run and made); now: the clock;
+    observe: is told of each new Run in the thread that drives it, and what it raises ends the driving.
+    """
+
+    perform: Perform | None = None
+    now: Clock = now
+    observe: Observe = ignore
+
+
+HERE = World()
+
+
 def begin(
-    store: Store, checked: Checked, *, source: Path, inputs: Any, told: Told = silent
+    store: Store, workflow: CheckedWorkflow, inputs: Any, world: World = HERE
 ) -> tuple[RunDirectory, Run]:
-    """Start a run of a workflow that was read from *source*, and drive it until it rests.
+    """Start a run of *workflow*, and drive it until it rests.
 
     Raises InvalidInput (nothing is left behind), PersistenceError, Interrupted, LockConflict.
     """
-    called = {name: digest(data) for name, data in checked.called.items()}
+    called = {name: digest(data) for name, data in workflow.called.items()}
     message = Begin(
-        now=now(),
+        now=world.now(),
         run_id=fresh_id(),
         inputs=inputs,
-        digest=digest(checked.data),
+        digest=digest(workflow.data),
         documents=called,
-        source=str(source),
+        source=None if workflow.source is None else str(workflow.source),
         cwd=str(Path.cwd()),
     )
-    run, facts = advance(checked.program, None, message)
+    run, facts = advance(workflow.program, None, message)
     directory = store.create(run.run_id)
     with directory.hold("run", message.now):
-        directory.keep(DOCUMENT, checked.data)
-        for name, data in checked.called.items():
-            directory.keep(copy_of(called[name]), data)
+        directory.keep(DOCUMENT, workflow.data)
+        for name, data in workflow.called.items():
+            directory.keep(document_name(called[name]), data)
         directory.commit(run, facts, None)
-        return directory, drive(directory, checked.program, run, told)
+        world.observe(run)
+        return directory, _Writer(directory, workflow.program, run, world).drive()
 
 
 def resume(
@@ -81,7 +107,7 @@ def resume(
     payload: Any = None,
     step: str | None = None,
     lock_timeout: float = 0,
-    told: Told = silent,
+    world: World = HERE,
 ) -> Run:
     """Deliver an event, if there is one, and go on until the run rests.
 
@@ -89,158 +115,188 @@ def resume(
     that does not fit EventMismatch, RunNotWaiting, InvalidEvent, WaitExpired or NoTransition, with the run
     untouched.
     """
-    with directory.hold("resume", now(), lock_timeout):
+    with directory.hold("resume", world.now(), lock_timeout):
         run = directory.load()
-        messages: list[Message] = [Recover(now=now(), lost=unanswered(run))]
+        time = world.now()
+        messages: list[Message] = [Recover(now=time, lost=unanswered(run))]
         if event is not None:
-            path = awaited(run, event, step)
-            messages.insert(0, Deliver(now=now(), path=path, payload=payload))
-        return _go_on(directory, run, messages, told)
+            path = find_wait(run, event, step)
+            messages.insert(0, Deliver(now=time, path=path, payload=payload))
+        return _go_on(directory, run, messages, world)
 
 
 def retry(
-    directory: RunDirectory, *, step: str | None = None, lock_timeout: float = 0, told: Told = silent
+    directory: RunDirectory, *, step: str | None = None, lock_timeout: float = 0, world: World = HERE
 ) -> Run:
     """Do again what failed or was interrupted, or the step at *step* and all that came after it; then go on.
 
     Raises LockConflict, NotRetryable.
     """
-    with directory.hold("retry-step", now(), lock_timeout):
+    with directory.hold("retry-step", world.now(), lock_timeout):
         run = directory.load()
-        lost = Recover(now=now(), lost=unanswered(run))
-        return _go_on(directory, run, [lost, Retry(now=now(), path=step)], told)
+        lost = Recover(now=world.now(), lost=unanswered(run))
+        return _go_on(directory, run, [lost, Retry(now=world.now(), path=step)], world)
 
 
-def cancel(directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SECONDS) -> Run:
-    """Stop the run for good, also one that another process executes: that process is asked to.
+def cancel(
+    directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SECONDS, world: World = HERE
+) -> Run:
+    """Stop the run for good, also one that somebody else executes, who is asked to.
 
-    Raises LockConflict when it does not within *lock_timeout* seconds, RunNotWaiting when the run has
-    ended already.
+    Raises LockConflict when that does not happen within *lock_timeout* seconds, RunNotWaiting when the run
+    has ended already.
     """
     try:
-        return _cancelled(directory, reason, 0)
+        return _cancel(directory, reason, 0, world)
     except LockConflict:
         directory.ask_to_cancel(reason)
         try:
-            return _cancelled(directory, reason, lock_timeout)
+            return _cancel(directory, reason, lock_timeout, world)
         finally:
             directory.forget_cancel()
 
 
-def _cancelled(directory: RunDirectory, reason: str, lock_timeout: float) -> Run:
-    with directory.hold("cancel", now(), lock_timeout, ending_orphans=True):
-        run = directory.load()
-        cancelled = Cancel(now=now(), reason=reason)
-        return tell(directory, _own(directory, run), run, *_salvaged(directory, run), cancelled)
+def _cancel(directory: RunDirectory, reason: str, lock_timeout: float, world: World) -> Run:
+    with directory.hold("cancel", world.now(), lock_timeout, end_orphans=_end_orphans):
+        writer = _take_up(directory, directory.load(), world)
+        return writer.tell(*writer.salvage(), Cancel(now=world.now(), reason=reason))
 
 
-def _own(directory: RunDirectory, run: Run) -> Program:
-    """The workflow of *run*, which must be in a state that it can have come to."""
-    program = own_program(directory, run.workflow)
-    odd = unsound(program, run)
+def _end_orphans(lock: Path) -> None:
+    """End the commands that outlived their cpf: they still have the file *lock* open."""
+    end(None, lambda: find_holders(lock))
+
+
+def _go_on(directory: RunDirectory, run: Run, messages: list[Message], world: World) -> Run:
+    writer = _take_up(directory, run, world)
+    salvaged = writer.salvage()
+    reason = directory.asked_to_cancel()
+    if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
+        return writer.tell(*salvaged, Cancel(now=world.now(), reason=reason))
+    writer.tell(*salvaged, *messages)
+    return writer.drive()
+
+
+def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:
+    """The writer of *run*, which must be in a state that it can have come to. Raises StateCorrupt."""
+    program = read_own_copies(directory, run.workflow)
+    odd = find_unsound(program, run)
     if odd is not None:
         problem = (
             f"it is in a state that no run comes to, at {odd}; see: cpf verify --run-dir {directory.place}"
         )
         raise StateCorrupt(file=directory.place / STATE, problem=problem)
-    return program
+    return _Writer(directory, program, run, world)
 
 
-def _go_on(directory: RunDirectory, run: Run, messages: list[Message], told: Told) -> Run:
-    program = _own(directory, run)
-    salvaged = _salvaged(directory, run)
-    reason = directory.asked_to_cancel()
-    if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
-        return tell(directory, program, run, *salvaged, Cancel(now=now(), reason=reason))
-    return drive(directory, program, tell(directory, program, run, *salvaged, *messages), told)
+class _Writer:
+    """The one who may change a run, since it holds its lock. run: as it is on disk."""
+
+    def __init__(self, directory: RunDirectory, program: Program, run: Run, world: World) -> None:
+        self.directory = directory
+        self.program = program
+        self.run = run
+        self.world = world
+
+    def tell(self, *messages: Message) -> Run:
+        """The run after *messages*, on disk in one write, all sealed that it leaves when it rests."""
+        run, facts = self.run, list[Fact]()
+        for message in messages:
+            run, new = advance(self.program, run, message)
+            facts += new
+        if facts and not pending(run):
+            # Last, since only now is it known that the run rests, and what was declared. At the time of the
+            # last message, since by a later one a wait could be over, and a step start that nobody performs.
+            lying = seal_artifacts(self.directory, self.run, facts)
+            if lying:
+                run, new = advance(self.program, run, Seal(now=messages[-1].now, files=lying))
+                facts += new
+        if facts:
+            self.directory.commit(run, facts, self.run)
+            self.run = run
+            self.world.observe(run)
+        return self.run
+
+    def salvage(self) -> list[Message]:
+        """What the attempts left that no driver will hear of any more."""
+        lost = pending(self.run)
+        files = [file for action in lost for file in seal_logs(self.directory, action)]
+        return self._seal((*files, *seal_artifacts(self.directory, self.run, []))) if lost else []
+
+    def drive(self) -> Run:
+        """Have what is pending performed until the run rests, or until somebody asks to cancel it.
+
+        Raises Interrupted when cpf is told to stop, LockConflict when all that is left to do needs a lock
+        that somebody else holds, PersistenceError when the store cannot be written; the run can be resumed
+        after each of them.
+        """
+        world, directory = self.world, self.directory
+        executor = Executor(
+            directory, _find_start_directory(self.run), self.run.run_id, world.perform, world.now
+        )
+        with Interrupts() as interrupts:
+            try:
+                not_begun = self._perform_all(executor, interrupts)
+            except KeyboardInterrupt:
+                if self._interrupt(executor).outcome is None:
+                    name = interrupts.name or "KeyboardInterrupt"
+                    raise Interrupted(signal=name).about(self.run, directory) from None
+                return self.run
+            finally:
+                executor.stop()
+        if not_begun is not None and self.run.outcome is None:
+            raise not_begun.why.about(self.run, directory)
+        return self.run
+
+    def _perform_all(self, executor: Executor, interrupts: Interrupts) -> NotBegun | None:
+        """Perform what is pending, and what follows, to the end; why the last that was not begun was not."""
+        not_begun: NotBegun | None = None
+        while True:
+            for action in pending(self.run):
+                executor.start(action)
+            if not executor.busy or self.run.outcome is not None:
+                return not_begun
+            with interrupts.listening():
+                ended = executor.wait(LISTENING_SECONDS)
+            reason = self.directory.asked_to_cancel()
+            if reason is not None:
+                executor.stop()
+                cancelled = Cancel(now=self.world.now(), reason=reason)
+                self.tell(*self._seal(executor.collect_logs()), cancelled)
+            elif ended is not None:
+                if isinstance(ended[1], NotBegun):
+                    not_begun = ended[1]
+                self._report(executor, [ended])
+
+    def _interrupt(self, executor: Executor) -> Run:
+        """Stop what is under way. The run is interrupted, unless the last thing that it did was to end."""
+        self._report(executor, executor.collect())
+        if self.run.outcome is not None:
+            return self.run
+        stopped = executor.stop()
+        self._report(executor, stopped.ended)
+        if self.run.outcome is not None:
+            return self.run
+        waiting = [a for a in pending(self.run) if (a.path, a.attempt) not in stopped.cut_short]
+        time = self.world.now()
+        deferred = [Defer(now=time, path=a.path, attempt=a.attempt) for a in waiting]
+        return self.tell(*self._seal(executor.collect_logs()), *deferred, Interrupt(now=time))
+
+    def _report(self, executor: Executor, all_ended: Iterable[Ended]) -> None:
+        """Tell the run how each ended, in a write of its own."""
+        for action, outcome in all_ended:
+            time, path, attempt = self.world.now(), action.path, action.attempt
+            if isinstance(outcome, NotBegun):
+                message: Message = Defer(now=time, path=path, attempt=attempt)
+            else:
+                message = Report(now=time, path=path, attempt=attempt, outcome=outcome)
+            self.tell(*self._seal(executor.collect_logs()), message)
+
+    def _seal(self, files: tuple[StoredFile, ...]) -> list[Message]:
+        return [Seal(now=self.world.now(), files=files)] if files else []
 
 
-def _salvaged(directory: RunDirectory, run: Run) -> list[Message]:
-    """What the attempts left that no driver will hear of any more."""
-    lost = pending(run)
-    files = [file for action in lost for file in printed(directory, action)]
-    return _sealing((*files, *left_behind(directory, run, []))) if lost else []
-
-
-def _sealing(files: tuple[StoredFile, ...]) -> list[Message]:
-    return [Seal(now=now(), files=files)] if files else []
-
-
-def drive(directory: RunDirectory, program: Program, run: Run, told: Told) -> Run:
-    """Have what is pending performed until the run rests, or until somebody asks to cancel it.
-
-    Raises Interrupted when cpf is told to stop, LockConflict when all that is left to do needs a lock that
-    somebody else holds, PersistenceError when the store cannot be written; the run can be resumed after
-    each of them.
-    """
-    crew = Executor(directory, start_directory(run), run.run_id)
-    not_begun: NotBegun | None = None
-    with Interrupts() as interrupts:
-        try:
-            while True:
-                told(run)
-                for action in pending(run):
-                    crew.take(action)
-                if not crew.busy or run.outcome is not None:
-                    break
-                with interrupts.listening():
-                    done = crew.next(LISTENING_SECONDS)
-                reason = directory.asked_to_cancel()
-                if reason is not None:
-                    crew.stop()
-                    cancelled = Cancel(now=now(), reason=reason)
-                    run = tell(directory, program, run, *_sealing(crew.printed()), cancelled)
-                elif done is not None:
-                    action, outcome = done
-                    if isinstance(outcome, NotBegun):
-                        not_begun = outcome
-                    heard = _heard(action, outcome)
-                    run = tell(directory, program, run, *_sealing(crew.printed()), heard)
-        except KeyboardInterrupt:
-            for action, outcome in crew.finished():
-                run = tell(directory, program, run, *_sealing(crew.printed()), _heard(action, outcome))
-            if run.outcome is not None:  # the last thing that it did was to end
-                return run
-            stopped = crew.stop()
-            waiting = [a for a in pending(run) if (a.path, a.attempt) not in stopped]
-            deferred = [Defer(now=now(), path=a.path, attempt=a.attempt) for a in waiting]
-            sealing = _sealing(crew.printed())
-            run = tell(directory, program, run, *sealing, *deferred, Interrupt(now=now()))
-            raise Interrupted(signal=interrupts.name).about(run, directory) from None
-        finally:
-            crew.stop()
-    if not_begun is not None and run.outcome is None:
-        raise not_begun.why.about(run, directory)
-    return run
-
-
-def _heard(action: Action, outcome: Outcome | NotBegun) -> Message:
-    if isinstance(outcome, NotBegun):
-        return Defer(now=now(), path=action.path, attempt=action.attempt)
-    return Report(now=now(), path=action.path, attempt=action.attempt, outcome=outcome)
-
-
-def tell(directory: RunDirectory, program: Program, run: Run, *messages: Message) -> Run:
-    """The run after *messages*, on disk in one write, with all sealed that it leaves lying when it rests."""
-    changed, facts = _after(program, run, messages)
-    if facts and not pending(changed):
-        sealing = _sealing(left_behind(directory, run, facts))
-        if sealing:
-            changed, facts = _after(program, run, (*sealing, *messages))
-    if facts:
-        directory.commit(changed, facts, run)
-    return changed
-
-
-def _after(program: Program, run: Run, messages: Iterable[Message]) -> tuple[Run, list[Fact]]:
-    facts: list[Fact] = []
-    for message in messages:
-        run, new = advance(program, run, message)
-        facts += new
-    return run, facts
-
-
-def start_directory(run: Run) -> Path:
+def _find_start_directory(run: Run) -> Path:
     """Where commands run: the directory where the run was started, or this one if that is not here."""
     started = Path(run.cwd or ".")
     return started if started.is_dir() else Path.cwd()

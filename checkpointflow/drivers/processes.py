@@ -10,25 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+
+from checkpointflow.store.locks import PROC, other_processes
 
 GRACE_SECONDS = 5.0
 
-_PROC = Path("/proc")
 
-
-def marked(marks: dict[str, str]) -> set[int]:
+def find_marked(marks: dict[str, str]) -> set[int]:
     """The processes, other than this one, in whose environment all of *marks* stand."""
     wanted = {f"{name}={value}".encode() for name, value in marks.items()}
-    return {pid for pid in _others() if wanted <= set(_environment(pid))}
-
-
-def holding(file: Path) -> set[int]:
-    """The processes, other than this one, that have *file* open."""
-    wanted = os.path.realpath(file)
-    return {pid for pid in _others() if wanted in _open_files(pid)}
+    return {pid for pid in other_processes() if wanted <= set(_read_environment(pid))}
 
 
 def end(group: int | None, others: Callable[[], set[int]], grace_seconds: float = GRACE_SECONDS) -> bool:
@@ -69,25 +62,7 @@ def _send(kill: Callable[[int, int], None], target: int, number: int) -> bool:
     return True
 
 
-def _others() -> Iterable[int]:
-    """The processes that can be looked at, but for this one and those that have ended already."""
-    if not _PROC.is_dir():
-        return
-    for name in os.listdir(_PROC):
-        if name.isdigit() and int(name) != os.getpid():
-            yield int(name)
-
-
-def _environment(pid: int) -> list[bytes]:
+def _read_environment(pid: int) -> list[bytes]:
     with suppress(OSError):
-        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     return []
-
-
-def _open_files(pid: int) -> set[str]:
-    found = set()
-    with suppress(OSError):
-        for name in os.listdir(_PROC / str(pid) / "fd"):
-            with suppress(OSError):
-                found.add(os.readlink(_PROC / str(pid) / "fd" / name))
-    return found

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from checkpointflow.expressions.syntax import Secret
+from checkpointflow.expressions.evaluation import Secret
 
 MASK = b"***"
 
@@ -24,12 +24,12 @@ class Secrets:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._values = {str(Secret(name)): os.environ[name] for name in names}
-        forms = {form for value in self._values.values() for form in _forms(value)}
+        forms = {form for value in self._values.values() for form in _list_forms(value)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if forms else None
         self._longest = max(map(len, forms), default=0)
 
-    def filled(self, value: Any) -> Any:
+    def fill(self, value: Any) -> Any:
         """*value* with the secrets in place of their marks."""
         match value:
             case str():
@@ -37,23 +37,23 @@ class Secrets:
                     value = value.replace(mark, secret)
                 return value
             case list():
-                return [self.filled(item) for item in value]
+                return [self.fill(item) for item in value]
             case dict():
-                return {key: self.filled(item) for key, item in value.items()}
+                return {key: self.fill(item) for key, item in value.items()}
             case _:
                 return value
 
-    def masked(self, data: bytes) -> bytes:
+    def mask(self, data: bytes) -> bytes:
         """*data* without any form of a secret."""
         return data if self._pattern is None else self._pattern.sub(MASK, data)
 
-    def masked_text(self, text: str) -> str:
+    def mask_text(self, text: str) -> str:
         """*text* without any secret, and without the mark of one."""
         for mark in self._values:
             text = text.replace(mark, MASK.decode())
-        return self.masked(text.encode(errors="surrogateescape")).decode(errors="replace")
+        return self.mask(text.encode(errors="surrogateescape")).decode(errors="replace")
 
-    def masking(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def mask_blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """*blocks* without any form of a secret, whichever blocks it lies across."""
         if self._pattern is None:
             yield from blocks
@@ -62,12 +62,12 @@ class Secrets:
         for block in blocks:
             kept += block
             # What may be the beginning of a form stays until it is known how it goes on.
-            safe = self._safe_end(kept)
-            yield self.masked(kept[:safe])
+            safe = self._find_safe_end(kept)
+            yield self.mask(kept[:safe])
             kept = kept[safe:]
-        yield self.masked(kept)
+        yield self.mask(kept)
 
-    def _safe_end(self, data: bytes) -> int:
+    def _find_safe_end(self, data: bytes) -> int:
         """How much of *data* can be masked now: not beyond where a form might lie across the end."""
         end = max(0, len(data) - self._longest + 1)
         assert self._pattern is not None
@@ -77,7 +77,7 @@ class Secrets:
         return end
 
 
-def _forms(secret: str) -> Iterator[bytes]:
+def _list_forms(secret: str) -> Iterator[bytes]:
     """The ways in which *secret* is likely to be printed; empty and one-letter ones would mask everything."""
     from urllib.parse import quote, quote_plus  # late: few steps have secrets
 
@@ -88,20 +88,20 @@ def _forms(secret: str) -> Iterator[bytes]:
     yield from (line for line in data.splitlines() if len(line) >= 8)
     text = data.decode(errors="replace")
     yield msgspec.json.encode(text)[1:-1]
-    yield _ascii_json(text)
+    yield _write_ascii_json(text)
     for spelled in (quote(data, safe=""), quote(data), quote_plus(data)):
         yield spelled.encode()
         yield re.sub("%..", lambda m: m[0].lower(), spelled).encode()
-    yield from _base64_forms(data)
+    yield from _list_base64_forms(data)
 
 
-def _ascii_json(text: str) -> bytes:
+def _write_ascii_json(text: str) -> bytes:
     import json  # escapes all that is not ASCII, which msgspec does not
 
     return json.dumps(text)[1:-1].encode()
 
 
-def _base64_forms(data: bytes) -> Iterator[bytes]:
+def _list_base64_forms(data: bytes) -> Iterator[bytes]:
     """The part of its base64 that does not depend on what stands around it, for each of three alignments."""
     from base64 import b64encode, urlsafe_b64encode
 

@@ -2,11 +2,15 @@
 
 A signal between two writes must not tear a commit, so outside of `listening` it is remembered, and
 raised as KeyboardInterrupt at the next place that listens.
+
+Python hears signals in its main thread only. A run that is driven in another one is told to stop by whoever
+cancels it, or by nobody.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,8 +18,13 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def ignores_children() -> bool:
+    """Whether the system forgets how children end: then each of them seems to have ended with exit code 0."""
+    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+
+
 class Interrupts:
-    """Takes over the signals for as long as it is entered, in the main thread."""
+    """Takes over the signals for as long as it is entered; in another thread than the main one, none."""
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -23,9 +32,15 @@ class Interrupts:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
-                self._before[number] = signal.signal(number, self._heard)
+            # Ignored: nohup, or a shell's background job. None: taken by what is not Python, which could not
+            # be given it back.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._hear)
+        if ignores_children():  # inherited from whoever started us
+            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,7 +58,7 @@ class Interrupts:
         finally:
             self._listening = False
 
-    def _heard(self, number: int, _: FrameType | None) -> None:
+    def _hear(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
         if self._listening:
             self._listening = False

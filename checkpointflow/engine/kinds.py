@@ -1,18 +1,16 @@
 """What each kind of step is: how it starts, how often it is tried, what it chooses.
 
 Everything that is particular to a kind stands here, so that `settle.py` walks all steps alike. A function
-here returns the facts or the action that follow, and changes nothing.
+here returns the facts or the action that follow, and changes nothing. What a step says was understood before
+(`documents.program`); here its holes are filled in with what the body can see.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import Any, Final, assert_never
-from urllib.parse import quote
+from collections.abc import Mapping
+from typing import Any, assert_never
 
-from msgspec import UNSET, to_builtins
-from msgspec.structs import replace
+from msgspec import UNSET
 
 from checkpointflow.documents.model import (
     ActionStep,
@@ -27,59 +25,68 @@ from checkpointflow.documents.model import (
     Recoverable,
     Retry,
     Switch,
-    Transition,
-    Workflow,
 )
-from checkpointflow.engine.actions import ArtifactSpec, CallHttp, LockRequest, RunCommand
-from checkpointflow.engine.bodies import Body, Scene, scope
+from checkpointflow.documents.program import CompiledStep, Program
+from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, LockRequest, RunCommand
+from checkpointflow.engine.bodies import Body, Scene, called_by, item_names
 from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
 from checkpointflow.engine.messages import later
+from checkpointflow.engine.misfits import detail_misfits, list_misfits
 from checkpointflow.engine.run import Failed
-from checkpointflow.errors import EvaluationError, NoTransition
-from checkpointflow.expressions.syntax import Secret, as_text, evaluate, holds, parse_condition
-from checkpointflow.expressions.templates import parse_template, render_text, render_value, texts_in
-from checkpointflow.shells.scripts import parse_command, render_command
-
-DEFAULT_SHELL: Final = "sh"
-
+from checkpointflow.engine.scope import scope
+from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
+from checkpointflow.expressions.evaluation import Secret, as_text, evaluate, holds
+from checkpointflow.expressions.syntax import Expression
+from checkpointflow.expressions.templates import fill_value, texts_in
+from checkpointflow.expressions.urls import fill_url
+from checkpointflow.schemas.validation import InstanceError
+from checkpointflow.shells.scripts import render_command
 
 HTTP_SECONDS = 30.0
-
-
 MAX_ITEMS = 100_000
 
 
-def guarded_out(scene: Scene, body: Body, step: AnyStep) -> bool:
+def is_skipped(scene: Scene, body: Body, step: AnyStep) -> bool:
     """Whether its condition keeps *step* from running. Raises EvaluationError."""
-    return step.when is not None and not holds(parse_condition(step.when), scope(scene, body))
+    if step.when is None:
+        return False
+    condition = body.program.step(step.id).condition
+    assert condition is not None
+    return not holds(condition, scope(scene, body))
 
 
 def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
     """The first fact of *step* when the body comes to it. Raises EvaluationError, NoTransition."""
+    compiled = body.program.step(step.id)
     match step:
         case Cli() | Api():
-            return StepStarted(at=scene.now, path=path, action=deed(scene, body, step, path, attempt=1))
+            return StepStarted(
+                at=scene.now, path=path, action=make_action(scene, body, step, path, attempt=1)
+            )
         case AwaitEvent():
-            return WaitOpened(at=scene.now, path=path, wait=_wait(scene, body, step))
-        case Switch(cases=cases, default=default):
-            target = chosen(cases, scope(scene, body)) or default
+            return WaitOpened(at=scene.now, path=path, wait=_make_wait(scene, body, step))
+        case Switch(default=default):
+            target = choose(compiled, scope(scene, body)) or default
             if target is None:
                 raise NoTransition(problem=f"no case of the switch {step.id} holds, and it has no default")
             return StepSucceeded(at=scene.now, path=path, outputs={}, next=target)
         case End(result=result):
-            outputs = UNSET if result is UNSET else render_value(result, scope(scene, body))
+            names = scope(scene, body)
+            outputs = UNSET if result is UNSET else fill_value(compiled.read("result"), names)
             return StepSucceeded(at=scene.now, path=path, outputs=outputs)
-        case Foreach(items=items):
-            return BlockOpened(at=scene.now, path=path, items=_items(items, scope(scene, body)))
+        case Foreach():
+            return BlockOpened(at=scene.now, path=path, items=_list_items(compiled, scope(scene, body)))
         case Parallel() | Call():
             return BlockOpened(at=scene.now, path=path)
         case _:
             assert_never(step)
 
 
-def _items(items: str | list[Any], names: dict[str, Any]) -> list[Any]:
-    value = evaluate(parse_condition(items), names) if isinstance(items, str) else render_value(items, names)
-    shown = items if isinstance(items, str) else "items"
+def _list_items(compiled: CompiledStep, names: Mapping[str, Any]) -> list[Any]:
+    items = compiled.read("items")
+    is_expression = isinstance(items, Expression)
+    value = evaluate(items, names) if is_expression else fill_value(items, names)
+    shown = items.text if is_expression else "items"
     if not isinstance(value, list):
         raise EvaluationError("the items of a foreach must be a list", shown)
     if len(value) > MAX_ITEMS:
@@ -87,156 +94,144 @@ def _items(items: str | list[Any], names: dict[str, Any]) -> list[Any]:
     return value
 
 
-def deed(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> RunCommand | CallHttp:
+# What it does
+
+
+def make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Effect:
     """The *attempt*-th try of a step that does something, all values in place. Raises EvaluationError."""
     assert isinstance(step, Cli | Api)
+    compiled = body.program.step(step.id)
     names = scope(scene, body)
-    key = step.idempotency_key
-    filled_key = f"{scene.run.run_id}:{path}" if key is None else _filled(key, names)
-    lock = step.lock and LockRequest(_filled(step.lock.key, names), step.lock.timeout_seconds)
-    secrets = secrets_named(step)
-    if isinstance(step, Cli):
-        action: RunCommand | CallHttp = _command(body, step, path, names, secrets)
-    else:
-        action = _call(body, step, path, names, secrets)
-    return replace(
-        action,
-        attempt=attempt,
-        idempotency_key=filled_key,
-        lock=lock,
-        keeps_stdout=step.id in _stdout_readers(body.program.workflow),
-        secrets=secrets,
+    key = compiled.read("idempotency_key")
+    lock = step.lock and LockRequest(
+        _fill_text(compiled.read("lock", "key"), names), step.lock.timeout_seconds
     )
+    common = {
+        "path": path,
+        "attempt": attempt,
+        "idempotency_key": f"{scene.run.run_id}:{path}" if key is None else _fill_text(key, names),
+        "lock": lock,
+        "keeps_stdout": compiled.keeps_stdout,
+        "secrets": compiled.secrets,
+    }
+    if isinstance(step, Cli):
+        return _make_command(step, compiled, names, common)
+    return _make_call(step, compiled, names, common)
 
 
-def _command(body: Body, step: Cli, path: str, names: dict[str, Any], secrets: tuple[str, ...]) -> RunCommand:
-    defaults = body.program.workflow.defaults
-    shell = step.shell or defaults.shell or DEFAULT_SHELL
-    marks = {**names, "secrets": {name: Secret(name) for name in secrets}}
-    script = render_command(parse_command(_joined(step.command), shell), marks if secrets else names)
-    cwd = step.cwd or defaults.cwd
+def _make_command(
+    step: Cli, compiled: CompiledStep, names: dict[str, Any], common: dict[str, Any]
+) -> RunCommand:
+    defaults, secrets = compiled.program.workflow.defaults, compiled.secrets
+    marks = {"secrets": {name: Secret(name) for name in secrets}} if secrets else {}
+    script = render_command(compiled.command, {**names, **marks})
+    cwd = compiled.read("cwd") or compiled.program.default_cwd
+    paths = compiled.read_all("artifacts", "path")
     return RunCommand(
-        path=path,
-        attempt=1,
-        shell=shell,
+        **common,
+        shell=compiled.shell,
         script=script.text,
         variables=script.variables,
-        env=_texts(step.env, names, secrets),
-        cwd=None if cwd is None else _filled(cwd, names),
+        env=_fill_texts(compiled.read("env"), names, secrets),
+        cwd=None if cwd is None else _fill_text(cwd, names),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,
         exit_codes=step.success.exit_codes,
         needs_json=step.outputs is not None,
-        idempotency_key="",
-        artifacts=tuple(ArtifactSpec(a.name, _filled(a.path, names), a.media_type) for a in step.artifacts),
+        artifacts=tuple(
+            ArtifactSpec(artifact.name, _fill_text(where, names), artifact.media_type)
+            for artifact, where in zip(step.artifacts, paths, strict=True)
+        ),
     )
 
 
-def _call(body: Body, step: Api, path: str, names: dict[str, Any], secrets: tuple[str, ...]) -> CallHttp:
-    url, host_is_data = _url(step.url, names, secrets)
+def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common: dict[str, Any]) -> CallHttp:
+    defaults, secrets = compiled.program.workflow.defaults, compiled.secrets
+    _refuse_marks(compiled.url.template, names, secrets)
+    url, host_is_data = fill_url(compiled.url, {**names, **_mark_secrets(secrets)})
     return CallHttp(
-        path=path,
-        attempt=1,
+        **common,
         method=step.method,
         url=url,
         host_is_data=host_is_data,
-        allow_hosts=body.program.workflow.defaults.allow_hosts,
-        headers=_texts(step.headers, names, secrets),
-        body=UNSET if step.body is UNSET else _marked(step.body, names, secrets),
-        timeout_seconds=step.timeout_seconds
-        or body.program.workflow.defaults.timeout_seconds
-        or HTTP_SECONDS,
+        allow_hosts=defaults.allow_hosts,
+        headers=_fill_texts(compiled.read("headers"), names, secrets),
+        body=UNSET if step.body is UNSET else _fill_marked(compiled.read("body"), names, secrets),
+        timeout_seconds=step.timeout_seconds or defaults.timeout_seconds or HTTP_SECONDS,
         status_codes=step.success.status_codes,
-        idempotency_key="",
     )
 
 
-_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
+def _fill_text(compiled: Any, names: Mapping[str, Any]) -> str:
+    return as_text(fill_value(compiled, names))
 
 
-def _url(url: str, names: dict[str, Any], secrets: tuple[str, ...]) -> tuple[str, bool]:
-    """*url* filled in, and whether a value had a part in its host.
-
-    Behind the host a value is data, which cannot end the path or begin a query.
-    """
-    _marked(url, names, secrets)  # refuses what could be taken for the mark of a secret
-    names = {**names, "secrets": {name: str(Secret(name)) for name in secrets}}
-    text, host_is_data = "", False
-    for piece in parse_template(url).pieces:
-        if isinstance(piece, str):
-            text += piece
-            continue
-        value = as_text(evaluate(piece, names))
-        host = _AUTHORITY.match(text)
-        behind_host = host is not None and host.end() < len(text)
-        host_is_data = host_is_data or not behind_host
-        text += quote(value, safe="\0") if behind_host else value
-    host = _AUTHORITY.match(text)
-    if host is not None and "@" in host[1]:
-        raise EvaluationError("a URL may hold no name and password; give them in a header", "url")
-    return text, host_is_data
+def _fill_texts(compiled: Any, names: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, str]:
+    filled = _fill_marked(compiled or {}, names, secrets)
+    return {name: as_text(value) for name, value in filled.items()}
 
 
-def _texts(
-    given: dict[str, str | bool | int | float], names: dict[str, Any], secrets: tuple[str, ...]
-) -> dict[str, str]:
-    texts = {name: as_text(value) for name, value in given.items()}
-    return {name: as_text(value) for name, value in _marked(texts, names, secrets).items()}
-
-
-_SECRET = re.compile(r"""secrets\s*(?:\.\s*|\[\s*["'])([A-Za-z_][A-Za-z0-9_]*)""")
-
-
-def secrets_named(step: AnyStep) -> tuple[str, ...]:
-    """The secrets that *step* may refer to: a coarse look, which errs by naming too many."""
-    return tuple(sorted(set(_SECRET.findall(repr(to_builtins(step))))))
-
-
-def _marked(value: Any, names: dict[str, Any], secrets: tuple[str, ...]) -> Any:
-    """*value* filled in, with the marks of *secrets*; no other value may hold what a mark is known by."""
+def _fill_marked(compiled: Any, names: dict[str, Any], secrets: tuple[str, ...]) -> Any:
+    """*compiled* filled in, with the marks of *secrets*."""
     if not secrets:
-        return render_value(value, names)
-    data = render_value(value, {**names, "secrets": dict.fromkeys(secrets, "")})
-    if any("\0" in text for _, text in texts_in(data)):
-        raise EvaluationError("beside a secret no value may hold the character NUL", "secrets")
-    return render_value(value, {**names, "secrets": {name: str(Secret(name)) for name in secrets}})
+        return fill_value(compiled, names)
+    _refuse_marks(compiled, names, secrets)
+    return fill_value(compiled, {**names, **_mark_secrets(secrets)})
 
 
-def _joined(command: str | tuple[str, ...]) -> str:
-    """A list as one command: each part grouped, so that its comments and here-documents end with it."""
-    if isinstance(command, str):
-        return command
-    return command[0] if len(command) == 1 else " && ".join(f"{{ {part}\n}}" for part in command)
+def _mark_secrets(secrets: tuple[str, ...]) -> dict[str, Any]:
+    """The names of the secrets with their marks, which only a driver replaces by their values."""
+    return {"secrets": {name: str(Secret(name)) for name in secrets}}
 
 
-def _wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
-    names = scope(scene, body)
+def _refuse_marks(compiled: Any, names: dict[str, Any], secrets: tuple[str, ...]) -> None:
+    """Beside a secret no value may hold what a mark is known by."""
+    if secrets:
+        data = fill_value(compiled, {**names, "secrets": dict.fromkeys(secrets, "")})
+        if any("\0" in text for _, text in texts_in(data)):
+            raise EvaluationError("beside a secret no value may hold the character NUL", "secrets")
 
-    def filled(text: str | None) -> str | None:
-        return None if text is None else _filled(text, names)
+
+def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
+    compiled, names = body.program.step(step.id), scope(scene, body)
+
+    def fill(field: str) -> str | None:
+        text = compiled.read(field)
+        return None if text is None else _fill_text(text, names)
 
     return Wait(
         audience=step.audience,
         event_name=step.event_name,
         input_schema=step.input_schema,
-        prompt=filled(step.prompt),
-        summary=filled(step.summary),
-        instructions=filled(step.instructions),
+        prompt=fill("prompt"),
+        summary=fill("summary"),
+        instructions=fill("instructions"),
         risk_level=step.risk_level,
         timeout_at=None if step.timeout_seconds is None else later(scene.now, step.timeout_seconds),
     )
 
 
-def _filled(text: str, names: dict[str, Any]) -> str:
-    return render_text(parse_template(text), names)
+# What it calls
 
 
-_STDOUT = re.compile(r"""steps\s*(?:\.\s*|\[\s*["'])([A-Za-z0-9_-]+)(?:["']\s*\])?\s*[.\[]\s*["']?stdout""")
+def make_inputs(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> dict[str, Any] | None:
+    """The inputs of the workflow that a body runs, if it runs one. Raises EvaluationError, InvalidInput."""
+    program = called_by(body, step)
+    if program is None:
+        return None
+    names = {**scope(scene, body), **item_names(scene, step, path, key)}
+    return check_inputs(program, fill_value(body.program.step(step.id).read("inputs"), names))
 
 
-@lru_cache(maxsize=16)
-def _stdout_readers(workflow: Workflow) -> frozenset[str]:
-    """The steps whose stdout the document may refer to: a coarse look, which errs by keeping too much."""
-    return frozenset(_STDOUT.findall(repr(to_builtins(workflow))))
+def check_inputs(program: Program, given: Any) -> dict[str, Any]:
+    """*given* with the defaults of the input schema filled in. Raises InvalidInput."""
+    inputs = program.inputs.complete(given)
+    errors = program.inputs.errors(inputs)
+    if not errors and not isinstance(inputs, dict):
+        errors = [InstanceError("$", "the inputs must be a JSON object", "type")]
+    if errors:
+        problem = list_misfits(f"the inputs of {program.workflow.id} do not fit", errors)
+        raise InvalidInput(problem=problem, details=detail_misfits(errors))
+    return dict(inputs)
 
 
 # How often it is tried
@@ -256,12 +251,9 @@ def pause(retry: Retry, attempt: int) -> float:
 # What it chooses
 
 
-def chosen(transitions: tuple[Transition, ...], names: dict[str, Any]) -> str | None:
-    """The target of the first transition that holds. Raises EvaluationError."""
-    for transition in transitions:
-        if holds(parse_condition(transition.when), names):
-            return transition.next
-    return None
+def choose(compiled: CompiledStep, names: Mapping[str, Any]) -> str | None:
+    """The target of its first transition or case that holds. Raises EvaluationError."""
+    return next((target for condition, target in compiled.arms if holds(condition, names)), None)
 
 
 def survives(step: AnyStep, record: Failed) -> bool:

@@ -12,18 +12,32 @@ Step ids hold no `/`, `@`, `[` or `.`, so a path is never ambiguous, and is safe
 
 from __future__ import annotations
 
-import re
-
 ROOT = "."
 
-_STEP = r"[A-Za-z_][A-Za-z0-9_-]*(?:@[1-9][0-9]{0,8})?"
-_KEY = r"\[[A-Za-z0-9_-]+\]"
-_PATH = re.compile(rf"(?:{_STEP}(?:{_KEY})?/)*{_STEP}")
+MAX_PATH = 4096
+
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+_DIGITS = frozenset("0123456789")
+_OF_NAMES = _LETTERS | _DIGITS | {"-"}
 
 
 def is_path(text: str) -> bool:
     """Whether *text* could be the path of a step; nothing else may become part of a file name."""
-    return len(text) <= 4096 and _PATH.fullmatch(text) is not None
+    *blocks, step = text.split("/")
+    return len(text) <= MAX_PATH and _is_step(step) and all(map(_is_body, blocks))
+
+
+def _is_body(text: str) -> bool:
+    step, bracket, key = text.partition("[")
+    has_key = key[-1:] == "]" and key != "]" and set(key[:-1]) <= _OF_NAMES
+    return _is_step(step) and (not bracket or has_key)
+
+
+def _is_step(text: str) -> bool:
+    name, at_sign, visit = text.partition("@")
+    is_name = name[:1] in _LETTERS and set(name) <= _OF_NAMES
+    is_visit = 0 < len(visit) < 10 and set(visit) <= _DIGITS and visit[0] != "0"
+    return is_name and (not at_sign or is_visit)
 
 
 def at(body: str, step: str, visit: int = 1) -> str:

@@ -19,8 +19,8 @@ from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
     AwaitEvent,
-    Workflow,
 )
+from checkpointflow.documents.program import Program, understand_schema
 from checkpointflow.engine.actions import (
     Action,
     CallHttp,
@@ -31,17 +31,8 @@ from checkpointflow.engine.actions import (
     Slept,
     Success,
 )
-from checkpointflow.engine.bodies import (
-    Body,
-    Program,
-    Scene,
-    checked_inputs,
-    detailed,
-    listed,
-    locate,
-    root,
-    scope,
-)
+from checkpointflow.engine.bodies import Body, Scene, locate, root
+from checkpointflow.engine.evolution import apply, evolve, fork
 from checkpointflow.engine.facts import (
     Fact,
     FilesSealed,
@@ -58,7 +49,7 @@ from checkpointflow.engine.facts import (
     Wait,
     WaitOpened,
 )
-from checkpointflow.engine.kinds import chosen, retry_of
+from checkpointflow.engine.kinds import check_inputs, choose, retry_of
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -71,6 +62,7 @@ from checkpointflow.engine.messages import (
     Retry,
     Seal,
 )
+from checkpointflow.engine.misfits import detail_misfits, find_misfits, list_misfits, misfit_error
 from checkpointflow.engine.path import ROOT, at, inside, split
 from checkpointflow.engine.run import (
     Breakdown,
@@ -79,19 +71,18 @@ from checkpointflow.engine.run import (
     Run,
     Started,
     Waiting,
-    evolve,
     pending,
     standing,
     unanswered,
     waits,
 )
+from checkpointflow.engine.scope import scope
 from checkpointflow.engine.settle import (
-    attempt_failed,
-    attempt_of,
-    entered,
-    failed_for_good,
-    misfits,
-    overdue,
+    begin_attempt,
+    end_attempt,
+    enter_step,
+    fail,
+    is_overdue,
     settle,
 )
 from checkpointflow.errors import (
@@ -102,7 +93,6 @@ from checkpointflow.errors import (
     RunNotWaiting,
     WaitExpired,
 )
-from checkpointflow.schemas.validation import compile_schema
 
 STEP_OUTCOME = "step_outcome"
 
@@ -118,14 +108,15 @@ def advance(program: Program, run: Run | None, message: Message) -> tuple[Run, l
     facts: list[Fact] = []
     laps: Counter[tuple[str, str]] = Counter()
     new = receive(program, run, message)
+    changed = None if run is None else fork(run)
     while True:
         for fact in new:
-            run = evolve(run, fact)
+            changed = apply(changed, fact)
         facts += new
-        assert run is not None, "a run begins with Begin"
-        new = conclude(Scene(program, run, message.now), laps)
+        assert changed is not None, "a run begins with Begin"
+        new = conclude(Scene(program, changed, message.now), laps)
         if not new:
-            return run, facts
+            return changed, facts
 
 
 def decide(program: Program, run: Run | None, message: Message) -> list[Fact]:
@@ -136,7 +127,7 @@ def decide(program: Program, run: Run | None, message: Message) -> list[Fact]:
 def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
     """The facts that *message* states by itself. Raises for a message that makes no sense."""
     if isinstance(message, Begin):
-        return [_begun(program.workflow, message)]
+        return [_begin(program, message)]
     assert run is not None, "a run begins with Begin"
     scene = Scene(program, run, message.now)
     match message:
@@ -144,24 +135,24 @@ def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
             asked = [a for a in pending(run) if (a.path, a.attempt) == (path, attempt)]
             asked = [a for a in asked if isinstance(a, Sleep) == isinstance(outcome, Slept)]
             # What is left over answers a question that is no longer asked.
-            return _answered(scene, asked[0], outcome) if asked else []
+            return _answer(scene, asked[0], outcome) if asked else []
         case Deliver(path=path, payload=payload):
-            return _delivered(scene, path, payload)
+            return _deliver(scene, path, payload)
         case Defer(path=path, attempt=attempt):
             return [StepDeferred(at=scene.now, path=path, attempt=attempt)]
         case Retry(path=path):
-            return _retried(scene, path)
+            return _retry(scene, path)
         case Interrupt():
             return [
                 StepInterrupted(at=scene.now, path=action.path, attempt=action.attempt)
                 for action in pending(run)
             ]
         case Recover(lost=lost):
-            return [_taken_up(scene, action) for action in lost if action in unanswered(run)]
+            return [_take_up(scene, action) for action in lost if action in unanswered(run)]
         case Seal(files=files):
             return [FilesSealed(at=scene.now, files=files)] if files else []
         case Cancel():
-            return _cancelled(scene, message)
+            return _cancel(scene, message)
         case _:
             assert_never(message)
 
@@ -177,12 +168,12 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
         case Breakdown(error=error):
             return [RunFailed(at=scene.now, error=error)]
         case None:
-            return [_counted(fact, laps) for fact in facts]
+            return [_count(fact, laps) for fact in facts]
         case _:
             assert_never(outcome)
 
 
-def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
+def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
     if not isinstance(fact, StepFact):
         return fact
@@ -194,7 +185,7 @@ def _counted(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
 
 
-def awaited(run: Run, event: str, path: str | None = None) -> str:
+def find_wait(run: Run, event: str, path: str | None = None) -> str:
     """The path of the wait that *event* answers, among those at *path* if that is given.
 
     Raises RunNotWaiting and EventMismatch.
@@ -222,8 +213,9 @@ def awaited(run: Run, event: str, path: str | None = None) -> str:
 # What messages state
 
 
-def _begun(workflow: Workflow, message: Begin) -> RunBegan:
-    inputs = checked_inputs(workflow, message.inputs)
+def _begin(program: Program, message: Begin) -> RunBegan:
+    workflow = program.workflow
+    inputs = check_inputs(program, message.inputs)
     return RunBegan(
         at=message.now,
         run_id=message.run_id,
@@ -240,24 +232,20 @@ def _begun(workflow: Workflow, message: Begin) -> RunBegan:
     )
 
 
-def _answered(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:
+def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:
     path = action.path
     body, step = locate(scene, path)
     match outcome:
         case Slept():
-            return [attempt_of(scene, body, step, path, action.attempt)]
+            return [begin_attempt(scene, body, step, path, action.attempt)]
         case Failure(error=error):
-            return attempt_failed(scene, body, step, action, error)
+            return end_attempt(scene, body, step, action, error)
         case Success(outputs=outputs, exit_code=exit_code):
-            errors = misfits(step, outputs)
+            errors = find_misfits(body.program.step(step.id).outputs, outputs)
             if errors:
-                error = Error(
-                    code="ERR_STEP_OUTPUT_INVALID",
-                    message=listed(f"the outputs of {path} do not fit its schema", errors),
-                    exit_code=exit_code,
-                    details=detailed(errors),
-                )
-                return attempt_failed(scene, body, step, action, error)
+                what = f"the outputs of {path} do not fit its schema"
+                error = misfit_error(what, errors, exit_code=exit_code)
+                return end_attempt(scene, body, step, action, error)
             return [
                 StepSucceeded(
                     at=scene.now,
@@ -273,42 +261,44 @@ def _answered(scene: Scene, action: Action, outcome: Success | Failure | Slept) 
             assert_never(outcome)
 
 
-def _delivered(scene: Scene, path: str, payload: Any) -> list[Fact]:
+def _deliver(scene: Scene, path: str, payload: Any) -> list[Fact]:
     run = scene.run
     record = run.steps.get(path)
     if not isinstance(record, Waiting):
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem=f"{path} takes no event")
     wait = record.wait
-    if overdue(wait, scene.now):
+    if is_overdue(wait, scene.now):
         raise WaitExpired(path=path, timeout_at=wait.timeout_at, run_id=run.run_id, step_id=path)
-    errors = compile_schema(wait.input_schema).errors(payload)
-    if errors:
-        problem = listed(f"the event {wait.event_name} does not fit its schema", errors)
-        raise InvalidEvent(problem=problem, details=detailed(errors), step_id=path)
     body, step = locate(scene, path)
+    compiled = body.program.step(step.id)
+    schema = compiled.input_schema if wait.in_doubt is None else understand_schema(wait.input_schema)
+    errors = find_misfits(schema, payload)
+    if errors:
+        problem = list_misfits(f"the event {wait.event_name} does not fit its schema", errors)
+        raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
     if wait.in_doubt is not None:
-        return [_resolved(scene, body, step, wait.in_doubt, payload)]
+        return [_resolve(scene, body, step, wait.in_doubt, payload)]
     assert isinstance(step, AwaitEvent)
-    target = chosen(step.transitions, {**scope(scene, body), "event": payload})
+    target = choose(compiled, {**scope(scene, body), "event": payload})
     if step.transitions and target is None:
         raise NoTransition(problem=f"no transition of {path} holds for this event", step_id=path)
     return [StepSucceeded(at=scene.now, path=path, outputs=payload, next=target)]
 
 
-def _taken_up(scene: Scene, action: Action) -> Fact:
+def _take_up(scene: Scene, action: Action) -> Fact:
     """What was lost is tried again if it may be, and otherwise somebody is asked."""
     body, step = locate(scene, action.path)
     assert isinstance(step, ActionStep)
     record = scene.run.steps[action.path]
     never_begun = isinstance(record, Started) and record.on_hold == "deferred"
     if isinstance(action, Sleep) or never_begun:
-        return attempt_of(scene, body, step, action.path, action.attempt)
+        return begin_attempt(scene, body, step, action.path, action.attempt)
     if step.idempotent or action.attempt < retry_of(body, step).max_attempts:
-        return attempt_of(scene, body, step, action.path, action.attempt + 1)
-    return WaitOpened(at=scene.now, path=action.path, wait=_question(step, action))
+        return begin_attempt(scene, body, step, action.path, action.attempt + 1)
+    return WaitOpened(at=scene.now, path=action.path, wait=_ask_outcome(step, action))
 
 
-def _question(step: ActionStep, action: RunCommand | CallHttp) -> Wait:
+def _ask_outcome(step: ActionStep, action: RunCommand | CallHttp) -> Wait:
     return Wait(
         audience="user",
         event_name=STEP_OUTCOME,
@@ -331,51 +321,51 @@ def _question(step: ActionStep, action: RunCommand | CallHttp) -> Wait:
     )
 
 
-def _resolved(scene: Scene, body: Body, step: AnyStep, action: Action, answer: dict[str, Any]) -> Fact:
+def _resolve(scene: Scene, body: Body, step: AnyStep, action: Action, answer: dict[str, Any]) -> Fact:
     """What somebody found out about an attempt in doubt."""
     path, outcome = action.path, answer["outcome"]
     if outcome != "succeeded" and "outputs" in answer:
         raise InvalidEvent(problem=f"`outputs` go with `succeeded`, not with `{outcome}`", step_id=path)
     if outcome == "retry":
-        return attempt_of(scene, body, step, path, action.attempt + 1)
+        return begin_attempt(scene, body, step, path, action.attempt + 1)
     if outcome == "failed":
         error = Error(code="ERR_STEP_FAILED", message=f"attempt {action.attempt} was reported as failed")
-        return failed_for_good(scene, step, path, error)
+        return fail(scene, step, path, error)
     outputs = answer.get("outputs", {})
-    errors = misfits(step, outputs)
+    errors = find_misfits(body.program.step(step.id).outputs, outputs)
     if errors:
-        problem = listed(f"the outputs do not fit the schema of {path}", errors)
-        raise InvalidEvent(problem=problem, details=detailed(errors), step_id=path)
+        problem = list_misfits(f"the outputs do not fit the schema of {path}", errors)
+        raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
     return StepSucceeded(at=scene.now, path=path, outputs=outputs)
 
 
-def failed_steps(run: Run) -> list[str]:
+def find_failed_steps(run: Run) -> list[str]:
     """The steps whose failure ended the run, the innermost of each body."""
     if not isinstance(run.outcome, Breakdown):
         return []
     path = standing(run, ROOT)
-    return _innermost(run, path) if path and isinstance(run.steps[path], Failed) else []
+    return _find_innermost(run, path) if path and isinstance(run.steps[path], Failed) else []
 
 
-def _innermost(run: Run, path: str) -> list[str]:
+def _find_innermost(run: Run, path: str) -> list[str]:
     record = run.steps[path]
     if not isinstance(record, Failed) or record.block is None:
         return [path]
     inner_paths = [standing(run, inside(path, key)) for key in record.block.failed]
     if not inner_paths or None in inner_paths:
         return [path]
-    return [found for inner_path in inner_paths for found in _innermost(run, str(inner_path))]
+    return [found for inner_path in inner_paths for found in _find_innermost(run, str(inner_path))]
 
 
-def _retried(scene: Scene, path: str | None) -> list[Fact]:
+def _retry(scene: Scene, path: str | None) -> list[Fact]:
     """The failed steps again, each another attempt of its visit; or an earlier step, as a new visit."""
     run, facts = scene.run, list[Fact]()
-    failed = failed_steps(run)
+    failed = find_failed_steps(run)
     doubts = {p: w.wait.in_doubt for p, w in waits(run).items() if w.wait.in_doubt is not None}
     if doubts and (path is None or path in doubts):
         for doubtful in [path] if path is not None else doubts:
             body, step = locate(scene, doubtful)
-            facts.append(attempt_of(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
+            facts.append(begin_attempt(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
         return facts
     if isinstance(run.outcome, Breakdown) and not failed and path is None:
         raise NotRetryable(problem="no step has failed, but the run as a whole: name a step with --step-id")
@@ -392,14 +382,14 @@ def _retried(scene: Scene, path: str | None) -> list[Fact]:
         again = replace(scene, run=run)
         body, step = locate(again, wanted)
         if wanted in failed and isinstance(record, Failed) and isinstance(step, ActionStep):
-            facts.append(attempt_of(again, body, step, wanted, record.attempts + 1))
+            facts.append(begin_attempt(again, body, step, wanted, record.attempts + 1))
         else:
-            facts.append(entered(again, body, step))
+            facts.append(enter_step(again, body, step))
         run = evolve(run, facts[-1])
     return facts
 
 
-def _cancelled(scene: Scene, message: Cancel) -> list[Fact]:
+def _cancel(scene: Scene, message: Cancel) -> list[Fact]:
     run = scene.run
     if run.status == "cancelled":
         return []

@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.syntax import MAX_CHARACTERS, Expression, as_text, evaluate, parse
+from checkpointflow.expressions.evaluation import as_text, evaluate
+from checkpointflow.expressions.scanner import MAX_CHARACTERS
+from checkpointflow.expressions.syntax import Expression, Path, parse
+from checkpointflow.expressions.wording import make_printable
 
 
 class Template(Struct, frozen=True):
@@ -73,24 +76,74 @@ def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
             return value
 
 
+Compiled: TypeAlias = Any
+"""A JSON value in which each text with holes is its Template, and each faulty text its ExpressionError."""
+
+
+def compile_value(value: Any) -> Compiled:
+    """The JSON *value*, its texts read once for all; what is wrong with one is told when it is filled in."""
+    match value:
+        case str():
+            return _compile_text(value)
+        case dict():
+            return {key: compile_value(member) for key, member in value.items()}
+        case list():
+            return [compile_value(element) for element in value]
+        case _:
+            return value
+
+
+def _compile_text(text: str) -> str | Template | ExpressionError:
+    try:
+        template = parse_template(text)
+    except ExpressionError as error:
+        return error
+    return template if holes(template) else render_text(template, {})
+
+
+def fill_value(compiled: Compiled, scope: Mapping[str, Any]) -> Any:
+    """The value of *compiled*, its holes filled in; raises the ExpressionError that it comes to first."""
+    match compiled:
+        case Template():
+            return render(compiled, scope)
+        case dict():
+            return {key: fill_value(member, scope) for key, member in compiled.items()}
+        case list():
+            return [fill_value(element, scope) for element in compiled]
+        case ExpressionError():
+            raise compiled.with_traceback(None)  # which would grow each time that it is raised
+        case _:
+            return compiled
+
+
+def compiled_texts(compiled: Compiled) -> Iterator[tuple[Path, Template | ExpressionError]]:
+    """Every text with holes in *compiled*, and every faulty one, each with its path."""
+    return (found for found in _leaves(compiled) if isinstance(found[1], Template | ExpressionError))
+
+
 def holes(template: Template) -> list[Expression]:
     """The expressions in the template, in their order."""
     return [piece for piece in template.pieces if not isinstance(piece, str)]
 
 
-def texts_in(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def texts_in(value: Any) -> Iterator[tuple[Path, str]]:
     """Every text inside the JSON *value*, keys aside, each with its path."""
+    return (found for found in _leaves(value) if isinstance(found[1], str))
+
+
+def _leaves(value: Any) -> Iterator[tuple[Path, Any]]:
+    """All in *value* that is neither an object nor a list."""
     match value:
-        case str():
-            yield (), value
         case dict():
             for key, member in value.items():
-                for path, text in texts_in(member):
-                    yield (key, *path), text
+                for path, leaf in _leaves(member):
+                    yield (key, *path), leaf
         case list():
             for index, element in enumerate(value):
-                for path, text in texts_in(element):
-                    yield (index, *path), text
+                for path, leaf in _leaves(element):
+                    yield (index, *path), leaf
+        case _:
+            yield (), value
 
 
 # Text -> pieces
@@ -152,11 +205,8 @@ def _find_end(text: str, start: int) -> int | None:
     return None
 
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
 def complaint(problem: str, text: str, at: int, hint: str | None = None) -> ExpressionError:
     """About what stands *at* a place of *text*: it quotes that line, and counts its columns."""
     begin = text.rfind("\n", 0, at) + 1
     line = text[begin:].partition("\n")[0]
-    return ExpressionError(problem, _UNPRINTABLE.sub(" ", line), at - begin + 1, hint)
+    return ExpressionError(problem, make_printable(line), at - begin + 1, hint)

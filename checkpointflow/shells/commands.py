@@ -1,11 +1,11 @@
-"""Reads a command as a shell does, and says at which place each value in it stands.
+"""Reads a command as a shell does, and says in which context each value in it stands.
 
 The upper half of a scanner by recursive descent over the grammar that sh, dash, bash and zsh share, as
 far as it tells contexts apart: which words make a command, and where here-documents lie. `words.py` has
-the lower half, the words. `contexts.py` says what is written at a place and what is let through.
+the lower half, the words; `contexts.py` says what is written in each context, and what is let through.
 
 Whatever is not understood (a quote without an end, a `coproc`, `"${x:-it's}"`, which shells read
-differently) makes the place unknown, and an unknown place is refused. `sh` may be any shell, so it has
+differently) makes the context unknown, and an unknown context is refused. `sh` may be any shell, so it has
 the dangers of dash and bash together.
 """
 
@@ -20,11 +20,13 @@ from checkpointflow.shells.contexts import (
     IN_ENV,
     Context,
     Findings,
+    Input,
     Shell,
     Word,
-    judge,
-    operands,
+    split_names,
 )
+from checkpointflow.shells.shell_builtins import judge_operands
+from checkpointflow.shells.simple_commands import judge
 from checkpointflow.shells.words import Document, Lost, WordReader
 
 _OPENERS = frozenset(
@@ -32,7 +34,10 @@ _OPENERS = frozenset(
 )
 _CLOSERS = frozenset(("fi", "done", "}", "case", ")"))
 _PIPES = ("|", "|&")
-_TO_THE_SHELL = "it reads code there; hand it over as an argument: bash -s -- ${…} <<'E', with \"$1\" in it"
+# They print what lies in the files that their arguments name, not the arguments.
+_PRINT_FILES = split_names(
+    "cat zcat gzcat bzcat xzcat zstdcat gunzip gzip unzip tail head curl wget pg_dump mysqldump"
+)
 
 _REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
 _SEPARATOR = re.compile(r"\|&|\|\|?|&&?|;")
@@ -47,7 +52,7 @@ def find_contexts(text: str, shell: Shell) -> list[Context]:
         _CommandReader(text, shell, found, 0).whole()
     except Lost as reason:
         problem = f"cannot tell where this value stands: {reason}"
-        return [Context("an unknown place", problem=problem, hint=IN_ENV)] * text.count(HOLE)
+        return [Context("an unknown context", problem=problem, hint=IN_ENV)] * text.count(HOLE)
     found.settle()
     return found.holes
 
@@ -106,13 +111,17 @@ class _CommandReader(WordReader):
         if self.here("("):
             return self.parenthesised()
         words: list[Word] = []
+        first = len(self.found.holes)
+        targets: set[int] = set()
         while True:
             self.blanks()
-            if self.redirect():
+            before = len(self.found.holes)
+            if redirect := self.redirect():
+                targets.update(self.found.since(before) if redirect != "<<<" else ())
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
-                return self.named(words)
+                return self.refuse_names(words)
             word = self.word()
             if word.source and not words and self.reserved(word.source):
                 return word.source
@@ -121,8 +130,11 @@ class _CommandReader(WordReader):
                 break
         if self.here("("):
             self.lose()
-        if judge(words, self.found, self.shell):
-            self.code_from_input(pipeline, words)
+        if words and words[0].text.rpartition("/")[2] in _PRINT_FILES:
+            targets.update(self.found.since(first))
+        self.found.files |= targets
+        if given := judge(words, self.found, self.shell):
+            self.refuse_input(given, pipeline, words)
         return "a command" if words else ""
 
     def parenthesised(self) -> str:
@@ -133,17 +145,19 @@ class _CommandReader(WordReader):
             self.commands({")"})
         return ")"
 
-    def named(self, names: list[Word]) -> str:
+    def refuse_names(self, names: list[Word]) -> str:
         for name in names:
             self.found.refuse(name.holes, "the name of a function", "write the name itself")
         return "a name"
 
-    def code_from_input(self, pipeline: int, words: list[Word]) -> None:
+    def refuse_input(self, given: Input, pipeline: int, words: list[Word]) -> None:
+        """Refuse the holes in what the command of *words* reads, from hole *pipeline* on."""
         own = {hole for word in words for hole in word.holes}
+        own |= self.found.files if given.takes_files else set()
         written = (hole for hole in self.found.since(pipeline) if hole not in own)
-        self.found.refuse(written, "the input of a shell", _TO_THE_SHELL)
+        self.found.refuse(written, given.name, given.hint)
         for document in self.documents:
-            document.is_code = True
+            document.read_by = given
 
     def reserved(self, word: str) -> bool:
         """Reads on behind *word* to where a command may stand, if *word* is reserved there."""
@@ -208,7 +222,7 @@ class _CommandReader(WordReader):
         names = []
         while (word := self.next_word()) and word.source != "in":
             names.append(word)
-        self.named(names)
+        self.refuse_names(names)
         while word and (item := self.next_word()):
             self.found.may_spread(item)
             self.found.assign(names[0].text if names else "", item.holes)
@@ -218,7 +232,7 @@ class _CommandReader(WordReader):
 
     def function(self) -> None:
         while (word := self.next_word()) and word.source != "{":
-            self.named([word])
+            self.refuse_names([word])
 
     def condition(self) -> None:
         words: list[Word] = []
@@ -227,7 +241,7 @@ class _CommandReader(WordReader):
             words.append(self.term())
             if words[-1].source != "]]":
                 self.gap()
-        operands(words, self.found, self.shell, is_computed=True)
+        judge_operands(words, self.found, self.shell, is_computed=True)
 
     def term(self) -> Word:
         """A word of `[[ ]]`, or a sign between its words. To a shell without `[[` it ends the command."""
@@ -248,22 +262,23 @@ class _CommandReader(WordReader):
             self.document(document)
         self.documents.clear()
 
-    def redirect(self) -> bool:
+    def redirect(self) -> str | None:
+        """The sign of a redirect, over which it reads, and over its target."""
         found = self.redirection()
         if found is None:
-            return False
+            return None
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
         self.blanks()
         target = self.needed_word()
         match found.group(1):
             case "<<" | "<<-":
-                self.announced(target, is_indented=found.group(1) == "<<-")
+                self.announce(target, is_indented=found.group(1) == "<<-")
             case "<&" | ">&":
                 self.found.only_integers(target.holes, "the number of a descriptor")
-        return True
+        return found.group(1)
 
-    def announced(self, word: Word, *, is_indented: bool) -> None:
+    def announce(self, word: Word, *, is_indented: bool) -> None:
         if any(sign in word.source for sign in (HOLE, "$", "`")):
             self.lose()
         is_quoted = any(sign in word.source for sign in "\\'\"")
@@ -280,8 +295,8 @@ class _CommandReader(WordReader):
         inner = _CommandReader(lines, self.shell, self.found, self.level + 1)
         while inner.at < len(lines):
             inner.piece(DOCUMENT)
-        if document.is_code:
-            self.found.refuse(self.found.since(first), "the input of a shell", _TO_THE_SHELL)
+        if document.read_by:
+            self.found.refuse(self.found.since(first), document.read_by.name, document.read_by.hint)
 
     def lines(self, document: Document) -> str:
         start, joined = self.at, ""

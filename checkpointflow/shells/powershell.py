@@ -68,7 +68,7 @@ def find_contexts(text: str) -> list[Context]:
             raise _Lost("`using` and `param` must begin a script, and so must what protects values")
         reader.code("")
     except _Lost as reason:
-        return [Context("an unknown place", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
+        return [Context("an unknown context", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
     return reader.holes
 
 
@@ -94,8 +94,8 @@ class _Reader:
             raise _Lost("cannot tell where it stands: something that begins in the script does not end")
         return self.text[self.at]
 
-    def before(self, place: int) -> str:
-        return self.text[place - 1] if place else "\n"
+    def before(self, at: int) -> str:
+        return self.text[at - 1] if at else "\n"
 
     def code(self, end: str) -> None:
         """Statements up to *end*, and over it."""

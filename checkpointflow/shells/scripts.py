@@ -9,7 +9,7 @@ In a command, `${…}` is ours if it begins with one of our names as a whole wor
 `${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where in the command
 each hole stands is found out by `commands.find_contexts` when it is parsed; values go into variables named
 `CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once more,
-with that text in it, before it is let run: it may not move a value to a place where it would be code.
+with that text in it, before it is let run: it may not move a value to where it would be code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.syntax import NAMES, Secret, as_text, evaluate
+from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
+from checkpointflow.expressions.syntax import NAMES
 from checkpointflow.expressions.templates import Hole, complaint, cut
 from checkpointflow.shells.commands import find_contexts
-from checkpointflow.shells.contexts import HOLE, Context, Shell, reads_code
+from checkpointflow.shells.contexts import HOLE, Context, Shell
+from checkpointflow.shells.programs import reads_code
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # bytes that Linux takes for `name=value`, and for the script
 MAX_VALUES_BYTES = 1024 * 1024  # for all of them; macOS has no more for these and the environment
@@ -75,7 +77,7 @@ def parse_command(text: str, shell: Shell) -> CommandTemplate:
     ]
     if len(_holes(pieces)) > MAX_HOLES:
         raise complaint(f"more than {MAX_HOLES} holes in a command", text, _holes(pieces)[-1].start)
-    located = _with_contexts(["_" if _is_raw(piece) else piece for piece in pieces], shell)
+    located = _locate(["_" if _is_raw(piece) else piece for piece in pieces], shell)
     whole = [piece if _is_raw(piece) else other for piece, other in zip(pieces, located, strict=True)]
     for hole in _holes(whole):
         if hole.context.problem:
@@ -90,20 +92,20 @@ def command_holes(template: CommandTemplate) -> list[CommandHole]:
 
 def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Script:
     """The script and its variables; EvaluationError for a value that may not stand where it would."""
-    values = {hole.start: _value(hole, scope) for hole in command_holes(template)}
+    values = {hole.start: _evaluate(hole, scope) for hole in command_holes(template)}
     text: list[str] = []
     variables: dict[str, str] = {}
     left, number = MAX_VALUES_BYTES, 0
-    for piece in _with_raw_text(template, values):
+    for piece in _splice_raw_text(template, values):
         if isinstance(piece, str):
             text.append(piece)
             continue
         number += 1
-        carriers = _carriers(piece, values[piece.start], f"CPF_VALUE_{number}")
-        text.append(_written(piece, values[piece.start], carriers, template.shell))
+        carriers = _carry(piece, values[piece.start], f"CPF_VALUE_{number}")
+        text.append(_write(piece, values[piece.start], carriers, template.shell))
         variables.update({name: str(word) for name, word in carriers.items()})
         known = {name: "" if isinstance(word, Secret) else word for name, word in carriers.items()}
-        left -= sum(_size(f"{name}={word}", piece) for name, word in known.items())
+        left -= sum(_measure(f"{name}={word}", piece) for name, word in known.items())
         if left < 0:
             raise _refusal(
                 f"the values are more than {MAX_VALUES_BYTES} bytes altogether; {_IN_A_FILE}", piece
@@ -113,7 +115,7 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
     return Script("".join(text), variables)
 
 
-def _written(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:
+def _write(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:
     """What stands for the *value*, which is in the variables *names*, in the script."""
     if shell != "pwsh":
         return " ".join(hole.context.written.format(f"${{{name}}}") for name in names)
@@ -129,14 +131,14 @@ def _is_raw(piece: str | CommandHole) -> bool:
     return not isinstance(piece, str) and piece.raw
 
 
-def _with_contexts(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | CommandHole]:
+def _locate(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | CommandHole]:
     """*pieces*, each hole with its context in the command that they make."""
     command = "".join(piece if isinstance(piece, str) else HOLE for piece in pieces)
-    found = iter(_contexts_in(command, shell) if HOLE in command else ())
+    found = iter(_find_contexts(command, shell) if HOLE in command else ())
     return [piece if isinstance(piece, str) else replace(piece, context=next(found)) for piece in pieces]
 
 
-def _contexts_in(command: str, shell: Shell) -> list[Context]:
+def _find_contexts(command: str, shell: Shell) -> list[Context]:
     if shell != "pwsh":
         return find_contexts(command, shell)
     from checkpointflow.shells import powershell  # late: few need it
@@ -144,24 +146,24 @@ def _contexts_in(command: str, shell: Shell) -> list[Context]:
     return powershell.find_contexts(command)
 
 
-def _value(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
+def _evaluate(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
     name = hole.expression.text.strip()
     if name in NAMES and name not in scope:
         raise _refusal(f"there is no {name} here; the shell's own variable is ${name} or $${{{name}}}", hole)
     return evaluate(hole.expression, scope)
 
 
-def _with_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> list[str | CommandHole]:
+def _splice_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> list[str | CommandHole]:
     """The pieces, those from raw holes as text, and where the other holes stand in that script."""
     raw = [hole for hole in command_holes(template) if hole.raw]
     if not raw:
         return list(template.pieces)
     texts = {hole.start: as_text(values[hole.start]) for hole in raw}
     for hole in raw:
-        _size(texts[hole.start], hole)
+        _measure(texts[hole.start], hole)
     pieces = [piece if isinstance(piece, str) else texts.get(piece.start, piece) for piece in template.pieces]
-    _size("".join(piece for piece in pieces if isinstance(piece, str)), raw[-1])
-    located = _with_contexts(pieces, template.shell)
+    _measure("".join(piece for piece in pieces if isinstance(piece, str)), raw[-1])
+    located = _locate(pieces, template.shell)
     for hole in _holes(located):
         if hole.context.problem:
             # Nothing of it is quoted: the raw text may be a secret.
@@ -169,27 +171,30 @@ def _with_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> list
     return located
 
 
-def _carriers(hole: CommandHole, value: Any, name: str) -> dict[str, str]:
+def _carry(hole: CommandHole, value: Any, name: str) -> dict[str, str]:
     """The variables for *value*: one, or one for each element of a list that may become words."""
     is_list = hole.context.spreads and isinstance(value, list)
     elements = value if is_list else [value]
     match hole.context.only:
         case "integer":
-            elements = [_integer(element, hole) for element in elements]
-        case "command":
+            elements = [_parse_integer(element, hole) for element in elements]
+        case "command" | "sole command":
             _check_command(elements, hole)
+        case "plain" | "operand":
+            for element in elements:
+                _check_text(as_text(element), hole)
         case "anything":
             pass
         case _:
             assert_never(hole.context.only)
-    names = [f"{name}_{place}" for place, _ in enumerate(elements, start=1)] if is_list else [name]
+    names = [f"{name}_{number}" for number, _ in enumerate(elements, start=1)] if is_list else [name]
     return dict(zip(names, map(as_text, elements), strict=True))
 
 
 _INTEGER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
 
 
-def _integer(value: Any, hole: CommandHole) -> int:
+def _parse_integer(value: Any, hole: CommandHole) -> int:
     """The integer that *value* is or spells. Normalised: to a shell, 010 is eight."""
     match value:
         case bool():
@@ -199,18 +204,40 @@ def _integer(value: Any, hole: CommandHole) -> int:
         case str() if _INTEGER.fullmatch(value):
             return int(value)
     problem = f"only an integer of at most {MAX_DIGITS} digits can stand here ({hole.context.name})"
-    raise _refusal(f"{problem}, because the shell computes with it", hole)
+    reason = f"; {hole.context.hint}" if hole.context.hint else ", because the shell computes with it"
+    raise _refusal(f"{problem}{reason}", hole)
 
 
 def _check_command(elements: Sequence[Any], hole: CommandHole) -> None:
     if not elements:
         raise _refusal("an empty list cannot be the command to run", hole)
-    if reads_code(as_text(elements[0])):
+    name = as_text(elements[0])
+    if hole.context.without and (name.startswith("-") or "=" in name):
+        raise _refusal("the name of the command to run cannot begin with - or hold =", hole)
+    if reads_code([as_text(element) for element in elements], is_sole=hole.context.only == "sole command"):
         problem = "a value cannot name a command that takes code or names, or that runs another command"
         raise _refusal(f"{problem}; write the name itself, or ${{raw:…}} if code is meant", hole)
 
 
-def _size(text: str, hole: CommandHole) -> int:
+_PLAIN = " \t._:@+,-/"
+
+
+def _check_text(text: str, hole: CommandHole) -> None:
+    """EvaluationError for text that would be an option, or could end or extend the program around it."""
+    context = hole.context
+    if context.only == "plain":
+        signs = [sign for sign in _PLAIN if sign not in context.without]
+        is_let_through = all(sign.isalnum() or sign in signs for sign in text)
+        allowed = f"letters, digits, blanks and {' '.join(sign for sign in signs if sign.strip())}"
+    else:
+        is_option = text.startswith("-") and text != "-"
+        is_let_through = not is_option and not any(sign in text for sign in context.without)
+        allowed = "text that does not begin with -" + " or hold =" * bool(context.without)
+    if not is_let_through:
+        raise _refusal(f"only {allowed} can be {context.name}; {context.hint}", hole)
+
+
+def _measure(text: str, hole: CommandHole) -> int:
     """The bytes of *text*, which is refused if the kernel would."""
     if "\0" in text:
         raise _refusal("no command can be given the character NUL; hand the value over in a file", hole)

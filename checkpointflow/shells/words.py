@@ -1,8 +1,8 @@
 """Reads the words of a shell command: quotes, expansions, patterns, and the holes in them.
 
-The lower half of a scanner by recursive descent; `shell.py` has the upper one, the commands, which
+The lower half of a scanner by recursive descent; `commands.py` has the upper one, the commands, which
 `$(…)` and backquotes come back to. Each method reads what it is named after, from `at` on. Whatever
-shells differ on raises `Lost`: an unknown place is refused, nothing here guesses. A backquoted command
+shells differ on raises `Lost`: an unknown context is refused, nothing here guesses. A backquoted command
 is read on its own, without its backslashes. Holes are met in the order of the text.
 """
 
@@ -27,6 +27,7 @@ from checkpointflow.shells.contexts import (
     SINGLE,
     Context,
     Findings,
+    Input,
     Shell,
     Word,
 )
@@ -58,7 +59,7 @@ class Document(Struct):
     delimiter: str
     is_indented: bool
     is_quoted: bool
-    is_code: bool = False
+    read_by: Input | None = None
 
 
 class WordReader:
@@ -153,12 +154,13 @@ class WordReader:
     def escaped(self, where: Context) -> str:
         self.at += 1
         character = self.due()
+        is_kept = where is not BARE and character not in '$`"\\\n'
         if character == HOLE:
             self.piece(where)
             hint = "write $${…} for the text ${…}, or two backslashes for one and the value"
             self.found.refuse([-1], "a backslash stands before it", hint)
             return HOLE
-        return self.take(1).replace("\n", "")
+        return "\\" * is_kept + self.take(1).replace("\n", "")
 
     def quoted(self, quote: str, where: Context) -> str:
         if where is DOUBLE or where is DOCUMENT:

@@ -31,29 +31,20 @@ from checkpointflow.engine.facts import RunBegan
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDiverged, StateCorrupt
 from checkpointflow.store.clock import fresh_id, now
-from checkpointflow.store.directory import (
-    DOCUMENT,
-    HISTORY,
-    STATE,
-    RunDirectory,
-    Store,
-    is_run_id,
-    refuse_shared,
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import (
+    list_files,
+    make_private,
+    printable,
     sync_directory,
-    telling,
+    sync_tree,
+    translate_errors,
 )
-from checkpointflow.store.files import make_private
-from checkpointflow.store.listing import beside, remove
-from checkpointflow.store.seals import digest_in, files_in, is_artifact, is_log, shown
-from checkpointflow.store.verify import (
-    Link,
-    broken,
-    chain_of,
-    facts_of,
-    fold,
-    sound,
-    verify,
-)
+from checkpointflow.store.history import end_of, fold
+from checkpointflow.store.layout import HISTORY, STATE, is_artifact, is_log, is_member, is_run_id
+from checkpointflow.store.store import Store
+from checkpointflow.store.sweeping import name_aside, remove
+from checkpointflow.store.verify import refuse, require_sound, verify
 
 MAX_FILES = 200_000
 MAX_BYTES = 16 << 30
@@ -75,35 +66,35 @@ class Imported(NamedTuple):
     facts: int
 
 
-def export(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> list[str]:
+def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> list[str]:
     """Write the run to *out*; returns what was left out of it.
 
     Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on).
     """
     with directory.hold("export", now(), lock_timeout):
-        found = sound(directory)
+        found = require_sound(directory)
         assert found.run is not None
-        run_id, history = found.run.run_id, _history(directory, found.run.checkpoint_id)
+        run_id, history = found.run.run_id, _cut_history(directory, found.run.checkpoint_id)
         left_out = []
         with (
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for name, status in files_in(directory.place):
+            for name, status in list_files(directory.place):
                 if not is_member(name):
                     continue
                 if not stat.S_ISREG(status.st_mode):
-                    left_out.append(f"{shown(name)} is not a regular file, and was left out")
+                    left_out.append(f"{printable(name)} is not a regular file, and was left out")
                 elif name == HISTORY:
                     archive.addfile(_header(run_id, name, len(history)), BytesIO(history))
                 else:
-                    with _opened(directory.place / name) as opened:
+                    with _open(directory.place / name) as opened:
                         size = os.fstat(opened.fileno()).st_size
                         archive.addfile(_header(run_id, name, size), opened)
     return left_out
 
 
-def bring(
+def import_run(
     store: Store, source: BinaryIO, name: str, *, as_new: bool = False, lock_timeout: float = 0
 ) -> Imported:
     """Take in the archive that *source* gives; *name* is what messages call it.
@@ -111,40 +102,32 @@ def bring(
     With *as_new* it becomes a run of its own under a new id, whatever is here already. Raises StateCorrupt
     for what is no archive of ours, RunDiverged, LockConflict, PersistenceError; nothing has changed then.
     """
-    with telling(store.runs):
-        make_private(store.runs)
-        refuse_shared(store.allow_shared, store.base, store.runs)
-        staging = beside(store.runs / "run", "importing")
+    store.make()
+    staging = name_aside(store.runs / "run", "importing")
+    with translate_errors(staging):
         os.mkdir(staging, 0o700)
     try:
         staged = RunDirectory(staging)
         with staged.hold("import", now()):
-            run_id = _unpacked(source, staging, name)
-            run = _checked(staged, run_id, name)
+            run_id = _unpack(source, staging, name)
+            run = _check(staged, run_id, name)
             if as_new:
-                run = _renamed(staged, run)
-            _sync_tree(staging)
-            return _settled(store, staged, run, lock_timeout)
+                run = _rename(staged, run)
+            sync_tree(staging)
+            return _settle(store, staged, run, lock_timeout)
     finally:
         if staging.exists():
             remove(staging)
 
 
-def is_member(name: str) -> bool:
-    """Whether *name*, relative to a run's directory, is of a file that an archive holds."""
-    is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
-    return is_record or is_artifact(name) or (name.endswith(".txt") and is_log(name))
-
-
-def _history(directory: RunDirectory, checkpoint_id: str) -> bytes:
-    """The history as far as the snapshot's checkpoint."""
+def _cut_history(directory: RunDirectory, checkpoint_id: str) -> bytes:
+    """The history as far as the snapshot's checkpoint, which is in it."""
     data = directory.read(HISTORY)
-    line = data.index(b'{"checkpoint_id":"%s"' % checkpoint_id.encode())
-    return data[: data.index(b"\n", line) + 1]
+    return data[: end_of(data, checkpoint_id)]
 
 
-def _opened(file: Path) -> BinaryIO:
-    with telling(file):
+def _open(file: Path) -> BinaryIO:
+    with translate_errors(file):
         return file.open("rb")
 
 
@@ -174,7 +157,7 @@ class _Refused(Exception):
 
 
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def _translate_damage(name: str) -> Iterator[None]:
     """Turn all that can be wrong with an archive into a StateCorrupt that names it."""
     try:
         yield
@@ -191,16 +174,16 @@ def _refusing(name: str) -> Iterator[None]:
     raise StateCorrupt(file=name, problem=f"{problem}; nothing was imported") from None
 
 
-def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
+def _unpack(source: BinaryIO, staging: Path, name: str) -> str:
     """Write the members of the archive into *staging*; returns the run's id."""
     run_id, files, size, values = None, 0, 0, 0
     with (
-        _refusing(name),
+        _translate_damage(name),
         gzip.GzipFile(fileobj=source, mode="rb") as packed,
         tarfile.open(fileobj=packed, mode="r|", tarinfo=_Header) as archive,
     ):
         for member in archive:
-            top, rest = _placed(member)
+            top, rest = _split_name(member)
             if run_id not in (None, top):
                 raise _Refused(f"it holds more than one run: {run_id} and {top}")
             run_id, files, size = top, files + 1, size + member.size
@@ -210,7 +193,7 @@ def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
                 content = archive.extractfile(member)
                 assert content is not None
                 _write(staging / rest, content, member.size)
-                values += 0 if is_log(rest) or is_artifact(rest) else _values_in(staging / rest)
+                values += 0 if is_log(rest) or is_artifact(rest) else _count_values(staging / rest)
                 if values > MAX_JSON_VALUES:
                     raise _Refused(f"its JSON has more than {MAX_JSON_VALUES} values")
         while more := packed.read(BLOCK):  # to the end, where the checksum is
@@ -222,7 +205,7 @@ def _unpacked(source: BinaryIO, staging: Path, name: str) -> str:
     return run_id
 
 
-def _placed(member: tarfile.TarInfo) -> tuple[str, str]:
+def _split_name(member: tarfile.TarInfo) -> tuple[str, str]:
     """The run's id and the name in its directory that *member* says. Raises _Refused."""
     name = member.name
     parts = name.split("/")
@@ -256,7 +239,7 @@ def _write(file: Path, content: IO[bytes], size: int) -> None:
         os.fsync(copy.fileno())
 
 
-def _values_in(file: Path) -> int:
+def _count_values(file: Path) -> int:
     """How many values the JSON in *file* can have at most."""
     with file.open("rb") as opened:
         return sum(
@@ -265,10 +248,10 @@ def _values_in(file: Path) -> int:
         )
 
 
-def _checked(staged: RunDirectory, run_id: str, name: str) -> Run:
+def _check(staged: RunDirectory, run_id: str, name: str) -> Run:
     """The run that was unpacked, which must be whole in itself."""
     try:
-        run = sound(staged).run
+        run = require_sound(staged).run
     except CheckpointflowError as error:
         problem = f"the run in it is damaged: {error}; nothing was imported"
         raise StateCorrupt(file=name, problem=problem, details=error.details) from None
@@ -281,9 +264,9 @@ def _checked(staged: RunDirectory, run_id: str, name: str) -> Run:
     return run
 
 
-def _renamed(staged: RunDirectory, run: Run) -> Run:
+def _rename(staged: RunDirectory, run: Run) -> Run:
     """The same run under a new id: its first fact names the new one, and the chain is made anew from it."""
-    facts = facts_of(staged, run)
+    facts = [entry.fact for entry in staged.history(run)]
     began = facts[0]
     assert isinstance(began, RunBegan)
     facts[0] = replace(began, run_id=fresh_id(), copied_from=run.checkpoint_id)
@@ -292,12 +275,12 @@ def _renamed(staged: RunDirectory, run: Run) -> Run:
     return renamed
 
 
-def _settled(store: Store, staged: RunDirectory, run: Run, lock_timeout: float) -> Imported:
+def _settle(store: Store, staged: RunDirectory, run: Run, lock_timeout: float) -> Imported:
     """Make what was unpacked, and found whole, a run of *store*, or the newer state of one."""
     target = RunDirectory(store.runs / run.run_id)
     if not os.path.lexists(target.place):
         try:
-            with telling(target.place):
+            with translate_errors(target.place):
                 os.rename(staged.place, target.place)
                 sync_directory(store.runs)
             return Imported(target, run, "added", run.revision)
@@ -308,39 +291,44 @@ def _settled(store: Store, staged: RunDirectory, run: Run, lock_timeout: float) 
         problem = "something that is no run is in the way; see `cpf gc`, or move it"
         raise PersistenceError(file=target.place, problem=problem)
     with target.hold("import", now(), lock_timeout):
-        return _joined(staged, target, _whole_but_for(target, staged), run)
+        return _join(staged, target, _check_target(target, staged), run)
 
 
-def _whole_but_for(target: RunDirectory, staged: RunDirectory) -> Run:
+def _check_target(target: RunDirectory, staged: RunDirectory) -> Run:
     """The run in *target*; what *staged* brings along may be damaged there, as by an import that died."""
-    brought = {name for name, _ in files_in(staged.place)} - {STATE, HISTORY}
+    brought = {name for name, _ in list_files(staged.place)} - {STATE, HISTORY}
     found = verify(target)
     damage = [finding for finding in found.findings if finding.file not in brought]
     if damage or found.run is None:
-        raise broken(target, damage or found.findings)
+        raise refuse(target, damage or found.findings)
     return found.run
 
 
-def _joined(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
-    ours, theirs = chain_of(target, here), chain_of(staged, there)
-    common = _common(ours, theirs)
+def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
+    ours, theirs = _list_checkpoints(target, here), _list_checkpoints(staged, there)
+    common = _count_common(ours, theirs)
     if common == len(theirs):
         return Imported(target, here, "unchanged", 0)
     if common < len(ours):
-        raise _diverged(here, ours, theirs, common)
-    with telling(target.place):
-        _moved(staged.place, target.place)
+        raise _divergence(here, ours, theirs, common)
+    with translate_errors(target.place):
+        _move(staged.place, target.place)
     return Imported(target, there, "fast_forwarded", len(theirs) - common)
 
 
-def _common(ours: list[Link], theirs: list[Link]) -> int:
+def _list_checkpoints(directory: RunDirectory, run: Run) -> list[str]:
+    """The checkpoints that led to *run*; since they are digests, the same ids name the same facts."""
+    return [entry.checkpoint_id for entry in directory.history(run)]
+
+
+def _count_common(ours: list[str], theirs: list[str]) -> int:
     """How many links from the beginning are the same."""
     pairs = zip(ours, theirs, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
-def _diverged(here: Run, ours: list[Link], theirs: list[Link], common: int) -> RunDiverged:
-    last = ours[common - 1].checkpoint_id if common else None
+def _divergence(here: Run, ours: list[str], theirs: list[str], common: int) -> RunDiverged:
+    last = ours[common - 1] if common else None
     since = f"after checkpoint {last[:12]} (fact {common})" if last else "from its very beginning"
     return RunDiverged(
         problem=(
@@ -353,20 +341,20 @@ def _diverged(here: Run, ours: list[Link], theirs: list[Link], common: int) -> R
             "common_facts": common,
             **({"last_common_checkpoint": last} if last else {}),
             "checkpoint_here": here.checkpoint_id,
-            "checkpoint_there": theirs[-1].checkpoint_id,
+            "checkpoint_there": theirs[-1],
         },
     )
 
 
-def _moved(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path) -> None:
     """Put the files of *source* in place in *target*: what is beside the state first, the state last."""
-    names = [name for name, _ in files_in(source) if is_member(name) and name not in (STATE, HISTORY)]
+    names = [name for name, _ in list_files(source) if is_member(name) and name not in (STATE, HISTORY)]
     places = {name: RunDirectory(target).file(name) for name in names}
     for name, place in places.items():
         _clear_the_way(target, name)
         make_private(place.parent)
         os.replace(source / name, place)
-    _sync_tree(target)
+    sync_tree(target)
     for name in (HISTORY, STATE):
         os.replace(source / name, target / name)
         sync_directory(target)
@@ -382,10 +370,3 @@ def _clear_the_way(target: Path, name: str) -> None:
                 above.unlink()
         if (target / name).is_dir():
             shutil.rmtree(target / name)
-
-
-def _sync_tree(place: Path) -> None:
-    """Have all names below *place* survive a power cut."""
-    with telling(place):
-        for directory, _, _ in os.walk(place, topdown=False):
-            sync_directory(Path(directory))

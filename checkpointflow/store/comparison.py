@@ -24,13 +24,47 @@ from checkpointflow.engine.facts import (
     WaitOpened,
 )
 from checkpointflow.engine.path import split
-from checkpointflow.engine.run import Run, chained
-from checkpointflow.errors import RunNotFound
-from checkpointflow.store.differences import Difference, differences
+from checkpointflow.engine.run import Run
+from checkpointflow.errors import RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.verify import facts_of, fold
+from checkpointflow.store.history import Entry, fold
+from checkpointflow.store.layout import HISTORY
 
-_CHECKPOINT = re.compile(r"[0-9a-f]{4,64}")
+# Two JSON values
+
+
+class Difference(Struct, frozen=True, omit_defaults=True):
+    """A place, such as `steps.plan.outputs.files[3]`, and what stands there; UNSET: nothing does."""
+
+    at: str
+    a: Any = UNSET
+    b: Any = UNSET
+
+
+def differences(a: Any, b: Any, at: str = "") -> Iterator[Difference]:
+    """The innermost places where *a* and *b* differ, in the order of *a*, then of *b*."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in [*a, *(key for key in b if key not in a)]:
+            yield from differences(a.get(key, UNSET), b.get(key, UNSET), _join(at, str(key)))
+    elif isinstance(a, list) and isinstance(b, list):
+        for index in range(max(len(a), len(b))):
+            left = a[index] if index < len(a) else UNSET
+            right = b[index] if index < len(b) else UNSET
+            yield from differences(left, right, f"{at}[{index}]")
+    elif not _same(a, b):
+        yield Difference(at, a, b)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """As JSON: true is not 1."""
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def _join(at: str, key: str) -> str:
+    return f"{at}.{key}" if at else key
+
+
+# Two runs
 
 
 class Side(NamedTuple):
@@ -56,7 +90,7 @@ class Visit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ended_at: str | None = None
 
 
-class Shown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A side as an envelope tells it."""
 
     run_id: str
@@ -98,8 +132,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """What differs between *a* and *b*; equal: nothing does but ids, times and durations."""
 
     equal: bool
-    a: Shown
-    b: Shown
+    a: Summary
+    b: Summary
     workflow: list[Difference]
     inputs: list[Difference]
     path: list[PathDifference]
@@ -108,17 +142,21 @@ class Comparison(Struct, frozen=True, kw_only=True):
     timing: list[Timing]
 
 
-def side(directory: RunDirectory, checkpoint: str | None = None) -> Side:
+def load_side(directory: RunDirectory, checkpoint: str | None = None) -> Side:
     """The run in *directory*, at the checkpoint whose id is or begins with *checkpoint*, or as it stands.
 
     Raises RunNotFound, StateCorrupt, PersistenceError.
     """
     run = directory.load()
-    facts = facts_of(directory, run)
+    entries = directory.history(run)
+    facts = [entry.fact for entry in entries]
     if checkpoint is None:
         return Side(run, facts)
-    number = _numbered(directory, facts, checkpoint)
-    return Side(fold(facts[:number]), facts[:number])
+    number = _find_checkpoint(directory, entries, checkpoint)
+    try:
+        return Side(fold(facts[:number]), facts[:number])
+    except ValueError as error:
+        raise StateCorrupt(file=directory.place / HISTORY, problem=str(error)) from None
 
 
 def compare(a: Side, b: Side) -> Comparison:
@@ -126,19 +164,19 @@ def compare(a: Side, b: Side) -> Comparison:
     visits_a, visits_b = visits(a.facts), visits(b.facts)
     workflow = list(differences(_workflow(a.run), _workflow(b.run)))
     inputs = list(differences(a.run.inputs, b.run.inputs))
-    path = list(_paths(visits_a, visits_b))
-    steps = list(_steps(visits_a, visits_b))
+    path = list(_compare_paths(visits_a, visits_b))
+    steps = list(_compare_steps(visits_a, visits_b))
     outcome = list(differences(_outcome(a.run), _outcome(b.run)))
     return Comparison(
         equal=not (workflow or inputs or path or steps or outcome),
-        a=_shown(a.run),
-        b=_shown(b.run),
+        a=_summarize(a.run),
+        b=_summarize(b.run),
         workflow=workflow,
         inputs=inputs,
         path=path,
         steps=steps,
         outcome=outcome,
-        timing=list(_timing(visits_a, visits_b)),
+        timing=list(_compare_timing(visits_a, visits_b)),
     )
 
 
@@ -159,13 +197,13 @@ def visits(facts: list[Fact]) -> dict[str, Visit]:
                 found[path] = Visit(state="skipped", started_at=now, ended_at=now)
             case StepSucceeded() | StepFailed() | AttemptFailed():
                 visit = found.get(fact.path, Visit(state="started", started_at=fact.at))
-                found[fact.path] = _ended(visit, fact)
+                found[fact.path] = _end_visit(visit, fact)
             case _:
                 pass
     return found
 
 
-def _ended(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -> Visit:
+def _end_visit(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -> Visit:
     match fact:
         case StepSucceeded():
             return replace(
@@ -184,14 +222,10 @@ def _ended(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -> Vi
             return visit
 
 
-def _numbered(directory: RunDirectory, facts: list[Fact], checkpoint: str) -> int:
+def _find_checkpoint(directory: RunDirectory, entries: list[Entry], checkpoint: str) -> int:
     """How many facts lead to the checkpoint that is meant. Raises RunNotFound."""
-    link, found = "", []
-    for number, fact in enumerate(facts, 1):
-        link = chained(link, fact)
-        if link.startswith(checkpoint):
-            found.append(number)
-    if _CHECKPOINT.fullmatch(checkpoint) and len(found) == 1:
+    found = [n for n, entry in enumerate(entries, 1) if entry.checkpoint_id.startswith(checkpoint)]
+    if re.fullmatch(r"[0-9a-f]{4,64}", checkpoint) and len(found) == 1:
         return found[0]
     problem = "has no checkpoint" if not found else f"has {len(found)} checkpoints that begin with"
     hint = "give the first 4 or more characters of a checkpoint_id; `cpf inspect` lists them under `history`"
@@ -208,7 +242,7 @@ def _outcome(run: Run) -> dict[str, Any]:
     return outcome
 
 
-def _paths(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[PathDifference]:
+def _compare_paths(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[PathDifference]:
     bodies_a, bodies_b = _bodies(a), _bodies(b)
     for body in [*bodies_a, *(body for body in bodies_b if body not in bodies_a)]:
         left, right = bodies_a.get(body, []), bodies_b.get(body, [])
@@ -225,20 +259,20 @@ def _bodies(found: dict[str, Visit]) -> dict[str, list[str]]:
     return bodies
 
 
-def _steps(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[StepDifference]:
+def _compare_steps(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[StepDifference]:
     for path in a:
         if path in b:
-            found = list(differences(_timeless(a[path]), _timeless(b[path])))
+            found = list(differences(_drop_times(a[path]), _drop_times(b[path])))
             if found:
                 yield StepDifference(path, found)
 
 
-def _timeless(visit: Visit) -> dict[str, Any]:
+def _drop_times(visit: Visit) -> dict[str, Any]:
     plain: dict[str, Any] = to_builtins(visit)
     return {name: value for name, value in plain.items() if name not in ("started_at", "ended_at")}
 
 
-def _timing(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[Timing]:
+def _compare_timing(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[Timing]:
     for path in a:
         if path in b and a[path].ended_at and b[path].ended_at:
             left, right = (_seconds(v.started_at, v.ended_at) for v in (a[path], b[path]))
@@ -252,8 +286,8 @@ def _seconds(start: str, end: str | None) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
 
 
-def _shown(run: Run) -> Shown:
-    return Shown(
+def _summarize(run: Run) -> Summary:
+    return Summary(
         run_id=run.run_id,
         checkpoint_id=run.checkpoint_id,
         revision=run.revision,

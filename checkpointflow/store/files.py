@@ -1,16 +1,29 @@
-"""Files that people name, opened with care: anything may lie under a name that somebody typed."""
+"""Files and directories, handled with care: anything may lie under a name, and the power may go any moment.
+
+What is opened is no pipe that would have us wait, and inside a store no symbolic link that could lead
+anywhere. What is written survives a power cut once its data are synced (`sync_file`), and once the directory
+that names it is (`sync_directory`); a rename is a change to the directory, too.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from checkpointflow.errors import FileMissing
+from checkpointflow.errors import FileMissing, PersistenceError
 
 MAX_BYTES = 16 * 1024 * 1024
+BLOCK_BYTES = 1 << 20
+
+LINK_PROBLEM = "it is a symbolic link, which cpf never makes or follows"
+
+
+# Digests
 
 
 def digest(document: bytes) -> str:
@@ -18,6 +31,133 @@ def digest(document: bytes) -> str:
     from hashlib import sha256  # late: most readers need none
 
     return sha256(document).hexdigest()
+
+
+def read_digest(fd: int, limit: int | None = None) -> tuple[int, str]:
+    """The size and the SHA-256 of what *fd* still gives, its first *limit* bytes if so said."""
+    from hashlib import sha256
+
+    size, running = 0, sha256()
+    while block := os.read(fd, BLOCK_BYTES if limit is None else min(BLOCK_BYTES, limit - size)):
+        running.update(block)
+        size += len(block)
+    return size, running.hexdigest()
+
+
+def file_digest(file: Path, limit: int | None = None) -> tuple[int, str]:
+    """The size and the SHA-256 of *file*, or of its first *limit* bytes; it is not read as a whole."""
+    with file.open("rb", buffering=0) as opened:
+        return read_digest(opened.fileno(), limit)
+
+
+# Files that people name
+
+
+def read_file(file: Path) -> bytes:
+    """The contents of a regular file of at most 16 MiB. Raises FileMissing saying what is there instead."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO must not wait for its writer
+    except FileNotFoundError:
+        raise FileMissing(file=file, problem="there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise FileMissing(file=file, problem=f"it cannot be opened ({reason(error)})") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileMissing(file=file, problem=f"it is {_kind(status.st_mode)}, not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise FileMissing(file=file, problem=f"it is larger than {MAX_BYTES} bytes")
+        with os.fdopen(os.dup(fd), "rb") as opened:
+            return opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise FileMissing(file=file, problem=f"it cannot be read ({reason(error)})") from None
+    finally:
+        os.close(fd)
+
+
+def read_stdin() -> bytes:
+    """Standard input, up to just over the limit."""
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def reason(error: Exception) -> str:
+    """Why the operating system refused, in its words."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _kind(mode: int) -> str:
+    for test, name in (
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISFIFO, "a pipe (to read JSON from one, use `--input -`)"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if test(mode):
+            return name
+    return "a device"
+
+
+# Files of a store
+
+
+@contextmanager
+def translate_errors(file: Path) -> Iterator[None]:
+    """Turn a failing disk into a PersistenceError that names *file*, or the one that the error names."""
+    try:
+        yield
+    except OSError as error:
+        raise PersistenceError(file=error.filename or file, problem=reason(error)) from error
+
+
+@contextmanager
+def open_safely(file: Path) -> Iterator[int]:
+    """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere."""
+    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_all(fd: int) -> bytes:
+    """All that *fd* still gives."""
+    size = os.fstat(fd).st_size
+    chunks = []
+    while chunk := os.read(fd, size + 1):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of *data* to *fd* from *offset* on."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Make *data* the contents of *file*, whole or not at all; returns once it would survive a power cut."""
+    beside = file.with_name(f"{file.name}.tmp")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        write_at(fd, data, 0)
+        sync_file(fd)
+    finally:
+        os.close(fd)
+    os.replace(beside, file)
+    sync_directory(file.parent)
+
+
+def sync_file(fd: int) -> None:
+    """Have the disk itself take the data; fsync alone leaves it in the drive's cache on macOS."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(fd)
+    else:  # pragma: no cover, macOS
+        fcntl.fcntl(fd, full)
+
+
+# Directories
 
 
 def make_private(directory: Path) -> None:
@@ -29,6 +169,30 @@ def make_private(directory: Path) -> None:
     for place in reversed(missing):
         with suppress(FileExistsError):  # another process was quicker
             os.mkdir(place, 0o700)
+
+
+def make_lasting(directory: Path) -> None:
+    """Make *directory*, and what is missing above it, such that their names survive a power cut."""
+    missing = [above for above in (directory, *directory.parents) if not above.is_dir()]
+    make_private(directory)
+    for made in missing:
+        sync_directory(made.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in *directory* survive a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_tree(directory: Path) -> None:
+    """Have all names below *directory* survive a power cut."""
+    with translate_errors(directory):
+        for inner, _, _ in os.walk(directory, topdown=False):
+            sync_directory(Path(inner))
 
 
 def shared_with(directory: Path) -> str | None:
@@ -43,43 +207,48 @@ def shared_with(directory: Path) -> str | None:
     return None
 
 
-def read_file(file: Path) -> bytes:
-    """The contents of a regular file of at most 16 MiB. Raises FileMissing saying what is there instead."""
-    try:
-        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO must not wait for its writer
-    except FileNotFoundError:
-        raise FileMissing(file=file, problem="there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise FileMissing(file=file, problem=f"it cannot be opened ({_words(error)})") from None
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileMissing(file=file, problem=f"it is {_kind(status.st_mode)}, not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise FileMissing(file=file, problem=f"it is larger than {MAX_BYTES} bytes")
-        with os.fdopen(os.dup(fd), "rb") as opened:
-            return opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FileMissing(file=file, problem=f"it cannot be read ({_words(error)})") from None
-    finally:
-        os.close(fd)
+def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
+    """Raise PersistenceError if others may write into one of these directories, unless that is meant.
+
+    And if one *below* the top is a symbolic link: it could lead anywhere.
+    """
+    for directory in below:
+        if directory.is_symlink():
+            raise PersistenceError(file=directory, problem=LINK_PROBLEM)
+    for directory in () if allow else (top, *below):
+        with translate_errors(directory):
+            who = shared_with(directory)
+        if who is not None:
+            problem = f"{who}, and could change what runs do; make it private, or say --allow-shared"
+            raise PersistenceError(file=directory, problem=problem)
 
 
-def read_stdin() -> bytes:
-    """Standard input, up to just over the limit."""
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
+def list_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """All that lies below *directory* but for directories, sorted by name (relative to it)."""
+    found = {}
+    for inner, below, names in os.walk(directory):
+        links_to = [name for name in below if os.path.islink(os.path.join(inner, name))]
+        for name in [*names, *links_to]:
+            whole = os.path.join(inner, name)
+            with suppress(OSError):  # what a command left running may take away again
+                found[os.path.relpath(whole, directory)] = os.lstat(whole)
+    yield from sorted(found.items())
 
 
-def _words(error: Exception) -> str:
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+def size_of(directory: Path) -> int:
+    """The bytes of all files below *directory*; links are not followed."""
+    return sum(
+        os.lstat(os.path.join(inner, name)).st_size
+        for inner, _, names in os.walk(directory)
+        for name in names
+    )
 
 
-def _kind(mode: int) -> str:
-    for test, name in (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a pipe (to read JSON from one, use `--input -`)"),
-        (stat.S_ISSOCK, "a socket"),
-    ):
-        if test(mode):
-            return name
-    return "a device"
+def is_text(name: str) -> bool:
+    """Whether *name*, as the operating system has it, can stand in JSON: it may be any bytes."""
+    return printable(name) == name
+
+
+def printable(name: str) -> str:
+    """*name*, as the operating system has it, for people."""
+    return os.fsencode(name).decode(errors="backslashreplace")

@@ -8,29 +8,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from checkpointflow.store.directory import CANCEL, LOCK, LOCKS, OUTPUTS, STEP_LOCK, WORKFLOWS, telling
-from checkpointflow.store.files import make_private
+from checkpointflow.store.files import make_private, translate_errors
+from checkpointflow.store.layout import CANCEL, LOCK, LOCKS, OUTPUTS, RUNS, STEP_LOCK, WORKFLOWS
+from checkpointflow.store.store import write_readme
 
 FILES = {
     ".gitignore": (
-        f"/runs/*/{LOCK}",
-        f"/runs/*/{STEP_LOCK}",
-        f"/runs/*/{CANCEL}",
-        "/runs/*/*.tmp",
-        f"/runs/*/{OUTPUTS}/*.tmp",
-        f"/runs/*/{WORKFLOWS}/*.tmp",
-        "/runs/.*",
+        f"/{RUNS}/*/{LOCK}",
+        f"/{RUNS}/*/{STEP_LOCK}",
+        f"/{RUNS}/*/{CANCEL}",
+        f"/{RUNS}/*/*.tmp",
+        f"/{RUNS}/*/{OUTPUTS}/*.tmp",
+        f"/{RUNS}/*/{WORKFLOWS}/*.tmp",
+        f"/{RUNS}/.*",
         f"/{LOCKS}/",
     ),
-    ".gitattributes": ("/runs/** -text -merge -ident -filter -eol",),
+    ".gitattributes": (f"/{RUNS}/** -text -merge -ident -filter -eol",),
 }
 
 
 def prepare(base: Path) -> list[Path]:
     """Write what git has to know into *base*, after whatever its files say already; returns the files."""
     written = []
-    with telling(base):
+    with translate_errors(base):
         make_private(base)
+        write_readme(base)  # with the rest, so that the first commit of a repository has it
         for name, lines in FILES.items():
             file = base / name
             text = file.read_text(errors="surrogateescape") if file.exists() else ""

@@ -8,10 +8,8 @@ under way or its cpf has died, is listed, so that nobody takes it for checked.
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,29 +17,39 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from checkpointflow.engine.facts import Fact
-from checkpointflow.engine.run import STATE_VERSION, Run, evolve
+from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, StateCorrupt
-from checkpointflow.store.differences import differences
-from checkpointflow.store.directory import CANCEL, HISTORY, LOCK, STATE, STEP_LOCK, RunDirectory
-from checkpointflow.store.seals import (
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import file_digest, list_files, printable
+from checkpointflow.store.history import (
+    Break,
+    Link,
+    declared_artifacts,
+    document_digests,
+    fold,
+    follow,
+    missing_problem,
+    position,
+    sealed_files,
+)
+from checkpointflow.store.layout import (
+    CANCEL,
+    HISTORY,
+    LOCK,
+    STATE,
+    STEP_LOCK,
     digest_in,
-    documents,
-    file_digest,
-    files_in,
     is_artifact,
     is_log,
-    kept,
-    sealed,
-    shown,
+    output_name,
 )
+from checkpointflow.store.snapshot import STATE_VERSION, Snapshot, encode
 
 PASSING = {
     LOCK: "whoever held it last was killed",
     STEP_LOCK: "whoever held it last was killed",
     CANCEL: "whoever asked to cancel the run was killed before there was an answer",
 }
-
-_LINE = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})\}', re.DOTALL)
 
 
 class Finding(Struct, frozen=True, omit_defaults=True):
@@ -53,13 +61,6 @@ class Finding(Struct, frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         return f"{self.file}{f':{self.line}' if self.line else ''}: {self.problem}"
-
-
-class Link(NamedTuple):
-    """A line of the history: a fact as it is written, and the checkpoint that it makes."""
-
-    checkpoint_id: str
-    fact: bytes
 
 
 class Expected(NamedTuple):
@@ -83,42 +84,41 @@ class Verified(Struct, kw_only=True):
 def verify(directory: RunDirectory) -> Verified:
     """Check all that can be checked of the run in *directory*. Raises nothing for what is damaged."""
     found = Verified(findings=[], warnings=[], unchecked=[])
-    snapshot = _snapshot(directory, found)
-    history = _contents(directory, HISTORY, found)
+    snapshot = _read_snapshot(directory, found)
+    history = _read(directory, HISTORY, found)
     if history is None:
         return found
-    chain, broken = links(history)
+    chain, broken = follow(history)
     end = None if snapshot is None else snapshot.checkpoint_id
-    cut = _position(chain, end)
+    cut = position(chain, end)
     if broken is not None and (cut is None or end is None):
-        found.findings.append(broken)
+        found.findings.append(_finding(broken))
     elif end is not None and cut is None:
-        problem = f"it does not hold the checkpoint {end} of {STATE}"
-        found.findings.append(Finding(HISTORY, problem))
+        found.findings.append(Finding(HISTORY, missing_problem(end)))
     if cut is not None:
         if cut < len(chain) or broken is not None:
             found.warnings.append(f"{HISTORY} goes on beyond the checkpoint of {STATE}: a commit had died")
         chain = chain[:cut]
-    facts = list(_decoded(chain, found))
+    facts = list(_decode(chain, found))
     found.facts = len(facts)
     if facts or not found.findings:
-        found.run = _folded(facts, found)
+        found.run = _fold(facts, found)
     if found.run is not None and cut is not None:
-        _compare(directory, found.run, found)
-    _files(directory, facts, found)
+        _check_snapshot(directory, found.run, found)
+    _check_files(directory, facts, found)
     return found
 
 
-def sound(directory: RunDirectory) -> Verified:
+def require_sound(directory: RunDirectory) -> Verified:
     """What was verified of a run in which nothing is wrong. Raises StateCorrupt."""
     found = verify(directory)
     if found.findings or found.run is None:
-        raise broken(directory, found.findings)
+        raise refuse(directory, found.findings)
     return found
 
 
-def broken(directory: RunDirectory, findings: list[Finding]) -> StateCorrupt:
-    """What to say of a run in which that was found."""
+def refuse(directory: RunDirectory, findings: list[Finding]) -> StateCorrupt:
+    """What to raise of a run in which that was found."""
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     return StateCorrupt(
         file=directory.place,
@@ -127,62 +127,21 @@ def broken(directory: RunDirectory, findings: list[Finding]) -> StateCorrupt:
     )
 
 
-def chain_of(directory: RunDirectory, run: Run) -> list[Link]:
-    """The links that led to *run*, which was found whole."""
-    chain, _ = links(directory.read(HISTORY))
-    return chain[: _position(chain, run.checkpoint_id)]
-
-
-def facts_of(directory: RunDirectory, run: Run) -> list[Fact]:
-    """The facts that led to *run*, which was found whole."""
-    decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-    return [decoder.decode(link.fact) for link in chain_of(directory, run)]
-
-
-def links(history: bytes) -> tuple[list[Link], Finding | None]:
-    """The lines of *history* as far as each follows from the one before, and where that ends, if it does."""
-    chain: list[Link] = []
-    before = ""
-    for number, line in enumerate(history.splitlines(keepends=True), 1):
-        parts = _LINE.fullmatch(line.removesuffix(b"\n"))
-        if parts is None or not line.endswith(b"\n"):
-            return chain, Finding(HISTORY, "this is not a line that cpf wrote", number)
-        checkpoint_id = parts[1].decode()
-        if sha256(before.encode() + b"\n" + parts[2]).hexdigest() != checkpoint_id:
-            problem = "the chain is broken: this fact, or what came before it, was changed"
-            return chain, Finding(HISTORY, problem, number)
-        chain.append(Link(checkpoint_id, parts[2]))
-        before = checkpoint_id
-    return chain, None
-
-
-def broken_chain(directory: RunDirectory, run: Run) -> str | None:
+def find_break(directory: RunDirectory, run: Run) -> str | None:
     """What is wrong with the history that led to *run*, if anything is."""
-    chain, broken = links(directory.read(HISTORY))
-    if _position(chain, run.checkpoint_id) is not None:
+    chain, broken = follow(directory.read(HISTORY))
+    if position(chain, run.checkpoint_id) is not None:
         return None
-    return str(broken or Finding(HISTORY, f"it does not hold the checkpoint {run.checkpoint_id}"))
+    if broken is None:
+        return str(Finding(HISTORY, f"it does not hold the checkpoint {run.checkpoint_id}"))
+    return str(_finding(broken))
 
 
-def fold(facts: list[Fact]) -> Run:
-    """The run that *facts* make. Raises ValueError when one cannot follow from those before it."""
-    run = None
-    for number, fact in enumerate(facts, 1):
-        try:
-            run = evolve(run, fact)
-        except Exception as error:  # noqa: BLE001, a fact that was tampered with can break any assumption
-            raise ValueError(f"line {number} cannot follow from the lines before it ({error!r})") from None
-    if run is None:
-        raise ValueError("it is empty")
-    return run
+def _finding(broken: Break) -> Finding:
+    return Finding(HISTORY, broken.problem, broken.line)
 
 
-def _position(chain: list[Link], checkpoint_id: str | None) -> int | None:
-    """How many links lead to *checkpoint_id*."""
-    return next((n for n, link in enumerate(chain, 1) if link.checkpoint_id == checkpoint_id), None)
-
-
-def _contents(directory: RunDirectory, name: str, found: Verified) -> bytes | None:
+def _read(directory: RunDirectory, name: str, found: Verified) -> bytes | None:
     try:
         return directory.read(name)
     except CheckpointflowError as error:
@@ -190,19 +149,19 @@ def _contents(directory: RunDirectory, name: str, found: Verified) -> bytes | No
         return None
 
 
-def _snapshot(directory: RunDirectory, found: Verified) -> Run | None:
-    data = _contents(directory, STATE, found)
+def _read_snapshot(directory: RunDirectory, found: Verified) -> Snapshot | None:
+    data = _read(directory, STATE, found)
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=Run)
+        return msgspec.json.decode(data, type=Snapshot)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         problem = f"it is not of the schema {STATE_VERSION} ({error or type(error).__name__})"
         found.findings.append(Finding(STATE, problem))
         return None
 
 
-def _decoded(chain: list[Link], found: Verified) -> Iterator[Fact]:
+def _decode(chain: list[Link], found: Verified) -> Iterator[Fact]:
     decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
     for number, link in enumerate(chain, 1):
         try:
@@ -212,7 +171,7 @@ def _decoded(chain: list[Link], found: Verified) -> Iterator[Fact]:
             return
 
 
-def _folded(facts: list[Fact], found: Verified) -> Run | None:
+def _fold(facts: list[Fact], found: Verified) -> Run | None:
     try:
         return fold(facts)
     except ValueError as error:
@@ -220,38 +179,30 @@ def _folded(facts: list[Fact], found: Verified) -> Run | None:
         return None
 
 
-class _Unwritten(RunDirectory):
-    """A run's directory that is only looked at: what would have to be written is missing."""
-
-    def __init__(self, place: Path) -> None:
-        super().__init__(place)
-        self.missing: list[str] = []
-
-    def keep(self, name: str, data: bytes) -> None:  # noqa: ARG002
-        self.missing.append(name)
-
-
-def _compare(directory: RunDirectory, run: Run, found: Verified) -> None:
-    """The snapshot must be what the history makes, byte for byte."""
-    unwritten = _Unwritten(directory.place)
-    expected, data = unwritten.snapshot(run), directory.read(STATE)
-    found.findings += [Finding(name, "it is missing") for name in unwritten.missing]
-    if data == expected:
+def _check_snapshot(directory: RunDirectory, run: Run, found: Verified) -> None:
+    """The snapshot must be what the history makes, byte for byte, and what it names must be there."""
+    expected, data = encode(run), directory.read(STATE)
+    names = [output_name(digest) for digest in expected.beside]
+    missing = [name for name in names if not (directory.place / name).exists()]
+    found.findings += [Finding(name, "it is missing") for name in missing]
+    if data == expected.state:
         found.checked += 1
         return
-    places = [d.at for d in differences(msgspec.json.decode(data), msgspec.json.decode(expected))]
+    from checkpointflow.store.comparison import differences  # late: there are seldom any
+
+    places = [d.at for d in differences(msgspec.json.decode(data), msgspec.json.decode(expected.state))]
     where = f" at {', '.join(places[:5])}" if places else " in how it is written"
     found.findings.append(Finding(STATE, f"it differs{where} from what the history makes"))
 
 
-def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
+def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
     """Every file of the run against the digest that names it, or that a fact has of it."""
-    expected = {name: Expected(digest) for name, digest in documents(facts).items()}
-    expected |= {name: Expected(seal.sha256, seal.size) for name, seal in sealed(facts).items()}
-    expected |= {name: Expected(artifact.sha256) for name, artifact in kept(facts).items()}
+    expected = {name: Expected(digest) for name, digest in document_digests(facts).items()}
+    expected |= {name: Expected(seal.sha256, seal.size) for name, seal in sealed_files(facts).items()}
+    expected |= {name: Expected(artifact.sha256) for name, artifact in declared_artifacts(facts).items()}
     # A later step may well clear away what an earlier one left behind without declaring it.
-    may_go = {name for name in sealed(facts) if is_artifact(name)} - kept(facts).keys()
-    there = dict(files_in(directory.place))
+    may_go = {name for name in sealed_files(facts) if is_artifact(name)} - declared_artifacts(facts).keys()
+    there = dict(list_files(directory.place))
     expected |= {name: Expected(digest) for name in there if (digest := digest_in(name)) is not None}
     for name in sorted(expected.keys() - there.keys()):
         _blame(name, "it is missing", found, is_damage=name not in may_go)
@@ -261,26 +212,26 @@ def _files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
             is_damage = name in (STATE, HISTORY) or (name in expected and name not in may_go)
             _blame(name, problem, found, is_damage=is_damage)
         elif name in expected:
-            _digested(directory.place / name, name, expected[name], found)
+            _check_digest(directory.place / name, name, expected[name], found)
         elif is_log(name) or is_artifact(name):
-            found.unchecked += [shown(name)] if status.st_size else []
+            found.unchecked += [printable(name)] if status.st_size else []
         elif name in PASSING:
             if status.st_size and not directory.seems_held():
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
-            found.warnings.append(f"{shown(name)} is left over from a write that had died")
+            found.warnings.append(f"{printable(name)} is left over from a write that had died")
         elif name not in (STATE, HISTORY):
-            found.warnings.append(f"{shown(name)} is no file of a run")
+            found.warnings.append(f"{printable(name)} is no file of a run")
 
 
 def _blame(name: str, problem: str, found: Verified, *, is_damage: bool) -> None:
     if is_damage:
-        found.findings.append(Finding(shown(name), problem))
+        found.findings.append(Finding(printable(name), problem))
     else:
-        found.warnings.append(f"{shown(name)}: {problem}")
+        found.warnings.append(f"{printable(name)}: {problem}")
 
 
-def _digested(file: Path, name: str, expected: Expected, found: Verified) -> None:
+def _check_digest(file: Path, name: str, expected: Expected, found: Verified) -> None:
     """Compare the contents of *file*, called *name*, with what is *expected*."""
     try:
         found.checked += 1

@@ -15,12 +15,15 @@ from msgspec.structs import replace
 
 from checkpointflow.engine.facts import RunBegan
 from checkpointflow.store import archive
-from checkpointflow.store.directory import RunDirectory, Store
-from checkpointflow.store.verify import facts_of, fold, verify
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.history import fold
+from checkpointflow.store.store import Store
+from checkpointflow.store.verify import verify
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end
 
+IN_THE_WAY, TOO_LONG = "in the way", "too long"
 STEPS = (
     cli("plan", "echo x > app; echo '{\"n\": 1}'", artifacts=[{"name": "app", "path": "app"}]),
     ask("q"),
@@ -307,7 +310,7 @@ def test_a_member_with_holes_is_refused(cpf: Cpf, b: Cpf) -> None:
 def test_a_run_whose_id_is_none_is_refused(cpf: Cpf, b: Cpf) -> None:
     run_id = cpf.run(*STEPS)["run_id"]
     directory = RunDirectory(cpf.directory(run_id))
-    began, *more = facts_of(directory, directory.load())
+    began, *more = (entry.fact for entry in directory.history(directory.load()))
     assert isinstance(began, RunBegan)
     facts = [replace(began, run_id="evil"), *more]
     directory.commit(fold(facts), facts, None)
@@ -344,7 +347,7 @@ def test_a_header_that_would_fill_the_memory_is_refused_unread(cpf: Cpf, b: Cpf)
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.XHDTYPE, 1 << 32
     answer = refused(b, gzip.compress(header.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
-    assert "too long" in answer["error"]["message"]
+    assert TOO_LONG in answer["error"]["message"]
 
 
 def test_a_header_that_says_a_size_below_nothing_is_refused(cpf: Cpf, b: Cpf) -> None:
@@ -355,7 +358,7 @@ def test_a_header_that_says_a_size_below_nothing_is_refused(cpf: Cpf, b: Cpf) ->
     header = tarfile.TarInfo(f"{'0' * 26}/artifacts/x")
     header.size = -512
     answer = refused(b, gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(10_000)))
-    assert "too long" in answer["error"]["message"]
+    assert TOO_LONG in answer["error"]["message"]
 
 
 def test_what_cannot_be_opened_is_told(cpf: Cpf) -> None:
@@ -371,7 +374,7 @@ def test_what_lies_in_the_way_of_an_import_stays(cpf: Cpf, b: Cpf) -> None:
     b.directory(run_id).mkdir(parents=True)
     (b.directory(run_id) / "file").touch()
     answer = b("import", str(exported(cpf, run_id)))
-    assert (answer.code, "in the way" in answer["error"]["message"]) == (60, True)
+    assert (answer.code, IN_THE_WAY in answer["error"]["message"]) == (60, True)
     assert os.listdir(b.directory(run_id)) == ["file"]
 
 
@@ -426,7 +429,7 @@ def test_an_import_goes_through_no_link(cpf: Cpf, b: Cpf, tmp_path: Path) -> Non
     b.directory(run_id).symlink_to(outside)
     before = sorted(f.name for f in outside.rglob("*")), (outside / "state.json").read_bytes()
     answer = b("import", str(exported(cpf, run_id)))
-    assert (answer.code, "in the way" in answer["error"]["message"]) == (60, True)
+    assert (answer.code, IN_THE_WAY in answer["error"]["message"]) == (60, True)
     assert (sorted(f.name for f in outside.rglob("*")), (outside / "state.json").read_bytes()) == before
 
 
@@ -479,7 +482,7 @@ def test_an_export_is_written_through_no_link(cpf: Cpf, tmp_path: Path) -> None:
 def test_what_a_killed_import_left_is_swept(cpf: Cpf, b: Cpf) -> None:
     file = exported(cpf, cpf.run(*STEPS)["run_id"])
     with file.open("rb") as source, DyingDisk(12).mounted(), pytest.raises(Died):
-        archive.bring(Store(b.base), source, "new")
+        archive.import_run(Store(b.base), source, "new")
     (left,) = os.listdir(b.base / "runs")
     os.utime(b.base / "runs" / left, (0, 0))
     assert len(b("gc")["result"]["remains"]) == 1
@@ -498,11 +501,11 @@ def test_a_killed_import_leaves_the_old_or_the_new(cpf: Cpf, b: Cpf, new_here: b
         store = Store(tmp_path / f"store-{after}")
         if not new_here:
             with old.open("rb") as source:
-                archive.bring(store, source, "old")
+                archive.import_run(store, source, "old")
         disk = DyingDisk(after)
         try:
             with disk.mounted():
-                archive.bring(store, io.BytesIO(new), "new")
+                archive.import_run(store, io.BytesIO(new), "new")
         except Died:
             pass
         else:
@@ -514,7 +517,7 @@ def test_a_killed_import_leaves_the_old_or_the_new(cpf: Cpf, b: Cpf, new_here: b
             assert checked.findings == []
             facts = checked.facts
         found.add(facts)
-        assert archive.bring(store, io.BytesIO(new), "again").run.revision == ends[1]
+        assert archive.import_run(store, io.BytesIO(new), "again").run.revision == ends[1]
         after += 1 if new_here or LONG else 3
     assert found == set(ends)
     assert after > 10

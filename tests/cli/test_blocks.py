@@ -47,8 +47,8 @@ Payload = Callable[[str], Any]
 class Tree:
     """All the ways that a waiting run may go, one event after the other, in copies of its directory."""
 
-    def __init__(self, cpf: Cpf, place: Path, payload: Payload) -> None:
-        self.cpf, self.place, self.payload = cpf, place, payload
+    def __init__(self, cpf: Cpf, place: Path, payload: Payload, first: int) -> None:
+        self.cpf, self.place, self.payload, self.first = cpf, place, payload, first
         self.ends: list[tuple[list[str], Any, list[str]]] = []
 
     def explore(self, answer: Answer, run: Path, order: list[str]) -> None:
@@ -60,6 +60,8 @@ class Tree:
             return
         shown = answer.json.get("waits") or [answer["wait"]]
         for number, wait in enumerate(shown):
+            if not order and number != self.first:
+                continue
             copy = self.place / f"{len(order)}.{number}"
             shutil.copytree(run, copy)
             given = ("--event", wait["event_name"], "--step", wait["step"])
@@ -69,13 +71,16 @@ class Tree:
             shutil.rmtree(copy)
 
 
-def every_order(cpf: Cpf, answer: Answer, payload: Payload) -> list[tuple[list[str], Any, list[str]]]:
-    """For each order of events: the order, the result, and what was done on the way."""
+def every_order(
+    cpf: Cpf, answer: Answer, payload: Payload, first: int
+) -> list[tuple[list[str], Any, list[str]]]:
+    """For each order of events that begins with the *first* wait of *answer*: the order, the result, and what
+    was done on the way."""
     memory = (
         "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     )  # hundreds of syncs, which prove nothing here
     with TemporaryDirectory(dir=memory) as place:
-        tree = Tree(cpf, Path(place), payload)
+        tree = Tree(cpf, Path(place), payload, first)
         tree.explore(answer, cpf.directory(answer["run_id"]), [])
     orders = [tuple(order) for order, _, _ in tree.ends]
     assert len(set(orders)) == len(orders)
@@ -115,11 +120,13 @@ def said(step: str) -> dict[str, str]:
     return {"say": step.rpartition("/")[0] or step}
 
 
-def test_the_order_of_events_makes_no_difference(cpf: Cpf) -> None:
+@pytest.mark.parametrize("first", range(4))
+def test_the_order_of_events_makes_no_difference(cpf: Cpf, first: int) -> None:
     file = files(cpf, w=everything_at_once(), child=CHILD)
     answer = cpf("run", "-f", file, "--input", '{"names": ["a", "b"]}')
-    ends = every_order(cpf, answer, said)
-    assert len(ends) == 60  # 5 events, two of them in turn, so 5! / 2
+    ends = every_order(cpf, answer, said, first)
+    reviewed = waiting(answer)[first].endswith("review")
+    assert len(ends) == (24 if reviewed else 12)  # 60 in all: 5 events, two of them in turn, so 5! / 2
     sub, loop = "all[sub]/child", "all[loop]"
     for order, result, done in ends:
         assert result == {
@@ -135,7 +142,8 @@ def test_the_order_of_events_makes_no_difference(cpf: Cpf) -> None:
         ), order
 
 
-def test_nor_when_a_loop_goes_back_over_the_blocks(cpf: Cpf) -> None:
+@pytest.mark.parametrize("first", range(2))
+def test_nor_when_a_loop_goes_back_over_the_blocks(cpf: Cpf, first: int) -> None:
     child = call("child", "child.yaml", inputs={"n": 1})
     lap = [{"when": "event.say == 'each'", "next": "each"}, {"when": True, "next": "e"}]
     steps = [
@@ -148,8 +156,8 @@ def test_nor_when_a_loop_goes_back_over_the_blocks(cpf: Cpf) -> None:
     def answer(step: str) -> dict[str, str]:
         return {"say": "each"} if step == "again" else {"say": step.rpartition("/")[0]}
 
-    ends = every_order(cpf, cpf("run", "-f", files(cpf, w=steps, child=CHILD)), answer)
-    assert len(ends) == 2**4
+    ends = every_order(cpf, cpf("run", "-f", files(cpf, w=steps, child=CHILD)), answer, first)
+    assert len(ends) == 2**4 / 2
     for order, result, done in ends:
         assert order[4] == "again" and order[9] == "again@2"
         assert result == [

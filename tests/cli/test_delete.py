@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from checkpointflow.store import listing as runs
 from checkpointflow.store.clock import ulid
-from checkpointflow.store.directory import Store
+from checkpointflow.store.files import size_of
+from checkpointflow.store.store import Store
 from tests.conftest import Cpf, until
 from tests.helpers import ask, cli
 
@@ -42,7 +43,7 @@ def old(cpf: Cpf, run_id: str, days: int) -> str:
 
 def test_a_run_that_has_ended_is_removed_with_all_that_it_kept(cpf: Cpf) -> None:
     run_id = cpf.run(cli("a", "echo some text"))["run_id"]
-    size = runs.size_of(cpf.directory(run_id))
+    size = size_of(cpf.directory(run_id))
     answer = cpf("delete", "--run-id", run_id)
     assert answer.code == 0
     assert answer["result"]["freed_bytes"] == size
@@ -224,7 +225,7 @@ def test_a_deletion_that_died_is_swept(cpf: Cpf, monkeypatch: pytest.MonkeyPatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.shutil, "rmtree", killed)
+        patch.setattr(shutil, "rmtree", killed)
         assert cpf("delete", "--run-id", run_id).code == 20
     assert cpf("list")["result"]["runs"] == []
     (left,) = names(cpf)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from checkpointflow.cli import COMMANDS, module_of
-from checkpointflow.drivers.documents import load_checked
+from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import InvalidWorkflow
 from tests.conftest import QUICK_START, Cpf
 from tests.helpers import cli
@@ -113,7 +113,7 @@ def test_every_example_validates(number: int, tmp_path: Path) -> None:
     file.write_text(EXAMPLES[number])
     (tmp_path / "greet.yaml").write_text(example("greet"))
     try:
-        load_checked(file)
+        read_workflow(file)
     except InvalidWorkflow as error:
         pytest.fail(f"{error}\n{json.dumps(error.details, indent=1)}")
 

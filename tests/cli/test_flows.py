@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.drivers import catalog as flows
+from checkpointflow.drivers import catalog
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
 
@@ -112,9 +112,9 @@ def test_what_cannot_be_meant_is_told(cpf: Cpf, arguments: tuple[str, ...], code
 def test_what_others_may_write_into_is_passed_over(cpf: Cpf) -> None:
     place = cpf.cwd / ".checkpointflow"
     put(place, "a.yaml", "a")
-    assert place in flows.places(cpf.cwd, None)
+    assert place in catalog.list_directories(cpf.cwd, None)
     place.chmod(0o777)
-    assert place not in flows.places(cpf.cwd, None)
+    assert place not in catalog.list_directories(cpf.cwd, None)
     assert cpf("run", "a").error_code == "ERR_FILE_NOT_FOUND"
 
 

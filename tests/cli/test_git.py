@@ -54,7 +54,7 @@ def repository(cpf: Cpf) -> Path:
     """The store, in a repository, with what `cpf init --git` writes."""
     assert cpf("init", "--git").code == 0
     git(cpf.base, "init", "-q")
-    committed(cpf.base)
+    assert "README" in committed(cpf.base)
     return cpf.base
 
 

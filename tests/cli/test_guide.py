@@ -11,14 +11,14 @@ from checkpointflow.cli.init import NAMES
 from checkpointflow.documents import checker
 from checkpointflow.documents import lint as advice
 from checkpointflow.documents import yaml as source
-from checkpointflow.documents.decoding import _kinds
+from checkpointflow.documents.decoding import _list_kinds
 from checkpointflow.documents.model import Defaults, Workflow
-from checkpointflow.drivers import documents, http
+from checkpointflow.drivers import http, sources
 from checkpointflow.drivers import json_text as jsontext
 from checkpointflow.engine import kinds
+from checkpointflow.expressions import scanner
 from checkpointflow.expressions import syntax as expression
-from checkpointflow.schemas import rewriting as jsonschema_translation
-from checkpointflow.schemas import validation as jsonschema
+from checkpointflow.schemas import defaults, patterns, survey, unevaluated
 from checkpointflow.shells import scripts
 from checkpointflow.shells import words as quoting
 from tests.conftest import Cpf
@@ -117,9 +117,9 @@ def test_every_warning_is_there_with_what_to_do() -> None:
     assert list(rows) == known
 
 
-@pytest.mark.parametrize("kind", _kinds())
+@pytest.mark.parametrize("kind", _list_kinds())
 def test_every_kind_of_step_is_there_with_its_fields(kind: str) -> None:
-    fields = _kinds()[kind].__struct_encode_fields__
+    fields = _list_kinds()[kind].__struct_encode_fields__
     told = PARTS[kind] + PARTS["fields-of-every-step"] + PARTS["policies"]
     assert [field for field in fields if not re.search(rf"\b{field}\b", told)] == []
 
@@ -146,19 +146,16 @@ LIMITS = {
     ],
     checker: ["MAX_LEVELS"],
     advice: ["MAX_STEPS", "MAX_EVENTS"],
-    documents: ["MAX_DOCUMENTS"],
-    expression: ["MAX_CHARACTERS", "MAX_LEVELS", "MAX_DIGITS"],
+    sources: ["MAX_DOCUMENTS"],
+    scanner: ["MAX_CHARACTERS", "MAX_LEVELS"],
+    expression: ["MAX_DIGITS"],
     scripts: ["MAX_ARGUMENT_BYTES", "MAX_HOLES", "MAX_DIGITS"],
     quoting: ["MAX_LEVELS"],
     jsontext: ["MAX_DEPTH"],
-    jsonschema: ["MAX_DIGITS", "MAX_INSTANCE_DEPTH"],
-    jsonschema_translation: [
-        "MAX_NODES",
-        "MAX_DEPTH",
-        "MAX_PATTERN_CHARACTERS",
-        "MAX_STEPS",
-        "MAX_ALTERNATIVES",
-    ],
+    defaults: ["MAX_INSTANCE_DEPTH"],
+    patterns: ["MAX_PATTERN_CHARACTERS", "MAX_STEPS"],
+    survey: ["MAX_NODES", "MAX_DEPTH", "MAX_DIGITS"],
+    unevaluated: ["MAX_ALTERNATIVES"],
     kinds: ["MAX_ITEMS"],
     http: ["MAX_REDIRECTS"],
 }

@@ -322,7 +322,7 @@ def test_a_key_may_be_made_of_values(cpf: Cpf) -> None:
 def test_a_key_may_be_any_text(cpf: Cpf, key: str) -> None:
     answer = cpf.run(cli("a", NOTE, lock={"key": "${inputs.key}"}), inputs={"key": key})
     assert answer.code == 0
-    assert {place.name for place in cpf.base.iterdir()} == {"runs", "locks"}
+    assert {place.name for place in cpf.base.iterdir()} == {"README", "runs", "locks"}
     assert not (cpf.base.parent / "x").exists()
 
 

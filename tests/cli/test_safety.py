@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import stat
+import subprocess
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.drivers.command import Command
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.errors import PersistenceError
 from checkpointflow.store.directory import RunDirectory
@@ -265,8 +265,8 @@ def test_a_secret_is_masked_across_the_borders_of_blocks(monkeypatch: pytest.Mon
     secrets = Secrets(("TOKEN", "OTHER"))
     text = b"xxabcabcabdxabcabcabcabdabcabccabd-x abcabcabd-x" * 5
     blocks = [text[i : i + size] for i in range(0, len(text), size)]
-    assert b"".join(secrets.masking(blocks)) == secrets.masked(text)
-    assert b"abcabcabd" not in secrets.masked(text)
+    assert b"".join(secrets.mask_blocks(blocks)) == secrets.mask(text)
+    assert b"abcabcabd" not in secrets.mask(text)
 
 
 ODD_SECRET = 'a b/ü?~"x\\>é'
@@ -288,20 +288,20 @@ ODD_SECRET = 'a b/ü?~"x\\>é'
 )
 def test_a_secret_is_masked_in_each_of_its_forms(monkeypatch: pytest.MonkeyPatch, form: bytes) -> None:
     monkeypatch.setenv("TOKEN", ODD_SECRET)
-    assert Secrets(("TOKEN",)).masked(b"<" + form + b">") == b"<***>"
+    assert Secrets(("TOKEN",)).mask(b"<" + form + b">") == b"<***>"
 
 
 def test_a_line_of_a_long_secret_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "-----BEGIN\nMIIEvQIBADANBg\nend\n")
-    assert Secrets(("KEY",)).masked(b"got MIIEvQIBADANBg, end") == b"got ***, end"
+    assert Secrets(("KEY",)).mask(b"got MIIEvQIBADANBg, end") == b"got ***, end"
 
 
 def test_a_secret_is_masked_whole_though_another_begins_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORT", "abc")
     monkeypatch.setenv("LONG", "abc-rest-of-it")
     secrets = Secrets(("SHORT", "LONG"))
-    assert secrets.masked(b"abc-rest-of-it abc") == b"*** ***"
-    assert b"".join(secrets.masking([b"abc", b"-rest-of-it", b" abc"])) == b"*** ***"
+    assert secrets.mask(b"abc-rest-of-it abc") == b"*** ***"
+    assert b"".join(secrets.mask_blocks([b"abc", b"-rest-of-it", b" abc"])) == b"*** ***"
 
 
 @pytest.mark.parametrize(("secret", "masked"), [("xy", b"a *** b"), ("x", b"a x b"), ("", b"a x b")])
@@ -309,7 +309,7 @@ def test_all_but_a_single_letter_is_masked(
     monkeypatch: pytest.MonkeyPatch, secret: str, masked: bytes
 ) -> None:
     monkeypatch.setenv("TOKEN", secret)
-    assert Secrets(("TOKEN",)).masked(b"a xy b" if secret == "xy" else b"a x b") == masked
+    assert Secrets(("TOKEN",)).mask(b"a xy b" if secret == "xy" else b"a x b") == masked
 
 
 @pytest.mark.parametrize(
@@ -339,12 +339,12 @@ def test_whatever_a_command_does_to_its_run_it_comes_to_an_end(
 def test_a_mistake_of_ours_where_a_deed_is_done_is_told_and_the_step_is_in_doubt(
     cpf: Cpf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a mistake")
 
     file = cpf.flow(cli("a", "touch ran"))
     with monkeypatch.context() as patch:
-        patch.setattr(Command, "perform", broken)
+        patch.setattr(subprocess, "Popen", broken)
         answer = cpf("run", "-f", file)
     assert (answer.code, answer.error_code) == (90, "ERR_INTERNAL")
     run_id = cpf("list")["result"]["runs"][0]["run_id"]

@@ -32,18 +32,19 @@ def shown(capsys: pytest.CaptureFixture[str], *problems: Diagnostic) -> list[str
 
 def test_a_person_sees_each_mistake_with_its_line_a_caret_and_a_hint(cpf: Cpf) -> None:
     _, err = on_a_terminal(cpf, "validate", "-f", cpf.write("w.yaml", BAD))
+    first, second, third = cpf("validate", "-f", "w.yaml")["error"]["details"]
     assert err.replace("\r", "").splitlines() == [
-        'w.yaml:5:7: a cli step needs "command"',
+        f"w.yaml:5:7: {first['message']}",
         "        - id: a",
         "          ^",
-        'w.yaml:7:7: unknown field "commnd" in a cli step',
+        f"w.yaml:7:7: {second['message']}",
         "          commnd: make",
         "          ^",
-        '    did you mean "command"?',
-        'w.yaml:8:48: there is no step "c"',
+        f"    {second['hint']}",
+        f"w.yaml:8:48: {third['message']}",
         "        - { id: b, kind: cli, command: make, next: c }",
         "                                                   ^",
-        "    the steps here: a, b",
+        f"    {third['hint']}",
     ]
 
 
@@ -63,7 +64,7 @@ def test_an_agent_sees_nothing_on_stderr(cpf: Cpf) -> None:
 def test_a_person_sees_each_warning_on_a_line(cpf: Cpf, command: str) -> None:
     _, err = on_a_terminal(cpf, command, "-f", cpf.flow(cli("a", "true")))
     (line,) = (line for line in err.splitlines() if "warning" in line)
-    assert line.startswith("cpf: warning: w.yaml:3:14: W104 the workflow has no `version`")
+    assert line.startswith("cpf: warning: w.yaml:3:14: W104 ")
 
 
 def test_a_person_sees_the_first_twenty_and_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +115,4 @@ def test_no_escape_sequence_of_a_document_reaches_the_terminal(capsys: pytest.Ca
 
 
 def test_an_empty_document_is_shown_without_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert shown(capsys, Diagnostic("the file is empty", file="w.yaml", text="")) == [
-        "w.yaml:1:1: the file is empty"
-    ]
+    assert shown(capsys, Diagnostic("no", file="w.yaml", text="")) == ["w.yaml:1:1: no"]

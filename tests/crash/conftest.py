@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
-from checkpointflow.drivers import documents
+from checkpointflow.engine import evolution
+from tests.crash.disks import CHUNK
 
 MEMORY = "/dev/shm"
 
@@ -26,8 +26,8 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def documents_read_once() -> Iterator[None]:
-    """Reading YAML is what would take longest; the same bytes mean the same."""
+def small_chunks() -> Iterator[None]:
+    """A foreach seals CHUNK outputs at a time: with the true number a run takes ten times as long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documents, "read", lru_cache(documents.read))
+        patch.setattr(evolution, "MAX_CHUNK", CHUNK)
         yield

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-import checkpointflow.drivers.documents
-import checkpointflow.drivers.local  # noqa: F401, all modules that touch the disk
+import checkpointflow.drivers.local
+import checkpointflow.drivers.sources  # noqa: F401, all modules that touch the disk
 
 LONG = os.environ.get("CPF_LONG") == "1"
+CHUNK = 12  # how many outputs of a foreach are sealed at once here
 
 CHANGING = (
     "write", "writev", "pwrite", "ftruncate", "truncate", "fsync", "fdatasync", "replace", "rename", "link",

@@ -110,7 +110,7 @@ class RecordingDisk(Disk):
 
 def _site() -> str:
     """Which line of the store asks for a sync: the functions that lead to it."""
-    frames = [frame.name for frame in extract_stack() if frame.filename.endswith("store/directory.py")]
+    frames = [frame.name for frame in extract_stack() if "checkpointflow/store/" in frame.filename]
     names = [name for name in frames if not name.startswith("<")]
     return "/".join(names[-3:])
 

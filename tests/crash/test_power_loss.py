@@ -15,19 +15,21 @@ import msgspec
 import pytest
 
 from checkpointflow.drivers import local
-from checkpointflow.drivers.documents import load_checked, own_program
+from checkpointflow.drivers.sources import read_own_copies, read_workflow
 from checkpointflow.engine.actions import RunCommand
 from checkpointflow.engine.messages import Cancel
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
-from checkpointflow.store.directory import RunDirectory, Store
-from checkpointflow.store.seals import printed
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.seals import seal_logs
+from checkpointflow.store.store import Store
 from tests.crash.crew import Books
+from tests.crash.disks import CHUNK
 from tests.crash.power import Change, Model, RecordingDisk, Tree, materialised
 from tests.helpers import ask, call, cli, foreach
 
-pytestmark = pytest.mark.usefixtures("documents_read_once")
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def recorded(place: Path, *, new_store: bool = False) -> list[Change]:
@@ -42,20 +44,21 @@ def recorded(place: Path, *, new_store: bool = False) -> list[Change]:
     if not new_store:
         disk.makedirs(store.runs)
         disk.changes += [Change("sync_names", "."), Change("sync_names", "base")]
-    books = Books({"first": {"text": "x" * 70_000}, "last": {"text": "y" * 70_000}})
+    books = Books(store.base, {"first": {"text": "x" * 70_000}, "last": {"text": "y" * 70_000}})
     file = _written(place)
-    with disk.mounted(), books.kept():
-        inputs = {"n": [*range(131)]}
-        run = local.begin(store, load_checked(file), source=file, inputs=inputs, told=disk.tell)[1]
+    world = local.World(perform=books.perform, observe=disk.tell)
+    with disk.mounted():
+        inputs = {"n": [*range(CHUNK + 3)]}
+        run = local.begin(store, read_workflow(file), inputs, world)[1]
         directory = store.find(run.run_id)
         _left_by_a_commit_that_died(disk, directory.place / "history.jsonl")
-        run = local.resume(directory, event="q_event", payload={}, told=disk.tell)
+        run = local.resume(directory, event="q_event", payload={}, world=world)
     assert run.status == "completed"
     return disk.changes
 
 
 def _written(place: Path) -> Path:
-    many = foreach("many", "${inputs.n}", cli("act", **{"if": "item >= 130"}))
+    many = foreach("many", "${inputs.n}", cli("act", **{"if": f"item >= {CHUNK + 2}"}))
     for name, steps in (
         ("w.yaml", [cli("first"), many, call("sub", "sub.yaml"), ask("q"), cli("last")]),
         ("sub.yaml", [cli("inner")]),
@@ -110,7 +113,7 @@ def _goes_on(store: Store, run: Run) -> str | None:
     """What is wrong with going on from *run*. Raises CheckpointflowError."""
     directory = store.find(run.run_id)
     history = directory.history(run)
-    program = own_program(directory, run.workflow)
+    program = read_own_copies(directory, run.workflow)
     if history[-1].checkpoint_id != run.checkpoint_id:
         return "its history ends elsewhere"
     if run.outcome is not None:
@@ -168,7 +171,7 @@ def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(tm
         disk.mkdir(tmp_path / "stdout")
         fd = disk.open(directory.log("stdout", "s", 1), os.O_WRONLY | os.O_CREAT)
         disk.pwrite(fd, b"text", 0)
-        assert [file.size for file in printed(directory, action)] == [4]
+        assert [file.size for file in seal_logs(directory, action)] == [4]
         disk.close(fd)
     assert [change.kind for change in disk.changes] == ["make", "file", "write", "sync"]
 

@@ -19,6 +19,8 @@ from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.directory import RunDirectory
 from tests.conftest import gone
 
+NOT_STARTED = "could not be started"
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -64,7 +66,7 @@ def test_a_json_object_on_stdout_becomes_the_outputs(place: Path) -> None:
 def test_a_shell_that_is_not_there_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(place))
     message = error(place, "x", shell="zsh").message
-    assert message == "the command could not be started: there is no zsh on the PATH"
+    assert message == f"the command {NOT_STARTED}: there is no zsh on the PATH"
 
 
 def test_powershell_is_asked_for_no_profile_and_no_questions(
@@ -186,12 +188,40 @@ def test_standard_input_is_empty(place: Path) -> None:
 
 
 def test_a_missing_shell_is_a_failure(place: Path) -> None:
-    assert "could not be started" in error(place, "true", shell="no-such-shell").message
+    assert NOT_STARTED in error(place, "true", shell="no-such-shell").message
 
 
 @pytest.mark.parametrize("more", [{"variables": {"A": "\0"}}, {"env": {"A": "x" * 200_000}}])
 def test_what_the_system_cannot_take_is_a_failure(place: Path, more: dict[str, object]) -> None:
-    assert "could not be started" in error(place, "true", **more).message
+    assert NOT_STARTED in error(place, "true", **more).message
+
+
+def test_no_command_is_run_whose_exit_code_could_not_be_known(place: Path) -> None:
+    """Failed with: `exit 3` taken for a success, as the system forgets how children ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert "SIGCHLD is ignored" in error(place, "touch ran; exit 3").message
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert not (place / "work/ran").exists()
+
+
+def test_nor_is_one_believed_that_ended_unseen(place: Path) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
+    late = threading.Timer(0.5, lambda: (place / "work/go").touch())
+    running, found = command(place, "until test -e go; do sleep 0.05; done; exit 3"), list[Outcome]()
+    thread = threading.Thread(target=lambda: found.append(running.perform()))
+    thread.start()
+    try:
+        while running._process is None:
+            time.sleep(0.01)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        late.start()
+        thread.join(20)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert isinstance(found[0], Failure)
+    assert "not known" in found[0].error.message
 
 
 def test_a_time_out_stops_the_whole_group(place: Path) -> None:

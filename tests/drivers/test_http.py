@@ -22,16 +22,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from checkpointflow import __version__
-from checkpointflow.drivers.http import Call, Request, is_public, place_of
+from checkpointflow.drivers.addresses import is_public
+from checkpointflow.drivers.http import Call, Request
 from checkpointflow.drivers.json_text import MAX_BYTES
+from checkpointflow.drivers.urls import parse_url
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, Success
-from checkpointflow.expressions.syntax import Secret
+from checkpointflow.expressions.evaluation import Secret
 from checkpointflow.store.directory import RunDirectory
 from tests.conftest import Cpf, until
 
 Peer = Callable[[socket.socket], None]
 Say = Callable[[Peer | bytes], str]
 Serve = Callable[..., "Server"]
+
+
+NOT_PUBLIC = "no public address"  # why a host that is data is not called
 
 
 class Heard(NamedTuple):
@@ -192,7 +197,8 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def made(place: Path, url: str, **more: Any) -> Call:
     given = {"path": "step", "attempt": 1, "method": "GET", "idempotency_key": "R:step", **more}
-    return Call(CallHttp(url=url, **given), RunDirectory(place))
+    action = CallHttp(url=url, **given)
+    return Call(action, RunDirectory(place).log("stdout", action.path, action.attempt))
 
 
 def outcome(place: Path, url: str, **more: Any) -> Outcome:
@@ -612,9 +618,9 @@ def test_another_name_of_the_same_host_is_another_origin(tmp_path: Path, server:
 
 @pytest.mark.parametrize(("one", "other"), [("https", "http"), ("http", "https")])
 def test_another_scheme_at_the_same_port_is_another_origin(one: str, other: str) -> None:
-    asked = Request("GET", place_of(f"{one}://h:8443/"), SECRETS, None)
-    assert asked.redirected(302, f"{one}://h:8443/b").headers == SECRETS
-    assert asked.redirected(302, f"{other}://h:8443/b").headers == {}
+    asked = Request("GET", parse_url(f"{one}://h:8443/"), SECRETS, None)
+    assert asked.follow(302, f"{one}://h:8443/b").headers == SECRETS
+    assert asked.follow(302, f"{other}://h:8443/b").headers == {}
 
 
 def test_credentials_dropped_once_stay_dropped(tmp_path: Path, serve: Serve) -> None:
@@ -1030,9 +1036,9 @@ def test_a_host_that_data_chooses_must_be_public(cpf: Cpf, host: str) -> None:
     answer = cpf.run(step, inputs={"h": host})
     assert answer.code == 30
     message = answer["error"]["message"]
-    assert "no public address" in message or "could not be found" in message or "refused" not in message
+    assert NOT_PUBLIC in message or "refused" not in message
     allowed = cpf.run(step, inputs={"h": host}, defaults={"allow_hosts": [host.strip("[]")]})
-    assert "no public address" not in allowed["error"]["message"]
+    assert NOT_PUBLIC not in allowed["error"]["message"]
 
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1", "8.8.8.8"), ("8.8.8.8", "127.0.0.1")])
@@ -1054,7 +1060,7 @@ def test_an_allowed_host_opens_no_other(tmp_path: Path, server: Server) -> None:
     for allowed in ("host", "a.localhost", "localhost.example"):
         url = server.url.replace("127.0.0.1", "localhost")
         found = error(tmp_path, url, host_is_data=True, allow_hosts=(allowed,))
-        assert "no public address" in found.message
+        assert NOT_PUBLIC in found.message
     assert server.heard == []
 
 

@@ -17,9 +17,12 @@ from checkpointflow.engine.actions import LockRequest
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
 from checkpointflow.store.clock import ulid
-from checkpointflow.store.directory import RunDirectory, Store
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.store import Store
 from tests.helpers import Story, ask, cli, foreach
 
+NOT_ITS_DIGEST = "not what its name, a digest, says"
+LOST = "does not hold the checkpoint"
 RUN_ID = "01JQ0000000000000000000000"
 
 
@@ -64,6 +67,34 @@ def test_files_are_private(store: Store) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
+def test_a_new_store_says_what_it_is(store: Store) -> None:
+    begun(store, told())
+    file = store.base / "README"
+    assert "Do not edit" in file.read_text()
+    assert "cpf list --base-dir" in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.unlink()
+    begun(store, told(), "01JR0000000000000000000000")
+    assert not file.exists(), "whoever took it away is not told again"
+
+
+@pytest.mark.parametrize("there", ["file", "directory", "link"])
+def test_what_stands_in_place_of_that_is_left_alone(store: Store, tmp_path: Path, there: str) -> None:
+    file = store.base / "README"
+    store.base.mkdir(mode=0o700)
+    match there:
+        case "file":
+            file.write_text("mine")
+        case "directory":
+            file.mkdir()
+        case "link":
+            file.symlink_to(tmp_path / "elsewhere")
+    begun(store, told())
+    assert store.find(RUN_ID).load() == told().run
+    assert not (tmp_path / "elsewhere").exists()
+    assert there != "file" or file.read_text() == "mine"
+
+
 def test_the_history_is_a_chain_of_digests(store: Store) -> None:
     run = begun(store, told())
     link = ""
@@ -106,14 +137,34 @@ def test_the_end_of_a_long_history_is_found(store: Store) -> None:
     assert file.read_bytes().startswith(whole + b'{"checkpoint_id":')
 
 
+def test_what_looks_like_a_checkpoint_in_what_a_dead_commit_left_is_none(store: Store) -> None:
+    """Failed while the checkpoint was looked for anywhere in a line: what a step puts out may name it."""
+    story = told()
+    before = begun(store, story)
+    directory, file = store.find(RUN_ID), store.runs / RUN_ID / "history.jsonl"
+    whole = file.read_bytes()
+    mention = b'{"checkpoint_id":"%s"' % before.checkpoint_id.encode()
+    for tail in (
+        b'{"fact":{"outputs":%s}}}\n' % mention,
+        b"x" * 65_535 + b"\n",
+    ):
+        file.write_bytes(whole + tail)
+        assert len(directory.history(before)) == len(story.facts)
+    file.write_bytes(whole + b"x" * 9 + mention.ljust((1 << 16) - 1, b"y") + b"\n")  # where a read begins
+    story.deliver("q", {})
+    directory.commit(story.run, story.new, before)
+    assert file.read_bytes().startswith(whole + b'{"checkpoint_id":')
+    assert len(directory.history(story.run)) == len(story.facts)
+
+
 def test_a_history_that_lacks_the_checkpoint_is_not_written_to(store: Store) -> None:
     story = told()
     before = begun(store, story)
     (store.runs / RUN_ID / "history.jsonl").write_bytes(b"")
     story.deliver("q", {})
-    with pytest.raises(StateCorrupt, match="does not hold the checkpoint"):
+    with pytest.raises(StateCorrupt, match=LOST):
         store.find(RUN_ID).commit(story.run, story.new, before)
-    with pytest.raises(StateCorrupt, match="does not hold the checkpoint"):
+    with pytest.raises(StateCorrupt, match=LOST):
         store.find(RUN_ID).history(before)
     assert store.find(RUN_ID).load() == before
 
@@ -200,7 +251,7 @@ def test_a_lock_whose_holder_was_killed_is_free(store: Store) -> None:
     begun(store, told())
     script = (
         "import sys, pathlib, time\n"
-        "from checkpointflow.store.directory import Store\n"
+        "from checkpointflow.store.store import Store\n"
         f"with Store(pathlib.Path({str(store.base)!r})).find({RUN_ID!r}).hold('run', 'now'):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
@@ -239,29 +290,29 @@ def test_what_lies_beside_is_checked_by_its_digest(store: Store) -> None:
     begun(store, Story(cli("a"), ask("q")).succeed("a", {"text": "x" * 70_000}))
     (file,) = (store.runs / RUN_ID / "outputs").iterdir()
     file.write_text('{"text": "changed"}')
-    with pytest.raises(StateCorrupt, match="not what its name, a digest, says"):
+    with pytest.raises(StateCorrupt, match=NOT_ITS_DIGEST):
         store.find(RUN_ID).load()
     state = store.runs / RUN_ID / "state.json"
     state.write_text(state.read_text().replace(file.stem, "../../state"))
-    with pytest.raises(StateCorrupt, match="not what its name, a digest, says"):
+    with pytest.raises(StateCorrupt, match=NOT_ITS_DIGEST):
         store.find(RUN_ID).load()
 
 
 def test_a_snapshot_does_not_grow_with_the_iterations_that_are_done(store: Store) -> None:
-    story = Story(foreach("each", "inputs.n", cli("a")), inputs={"n": list(range(600))})
+    story = Story(foreach("each", "inputs.n", cli("a")), inputs={"n": list(range(400))})
     directory = store.create(RUN_ID)
     directory.commit(story.run, story.facts, None)
     sizes = []
-    for n in range(600):
+    for n in range(400):
         before = story.run
         story.succeed(f"each[{n}]/a", {"n": n})
         directory.commit(story.run, story.new, before)
         sizes.append((store.runs / RUN_ID / "state.json").stat().st_size)
-        if n == 300:
+        if n == 200:
             assert RunDirectory(directory.place).load() == story.run
-    assert max(sizes[300:-1]) < 1.1 * max(sizes[:300])  # the last holds the outputs of the whole
+    assert max(sizes[200:-1]) < 1.1 * max(sizes[:200])  # the last holds the outputs of the whole
     assert RunDirectory(directory.place).load() == story.run
-    assert story.run.steps["each"].outputs["iterations"][599] == {"a": {"n": 599}}
+    assert story.run.steps["each"].outputs["iterations"][399] == {"a": {"n": 399}}
 
 
 def test_a_failed_block_keeps_its_finished_bodies_beside_too(store: Store) -> None:

@@ -1,9 +1,12 @@
-"""The package reads from top to bottom: a module imports only from the lines above it."""
+"""The package reads from top to bottom, in the order of ARCHITECTURE.md: a module imports only from above."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,34 +14,31 @@ import pytest
 import checkpointflow
 
 ROOT = Path(checkpointflow.__file__).parent
-READING_ORDER = """
-    diagnostics errors
-    expressions.syntax expressions.templates
-    shells.contexts shells.words shells.commands shells.powershell shells.scripts
-    schemas.rewriting schemas.validation
-    documents.model documents.yaml documents.decoding documents.graph documents.references
-    documents.lint documents.checker
-    engine.path engine.actions engine.messages engine.facts engine.run engine.bodies engine.kinds
-    engine.settle engine.rules
-    store.files store.clock drivers.processes store.directory store.listing store.git
-    store.differences store.seals store.verify store.archive store.comparison
-    drivers.json_text drivers.catalog drivers.documents drivers.signals drivers.secrets drivers.command
-    drivers.http drivers.perform drivers.local
-    cli.location cli.envelope cli.options cli.durations cli.progress cli.terminal cli.standing cli.schema
-    cli.init cli.guide cli.validate cli.run cli.resume cli.status cli.inspect cli.logs cli.cancel
-    cli.retry_step cli.flows cli.list_ cli.diff cli.export cli.import_ cli.verify cli.delete cli.gc cli
-    __main__
-""".split()  # noqa: SIM905
+HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+READING_ORDER = re.findall(r"(?m)^- `([a-z_.]+)`: ", HOUSE)
 PURE = ("diagnostics", "errors", "expressions", "shells", "schemas", "documents", "engine")
+PURE_MODULES = ("store.layout", "store.snapshot")
 ALLOWED_IN_PURE = {
-    "__future__", "typing", "collections", "datetime", "functools", "hashlib", "itertools", "json", "math",
-    "posixpath", "re",
+    "__future__", "typing", "collections", "contextlib", "datetime", "functools", "hashlib", "itertools",
+    "json", "math", "posixpath", "re",
     "msgspec", "fastjsonschema", "ruamel", "copy", "decimal", "difflib", "urllib",
 }  # fmt: skip
+UNDERSTANDING = {
+    "parse", "parse_condition", "parse_path", "parse_template", "parse_url", "parse_command", "compile_value",
+    "compile_schema",
+}  # fmt: skip
+WHO_ASKS = ("engine.", "store.", "drivers.")
+MAX_LINES = 450
+MAX_MODULES = 16
 
 
-def imports_of(module: str) -> Iterator[str]:
+@cache
+def imports_of(module: str) -> frozenset[str]:
     """The absolute names of all that *module* imports, early or late."""
+    return frozenset(_imports_of(module))
+
+
+def _imports_of(module: str) -> Iterator[str]:
     place = ROOT.joinpath(*module.split("."))
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     package = ["checkpointflow", *module.split(".")]
@@ -62,10 +62,31 @@ def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
     assert [m for m in below if m != "cli" and uses(module, f"checkpointflow.{m}")] == []
 
 
-@pytest.mark.parametrize("module", [m for m in READING_ORDER if m.split(".")[0] in PURE])
+@pytest.mark.parametrize("module", [m for m in READING_ORDER if m.split(".")[0] in PURE or m in PURE_MODULES])
 def test_the_pure_rooms_touch_nothing(module: str) -> None:
     outside = {name.split(".")[0] for name in imports_of(module)} - {"checkpointflow"}
     assert outside <= ALLOWED_IN_PURE
+
+
+@pytest.mark.parametrize("module", [m for m in READING_ORDER if m.startswith(WHO_ASKS)])
+def test_only_documents_understand_the_texts_of_a_document(module: str) -> None:
+    asked = {name.rpartition(".") for name in imports_of(module) if name.startswith("checkpointflow.")}
+    origins = ("checkpointflow.expressions", "checkpointflow.shells", "checkpointflow.schemas")
+    understanding = {name for origin, _, name in asked if origin.startswith(origins)} & UNDERSTANDING
+    assert understanding == set()
+    made = {name for origin, _, name in asked if name == "Schema" and module != "engine.misfits"}
+    assert made == set(), "a Program has the schemas"
+
+
+@pytest.mark.parametrize("module", [m for m in READING_ORDER if m.startswith("engine.")])
+def test_the_engine_matches_no_patterns(module: str) -> None:
+    assert "re" not in imports_of(module)
+
+
+def test_no_module_is_long_and_no_room_is_crowded() -> None:
+    long = [file.name for file in ROOT.rglob("*.py") if len(file.read_text().splitlines()) > MAX_LINES]
+    rooms = Counter(file.parent.name for file in ROOT.glob("*/*.py") if file.name != "__init__.py")
+    assert (long, [room for room, n in rooms.items() if n > MAX_MODULES and room != "cli"]) == ([], [])
 
 
 def test_no_module_is_missing_from_the_list() -> None:

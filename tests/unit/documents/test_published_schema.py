@@ -21,7 +21,7 @@ from checkpointflow.cli.schema import text
 from checkpointflow.documents.decoding import decode_leniently
 from checkpointflow.documents.model import Document
 
-EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "30"))
 
 SCHEMA = json.loads(text("workflow"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from checkpointflow.engine.bodies import Program
+from checkpointflow.documents.program import Program
 from checkpointflow.errors import InvalidInput
 from tests.helpers import Story, cli
 

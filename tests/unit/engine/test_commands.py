@@ -35,7 +35,7 @@ def test_a_value_is_handed_over_beside_the_script() -> None:
 
 def test_a_list_of_commands_runs_while_they_succeed() -> None:
     asked = action(cli("a", ["cd x # here", "ls"]))
-    assert asked.script == "{ cd x # here\n} && { ls\n}"
+    assert asked.script == "{\ncd x # here\n} && {\nls\n}"
     assert action(cli("a", ["ls"])).script == "ls"
 
 

@@ -87,3 +87,31 @@ def test_a_result_for_a_run_that_failed_meanwhile_falls_away() -> None:
 def test_cancelling_closes_all() -> None:
     story = Story(parallel("p", branch("a", cli("x")), branch("b", ask("q")))).cancel()
     assert {record.__struct_config__.tag for record in story.run.steps.values()} == {"cancelled"}
+
+
+def test_a_branch_of_the_list_sees_what_ran_before_its_parallel() -> None:
+    story = Story(cli("x"), parallel("p", {"start_at": "a"}), cli("a", "${steps.x.outputs.n}"))
+    assert story.succeed("x", {"n": 7}).run.steps["p[a]/a"].action.variables == {"CPF_VALUE_1": "7"}
+
+
+def test_a_step_of_any_branch_is_seen_after_the_join() -> None:
+    story = Story(
+        parallel("p", {"start_at": "a"}, {"start_at": "b"}),
+        cli("a"),
+        cli("b"),
+        cli("z", "${steps.b.outputs.n}"),
+    )
+    story.succeed("p[a]/a").succeed("p[b]/b", {"n": 7})
+    assert story.run.steps["z"].action.variables == {"CPF_VALUE_1": "7"}
+
+
+def test_a_step_of_two_parallels_is_seen_after_the_one_that_ran_it() -> None:
+    story = Story(
+        parallel("p", {"start_at": "a"}, **{"if": "inputs.no"}),
+        parallel("q", {"start_at": "a"}),
+        cli("a"),
+        cli("z", "${steps.a.outputs.n}"),
+        inputs={"no": False},
+    )
+    story.succeed("q[a]/a", {"n": 7})
+    assert story.run.steps["z"].action.variables == {"CPF_VALUE_1": "7"}

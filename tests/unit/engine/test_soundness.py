@@ -8,8 +8,8 @@ import pytest
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from checkpointflow.engine.bodies import unsound
 from checkpointflow.engine.run import Cursor, Run
+from checkpointflow.engine.soundness import find_unsound
 from tests.helpers import Story, ask, call, cli, foreach, parallel, program
 
 
@@ -30,9 +30,9 @@ def test_every_state_on_the_way_is_sound() -> None:
         lambda: story.deliver("each[1]/c/in", 1),
         lambda: story.succeed("each[1]/x"),
     ):
-        assert unsound(story.workflow, story.run) is None
+        assert find_unsound(story.workflow, story.run) is None
         step()
-    assert (story.run.status, unsound(story.workflow, story.run)) == ("failed", None)
+    assert (story.run.status, find_unsound(story.workflow, story.run)) == ("failed", None)
 
 
 def without(things: dict[str, Any], name: str) -> dict[str, Any]:
@@ -46,31 +46,34 @@ def renamed(things: dict[str, Any], old: str, new: str) -> dict[str, Any]:
 @pytest.mark.parametrize("body", [".", "each[0]", "each[1]/c"])
 def test_a_body_that_is_gone_is_missed(body: str) -> None:
     run: Run = nested().run
-    assert unsound(nested().workflow, replace(run, cursors=without(run.cursors, body))) is not None
+    assert find_unsound(nested().workflow, replace(run, cursors=without(run.cursors, body))) is not None
 
 
 @pytest.mark.parametrize("step", ["each", "each[0]/c", "each[0]/c/in"])
 def test_a_step_that_is_gone_is_missed(step: str) -> None:
     run: Run = nested().run
-    assert unsound(nested().workflow, replace(run, steps=without(run.steps, step))) is not None
+    assert find_unsound(nested().workflow, replace(run, steps=without(run.steps, step))) is not None
 
 
 @pytest.mark.parametrize("new", ["eacx", "each[7]/c", "each[0]/x", "first/c", "y@3", "nowhere[0]/c"])
 def test_a_step_that_cannot_be_there_is_noticed(new: str) -> None:
     run: Run = nested().run
-    assert unsound(nested().workflow, replace(run, steps=renamed(run.steps, "each[0]/c", new))) is not None
+    assert (
+        find_unsound(nested().workflow, replace(run, steps=renamed(run.steps, "each[0]/c", new))) is not None
+    )
 
 
 @pytest.mark.parametrize("body", ["first", "each[9]", "p[y]", "each[x]"])
 def test_a_body_that_cannot_be_there_is_noticed(body: str) -> None:
     run: Run = nested().run
-    assert unsound(nested().workflow, replace(run, cursors={**run.cursors, body: Cursor()})) is not None
+    assert find_unsound(nested().workflow, replace(run, cursors={**run.cursors, body: Cursor()})) is not None
 
 
 def test_a_step_that_the_document_lacks_is_noticed() -> None:
     run: Run = nested().run
     assert (
-        unsound(nested().workflow, replace(run, steps={**run.steps, "ghost": run.steps["first"]})) == "ghost"
+        find_unsound(nested().workflow, replace(run, steps={**run.steps, "ghost": run.steps["first"]}))
+        == "ghost"
     )
 
 
@@ -82,4 +85,4 @@ def test_only_a_foreach_has_items_and_it_has_them(step: str, items: Any) -> None
         for n in (0, 1):
             story.deliver(f"each[{n}]/c/in", 1).succeed(f"each[{n}]/x")
     changed = {**story.run.steps, step: replace(story.run.steps[step], items=items)}
-    assert unsound(story.workflow, replace(story.run, steps=changed)) == step
+    assert find_unsound(story.workflow, replace(story.run, steps=changed)) == step

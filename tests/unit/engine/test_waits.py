@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.engine.rules import awaited
+from checkpointflow.engine.rules import find_wait
 from checkpointflow.errors import (
     EvaluationError,
     EventMismatch,
@@ -94,33 +94,33 @@ def test_an_event_is_taken_once() -> None:
 
 
 def test_an_event_finds_the_step_that_waits_for_it() -> None:
-    assert awaited(asking().run, "q_event") == "q"
-    assert awaited(asking().run, "q_event", "q") == "q"
+    assert find_wait(asking().run, "q_event") == "q"
+    assert find_wait(asking().run, "q_event", "q") == "q"
 
 
 def test_another_event_is_refused_with_what_is_waited_for() -> None:
     with pytest.raises(EventMismatch, match="waits for q_event at q"):
-        awaited(asking().run, "other")
+        find_wait(asking().run, "other")
 
 
 def test_another_step_is_refused() -> None:
     with pytest.raises(EventMismatch, match="at yes"):
-        awaited(asking().run, "q_event", "yes")
+        find_wait(asking().run, "q_event", "yes")
 
 
 def test_a_run_that_does_not_wait_takes_no_event() -> None:
     with pytest.raises(RunNotWaiting, match="is running"):
-        awaited(Story(cli("a")).run, "q_event")
+        find_wait(Story(cli("a")).run, "q_event")
 
 
 def test_two_steps_that_wait_for_the_same_event_must_be_told_apart() -> None:
     import msgspec
 
     story = asking()
-    twice = msgspec.structs.replace(story.run, steps={**story.run.steps, "r": story.run.steps["q"]})
+    twice = msgspec.structs.replace(story.run, active={**story.run.active, "r": story.run.active["q"]})
     with pytest.raises(EventMismatch, match="choose one with --step"):
-        awaited(twice, "q_event")
-    assert awaited(twice, "q_event", "r") == "r"
+        find_wait(twice, "q_event")
+    assert find_wait(twice, "q_event", "r") == "r"
 
 
 def test_a_wait_may_have_a_deadline() -> None:

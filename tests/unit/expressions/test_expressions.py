@@ -1,7 +1,8 @@
 """What an expression means: a table of cases (`cases/expressions.json`), and what no table can hold.
 
 A row is `{why, given?, expression, as?, result | error, column?}`. `given` is the scope (SCOPE where it
-is absent), `as` the parser (`condition`, `path`), `error` a piece of the message with its hint.
+is absent), `as` the parser (`condition`, `path`), `error` a piece of the message with its hint: itself, or
+`[name, fills …]` of a text in `cases/texts.json`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkpointflow.errors import EvaluationError, ExpressionError
+from checkpointflow.expressions import evaluation
 from checkpointflow.expressions import syntax as language
+from tests.texts import Texts
 
-CASES = json.loads((Path(__file__).parent / "cases" / "expressions.json").read_text(encoding="utf-8"))
+HERE = Path(__file__).parent / "cases"
+CASES = json.loads((HERE / "expressions.json").read_text(encoding="utf-8"))
+text = Texts(HERE / "texts.json")
 PARSERS = {
     "expression": language.parse,
     "condition": language.parse_condition,
@@ -55,11 +61,11 @@ def rows(key: str) -> list[Any]:
 
 def value_of(row: dict[str, Any]) -> Any:
     expression = PARSERS[row.get("as", "expression")](row["expression"])
-    return language.evaluate(expression, row.get("given", SCOPE))
+    return evaluation.evaluate(expression, row.get("given", SCOPE))
 
 
 def evaluated(text: str, **scope: Any) -> Any:
-    return language.evaluate(language.parse(text), scope)
+    return evaluation.evaluate(language.parse(text), scope)
 
 
 def told(error: ExpressionError | EvaluationError) -> str:
@@ -80,7 +86,7 @@ def test_value(row: dict[str, Any]) -> None:
 def test_error(row: dict[str, Any]) -> None:
     with pytest.raises((ExpressionError, EvaluationError)) as caught:
         value_of(row)
-    assert row["error"] in told(caught.value)
+    assert text(row["error"]) in told(caught.value)
     assert getattr(caught.value, "column", None) == row.get("column")
 
 
@@ -119,12 +125,61 @@ def test_a_literal_refers_to_nothing() -> None:
 
 
 def test_a_condition_holds_by_the_truth_of_its_value() -> None:
-    assert language.holds(language.parse("item"), {"item": "0"}) is False
-    assert language.holds(language.parse("item"), {"item": "1"}) is True
+    assert evaluation.holds(language.parse("item"), {"item": "0"}) is False
+    assert evaluation.holds(language.parse("item"), {"item": "1"}) is True
 
 
 def test_no_other_first_names_exist() -> None:
     assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets"} == language.NAMES
+
+
+# Views: objects that make their members when asked
+
+
+class View(Mapping[str, Any]):
+    """An object that is no dict; *asked* has what was asked for."""
+
+    def __init__(self, members: dict[str, Any]) -> None:
+        self.members, self.asked = members, list[str]()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.append(name)
+        return self.members[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+STEPS = {"plan": {"outputs": {"n": 3}}, "ship": {"outputs": None}}
+
+
+def test_a_view_makes_no_member_that_is_not_asked_for() -> None:
+    view = View(STEPS)
+    assert evaluated("steps.plan.outputs.n > 2", steps=view) is True
+    assert view.asked == ["plan"]
+
+
+@pytest.mark.parametrize("text", ["steps.plam", "steps[0]", "steps.x.y", "steps < 3", "steps.plan.outputs.m"])
+def test_of_a_view_the_same_is_told_as_of_an_object(text: str) -> None:
+    problems = []
+    for steps in (STEPS, View(STEPS)):
+        with pytest.raises(EvaluationError) as caught:
+            evaluated(text, steps=steps)
+        problems.append(caught.value.problem)
+    assert problems[0] == problems[1]
+
+
+@pytest.mark.parametrize("text", ["steps", "steps == inputs", "not steps", "steps.none == null"])
+@pytest.mark.parametrize("steps", [STEPS, {}])
+def test_a_view_counts_as_the_object_that_it_shows(text: str, steps: dict[str, Any]) -> None:
+    expected = evaluated(text, steps=steps, inputs=STEPS)
+    assert in_json(evaluated(text, steps=View(steps), inputs=STEPS)) == in_json(expected)
 
 
 # As text
@@ -143,7 +198,11 @@ def test_no_other_first_names_exist() -> None:
     ],
 )
 def test_as_text(value: Any, text: str) -> None:
-    assert language.as_text(value) == text
+    assert evaluation.as_text(value) == text
+
+
+def test_a_secret_is_marked_by_what_no_other_value_may_hold() -> None:
+    assert evaluation.as_text(evaluation.Secret("TOKEN")) == "\0TOKEN\0"
 
 
 # Limits
@@ -172,7 +231,7 @@ NESTINGS = {
 def test_fifty_levels_are_read(nested: Any) -> None:
     expression = language.parse(nested(50))
     assert language.references(expression) == []
-    language.evaluate(expression, {})
+    evaluation.evaluate(expression, {})
 
 
 @pytest.mark.parametrize("nested", NESTINGS.values(), ids=NESTINGS)
@@ -223,7 +282,7 @@ def test_deeply_nested_values_compare(depth: int) -> None:
         return core
 
     scope = {"item": nested(1), "inputs": nested(1.0), "event": nested(True)}
-    assert language.holds(language.parse("item == inputs and item != event"), scope)
+    assert evaluation.holds(language.parse("item == inputs and item != event"), scope)
 
 
 @pytest.mark.parametrize(("digits", "equal"), [(4300, True), (4301, False), (100_000, False)])
@@ -244,7 +303,7 @@ def test_a_message_points_at_the_column() -> None:
     with pytest.raises(ExpressionError) as caught:
         language.parse("steps.plan..url")
     assert str(caught.value).splitlines() == [
-        'expected a name after "."',
+        caught.value.problem,
         "    steps.plan..url",
         "               ^",
     ]
@@ -313,7 +372,7 @@ def test_any_expression_has_a_value_or_an_evaluation_error(text: str, value: Any
     except ExpressionError:
         return
     try:
-        language.evaluate(expression, dict.fromkeys(language.NAMES, value))
+        evaluation.evaluate(expression, dict.fromkeys(language.NAMES, value))
     except EvaluationError as error:
         assert error.text == text
 
@@ -330,17 +389,17 @@ def test_every_value_comes_through_any_key(value: Any, key: str) -> None:
 
 @given(VALUES)
 def test_every_value_is_a_literal_in_its_json_spelling(value: Any) -> None:
-    assert in_json(evaluated(language.as_text([value]))) == in_json([value])
+    assert in_json(evaluated(evaluation.as_text([value]))) == in_json([value])
 
 
 @given(SCALARS)
 def test_every_scalar_equals_its_json_spelling(value: Any) -> None:
-    assert evaluated("item == inputs", item=value, inputs=language.as_text(value))
+    assert evaluated("item == inputs", item=value, inputs=evaluation.as_text(value))
 
 
 @given(SCALARS)
 def test_every_scalar_is_as_true_as_its_json_spelling(value: Any) -> None:
-    assert language.truth(value) == language.truth(language.as_text(value))
+    assert evaluation.truth(value) == evaluation.truth(evaluation.as_text(value))
 
 
 @given(VALUES, VALUES)
@@ -356,7 +415,7 @@ def test_equality_is_symmetric_and_opposite_to_inequality(one: Any, other: Any) 
 def test_importing_the_language_loads_nothing_heavy() -> None:
     program = (
         "import sys, msgspec, checkpointflow.errors; before = set(sys.modules);"
-        "import checkpointflow.expressions.syntax; print(*set(sys.modules) - before)"
+        "import checkpointflow.expressions.evaluation; print(*set(sys.modules) - before)"
     )
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     others = {name for name in loaded.stdout.split() if name.split(".")[0] not in {"checkpointflow", "json"}}

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from checkpointflow.errors import InvalidSchema, UnsupportedSchema
-from checkpointflow.schemas.validation import compile_schema, schema_problems, with_defaults
+from checkpointflow.schemas.validation import Schema
 
 EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "60"))
 FUZZ = settings(
@@ -118,12 +118,10 @@ def accepted_by_package(schema: Any, instance: Any) -> bool:
 def test_an_instance_fits_here_just_when_it_fits_the_jsonschema_package(
     schema: Any, instances: list[Any]
 ) -> None:
-    try:
-        validator = compile_schema(schema)
-    except (InvalidSchema, UnsupportedSchema):
-        assume(False)
+    understood = Schema(schema)
+    assume(not understood.problems)
     for instance in instances:
-        errors = validator.errors(instance)
+        errors = understood.errors(instance)
         assert (not errors) == accepted_by_package(schema, instance), (instance, errors)
 
 
@@ -148,15 +146,15 @@ JUNK = st.recursive(
 @FUZZ
 @given(JUNK, VALUES)
 def test_any_json_is_compiled_or_refused_with_problems(schema: Any, instance: Any) -> None:
-    problems = schema_problems(schema)
+    understood = Schema(schema)
+    problems = understood.problems
     try:
-        validator = compile_schema(schema)
+        understood.errors(instance)
     except (InvalidSchema, UnsupportedSchema) as error:
         assert [detail["message"] for detail in error.details] == [problem.message for problem in problems]
     else:
         assert problems == []
-        validator.errors(instance)
-    with_defaults(schema, instance)
+    understood.complete(instance)
 
 
 HOSTILE = st.text(
@@ -189,11 +187,11 @@ def test_hostile_text_anywhere_in_a_schema_is_only_text(one: str, two: str, thre
         "additionalProperties": {"items": {"properties": {two: {"const": three}}}},
         "propertyNames": {"not": {"const": "q" + one}},
     }
-    validator = compile_schema(schema)
+    understood = Schema(schema)
     for instance in (
         {one: two},
         {two: one, three: [{two: one}]},
         {"x": {three: one}, one: one},
         {"q" + one: 1},
     ):
-        assert (not validator.errors(instance)) == accepted_by_package(schema, instance)
+        assert (not understood.errors(instance)) == accepted_by_package(schema, instance)

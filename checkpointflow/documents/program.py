@@ -1,0 +1,444 @@
+"""The document, understood once.
+
+A Program is a workflow with those that it calls, and all that their texts mean: every expression, template,
+command and schema, the secrets of a step, whose stdout is read, and the lists of steps with their graphs.
+Each is worked out when it is first asked for and remembered, so that a start pays only for what it comes to.
+The checker asks for all of it and tells what is wrong; the engine, and whoever explores or explains a
+workflow, asks for what it needs, and nobody reads a text of the document a second time.
+
+One table, `FIELDS`, says where texts stand and which names each may use. A text that cannot be read is kept
+as its ExpressionError, which the checker tells and which fails a step that comes to it all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
+
+from checkpointflow.diagnostics import Diagnostic, Path
+from checkpointflow.documents.graph import StepList, entries, list_steps
+from checkpointflow.documents.model import AnyStep, Api, AwaitEvent, Call, Cli, Foreach, Shell, Workflow
+from checkpointflow.errors import ExpressionError
+from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
+from checkpointflow.expressions.templates import Template, compile_value, compiled_texts, holes, texts_in
+from checkpointflow.expressions.urls import UrlTemplate, parse_url
+from checkpointflow.schemas.validation import Schema
+from checkpointflow.shells.contexts import CODE_VARIABLES, OTHER_NAME, RUNS_VARIABLE
+from checkpointflow.shells.scripts import CommandHole, CommandTemplate, command_holes, parse_command
+
+DEFAULT_SHELL: Shell = "sh"
+
+ALWAYS = frozenset({"inputs", "steps", "run"})
+ITEM = frozenset({"item", "item_index"})
+_EVENT = frozenset({"event"})
+_SECRETS = frozenset({"secrets"})
+
+Names: TypeAlias = tuple[str, ...]
+Reader = Literal["condition", "value", "url", "command", "env", "items"]
+
+
+class Field(NamedTuple):
+    """A field of steps whose texts have holes. also: the names that it may use besides the usual ones.
+
+    of: only for this kind of step, where others have the name for something else.
+    """
+
+    names: Names
+    reader: Reader
+    also: frozenset[str] = frozenset()
+    of: type | None = None
+
+
+FIELDS = (
+    Field(("if",), "condition"),
+    Field(("command",), "command", _SECRETS),
+    Field(("env",), "env", _SECRETS),
+    Field(("cwd",), "value"),
+    Field(("url",), "url", _SECRETS),
+    Field(("headers",), "value", _SECRETS),
+    Field(("body",), "value", _SECRETS, of=Api),
+    Field(("prompt",), "value"),
+    Field(("summary",), "value"),
+    Field(("instructions",), "value"),
+    Field(("idempotency_key",), "value"),
+    Field(("lock", "key"), "value"),
+    Field(("artifacts", "path"), "value"),
+    Field(("items",), "items"),
+    Field(("inputs",), "value", ITEM, of=Foreach),
+    Field(("inputs",), "value", of=Call),
+    Field(("result",), "value"),
+    Field(("transitions", "when"), "condition", _EVENT),
+    Field(("cases", "when"), "condition"),
+)
+_BY_NAMES = {field.names: field for field in FIELDS if field.names != ("inputs",)}
+
+
+class Use(NamedTuple):
+    """An expression in a document. number: its step's in *body*, None for what is no step's.
+
+    field: the first part of where it stands in its step; hole: of a command.
+    """
+
+    path: Path
+    expression: Expression
+    names: frozenset[str]
+    body: StepList
+    number: int | None
+    field: str
+    hole: CommandHole | None = None
+
+    @property
+    def step(self) -> AnyStep | None:
+        """The step that it is of."""
+        return None if self.number is None else self.body.steps[self.number]
+
+
+class Program:
+    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls."""
+
+    def __init__(self, workflow: Workflow, called: dict[str, Program] | None = None) -> None:
+        self.workflow = workflow
+        self.called: dict[str, Program] = {} if called is None else called
+        self._steps: dict[str, CompiledStep] = {}
+
+    # Its steps
+
+    @cached_property
+    def lists(self) -> list[StepList]:
+        """All lists of steps, each before those inside of it."""
+        return list(list_steps(self.workflow))
+
+    @property
+    def root(self) -> StepList:
+        """The steps of the workflow itself."""
+        return self.lists[0]
+
+    @cached_property
+    def _homes(self) -> dict[str, tuple[StepList, int]]:
+        return {step.id: (steps, index) for steps in self.lists for index, step in enumerate(steps.steps)}
+
+    @cached_property
+    def _inner_lists(self) -> dict[tuple[str, str], StepList]:
+        return {_name_list(steps): steps for steps in self.lists[1:]}
+
+    def step(self, step_id: str) -> CompiledStep:
+        """What is understood of the step called *step_id*. Raises KeyError."""
+        compiled = self._steps.get(step_id)
+        if compiled is None:
+            compiled = self._steps[step_id] = CompiledStep(self, *self._homes[step_id])
+        return compiled
+
+    def find_list(self, step_id: str) -> StepList | None:
+        """The list that the step called *step_id* stands in, if there is such a step."""
+        home = self._homes.get(step_id)
+        return home and home[0]
+
+    def inner_list(self, step_id: str, branch: str = "") -> StepList:
+        """The steps of the body of the foreach *step_id*, or of its *branch* if it is a parallel."""
+        return self._inner_lists[step_id, branch]
+
+    # What stands outside of its steps
+
+    @cached_property
+    def inputs(self) -> Schema:
+        """What the run's inputs must fit."""
+        return Schema(self.workflow.inputs)
+
+    @cached_property
+    def result(self) -> Schema | None:
+        """What the mapped outputs must fit, if there are any."""
+        return None if self.workflow.outputs is None else Schema(drop_mapping(self.workflow.outputs))
+
+    @cached_property
+    def mapping(self) -> list[tuple[str, Expression | ExpressionError]]:
+        """Each property of the mapped outputs, and the path that its value comes from."""
+        properties = (self.workflow.outputs or {}).get("properties")
+        return [
+            (name, _read(parse_path, entry["from"]))
+            for name, entry in (properties.items() if isinstance(properties, dict) else ())
+            if isinstance(entry, dict) and isinstance(entry.get("from"), str)
+        ]
+
+    @cached_property
+    def default_cwd(self) -> Any:
+        """The compiled `cwd` of the defaults, or None."""
+        return compile_value(self.workflow.defaults.cwd)
+
+    @cached_property
+    def stdout_readers(self) -> frozenset[str]:
+        """The steps whose `stdout` some expression refers to."""
+        found = {path[1] for use in self._uses(_may_name_stdout) for path in _steps_read(use, "stdout")}
+        return frozenset(map(str, found))
+
+    def uses(self) -> Iterator[Use | Diagnostic]:
+        """Every expression of the document, and what is wrong with each text that is a faulty one."""
+        return self._uses(lambda _: True)
+
+    def schemas(self) -> Iterator[tuple[Path, Schema]]:
+        """Every schema that its author wrote, and where."""
+        yield ("workflow", "inputs"), self.inputs
+        if self.result is not None:
+            yield ("workflow", "outputs"), self.result
+        for steps in self.lists:
+            for index, step in enumerate(steps.steps):
+                compiled = self.step_at(steps, index, step)
+                schema = compiled.input_schema if isinstance(step, AwaitEvent) else compiled.outputs
+                if schema is not None:
+                    name = "input_schema" if isinstance(step, AwaitEvent) else "outputs"
+                    yield (*steps.path_of(index), name), schema
+
+    def _uses(self, wanted: Any) -> Iterator[Use | Diagnostic]:
+        """The same of the texts that are *wanted* (a function of the field's value), unread until then."""
+        at: Path = ("workflow", "defaults", "cwd")
+        if wanted(self.workflow.defaults.cwd):
+            yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
+        for steps in self.lists:
+            for index, step in enumerate(steps.steps):
+                yield from self.step_at(steps, index, step).uses(wanted)
+        properties = ("workflow", "outputs", "properties")
+        for name, read in self.mapping:
+            yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
+
+    def step_at(self, steps: StepList, index: int, step: AnyStep) -> CompiledStep:
+        """The step there: for a document in which two may have one id, which the checker tells."""
+        compiled = self.step(step.id)
+        return compiled if compiled.step is step else CompiledStep(self, steps, index)
+
+
+def _name_list(steps: StepList) -> tuple[str, str]:
+    """The step that the list belongs to, and its branch there."""
+    assert steps.outer is not None
+    owner = steps.outer.steps[steps.at]
+    number = steps.path[-2]
+    is_branch = steps.path[-1] == "steps" and isinstance(number, int)
+    return owner.id, str(owner.branches[number].id) if is_branch else ""  # type: ignore[union-attr, index]
+
+
+class CompiledStep:
+    """A step, and what its texts mean."""
+
+    def __init__(self, program: Program, steps: StepList, index: int) -> None:
+        self.program = program
+        self.steps = steps
+        self.index = index
+        self.step = steps.steps[index]
+        self._fields: dict[Field, list[tuple[Path, Any]]] = {}
+
+    def read(self, *names: str) -> Any:
+        """The compiled field; None if the step has none. Raises ExpressionError."""
+        found = self._compile(self._field(names))
+        return _sound(found[0][1]) if found else None
+
+    def try_read(self, *names: str) -> Any:
+        """As `read`, and None for a text that cannot be read."""
+        found = self._compile(self._field(names))
+        return None if not found or isinstance(found[0][1], ExpressionError) else found[0][1]
+
+    def read_all(self, *names: str) -> list[Any]:
+        """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
+        return [_sound(read) for _, read in self._compile(self._field(names))]
+
+    @cached_property
+    def condition(self) -> Expression | None:
+        """Its `if`."""
+        condition: Expression | None = self.read("if")
+        return condition
+
+    @cached_property
+    def arms(self) -> list[tuple[Expression, str]]:
+        """The conditions of its transitions or cases, each with the step that it leads to."""
+        name = "transitions" if isinstance(self.step, AwaitEvent) else "cases"
+        conditions = self.read_all(name, "when")
+        return list(zip(conditions, (arm.next for arm in getattr(self.step, name)), strict=True))
+
+    @cached_property
+    def command(self) -> CommandTemplate:
+        """Its command, as one for its shell."""
+        command: CommandTemplate = self.read("command")
+        return command
+
+    @cached_property
+    def url(self) -> UrlTemplate:
+        """Where it calls."""
+        url: UrlTemplate = self.read("url")
+        return url
+
+    @property
+    def shell(self) -> Shell:
+        """The shell that runs its command."""
+        own = self.step.shell if isinstance(self.step, Cli) else None
+        return own or self.program.workflow.defaults.shell or DEFAULT_SHELL
+
+    @cached_property
+    def outputs(self) -> Schema | None:
+        """What its outputs must fit, if it says so."""
+        schema = getattr(self.step, "outputs", None)
+        return None if schema is None else Schema(schema)
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        """What the event that it waits for must fit."""
+        assert isinstance(self.step, AwaitEvent)
+        return Schema(self.step.input_schema)
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """The names of the secrets that it refers to, sorted."""
+        fields = [field for field in FIELDS if "secrets" in field.also]
+        found = (use for field in fields for use in self._list_uses(field) if isinstance(use, Use))
+        paths = (path for use in found for path in references(use.expression))
+        return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
+
+    @property
+    def keeps_stdout(self) -> bool:
+        """Whether the document refers to what it printed."""
+        return self.step.id in self.program.stdout_readers
+
+    def uses(self, wanted: Any) -> Iterator[Use | Diagnostic]:
+        """Every expression of it, and every faulty text, in the fields whose value is *wanted*."""
+        for field in FIELDS:
+            if isinstance(self.step, field.of or object) and any(
+                wanted(value) for _, value in entries(self.step, field.names)
+            ):
+                yield from self._list_uses(field)
+
+    def _list_uses(self, field: Field) -> Iterator[Use | Diagnostic]:
+        names = ALWAYS | field.also | (ITEM if self.steps.in_foreach else frozenset())
+        for inner, read in self._compile(field):
+            path = (*self.steps.path_of(self.index), *inner)
+            yield from _list_uses(path, read, names, self.steps, self.index)
+
+    def _field(self, names: Names) -> Field:
+        if names == ("inputs",):
+            return next(f for f in FIELDS if f.names == names and isinstance(self.step, f.of or object))
+        return _BY_NAMES[names]
+
+    def _compile(self, field: Field) -> list[tuple[Path, Any]]:
+        """What stands in *field*, for each item where a list is on the way, compiled, with its path."""
+        found = self._fields.get(field)
+        if found is None:
+            values: Iterable[tuple[Path, Any]] = entries(self.step, field.names)
+            if field.reader == "command" and isinstance(self.step, Cli):
+                values = [(field.names, self.step.command)]  # a list is one command
+            found = [(path, self._read_value(field.reader, value)) for path, value in values]
+            self._fields[field] = found
+        return found
+
+    def _read_value(self, reader: Reader, value: Any) -> Any:
+        match reader:
+            case "condition":
+                return _read(parse_condition, value)
+            case "items":
+                return _read(parse_condition, value) if isinstance(value, str) else compile_value(value)
+            case "command":
+                return _read(parse_command, join_commands(value), self.shell)
+            case "url":
+                return _read(parse_url, value)
+            case "env":
+                return {name: _compile_variable(name, as_text(text)) for name, text in value.items()}
+            case "value":
+                return compile_value(value)
+            case _:
+                assert_never(reader)
+
+
+def join_commands(command: str | tuple[str, ...]) -> str:
+    """A list as one command: each part grouped, so that its comments and here-documents end with it."""
+    if isinstance(command, str):
+        return command
+    return command[0] if len(command) == 1 else " && ".join(f"{{\n{part}\n}}" for part in command)
+
+
+def drop_mapping(outputs: dict[str, Any]) -> dict[str, Any]:
+    """A workflow's `outputs` as the JSON Schema that its result must fit: without each property's `from`."""
+    properties = outputs.get("properties")
+    if not isinstance(properties, dict):
+        return outputs
+    stripped = {
+        name: {key: value for key, value in entry.items() if key != "from"}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in properties.items()
+    }
+    return {**outputs, "properties": stripped}
+
+
+def understand_schema(schema: Any) -> Schema:
+    """What the schema of an answer means that no document has, but a run."""
+    return Schema(schema)
+
+
+def _read(parse: Any, *given: Any) -> Any:
+    """What *parse* makes of it, or the ExpressionError that it raises."""
+    try:
+        return parse(*given)
+    except ExpressionError as error:
+        return error
+
+
+def _sound(read: Any) -> Any:
+    if isinstance(read, ExpressionError):
+        raise read
+    return read
+
+
+def _compile_variable(name: str, text: str) -> Any:
+    """As any text; but a shell runs what some variables hold."""
+    compiled = compile_value(text)
+    if name in CODE_VARIABLES and isinstance(compiled, Template):
+        problem = f"no value can stand here: {RUNS_VARIABLE.format(name)}"
+        return ExpressionError(problem, holes(compiled)[0].text, 1, OTHER_NAME)
+    return compiled
+
+
+def _list_uses(
+    path: Path, read: Any, names: frozenset[str], steps: StepList, index: int | None
+) -> Iterator[Use | Diagnostic]:
+    """The expressions in what was *read* at *path*, and its faults."""
+    field = str(path[len(steps.path) + 1] if index is not None else path[1])
+    for inner, found in _list_expressions(read):
+        at = (*path, *inner)
+        if isinstance(found, ExpressionError):
+            offset = found.column - 1
+            yield Diagnostic(found.problem, at, found.hint, quotes=(found.text,), offset=offset)
+        else:
+            for expression, hole in found:
+                yield Use(at, expression, names, steps, index, field, hole)
+
+
+def _list_expressions(
+    read: Any,
+) -> Iterator[tuple[Path, list[tuple[Expression, CommandHole | None]] | ExpressionError]]:
+    match read:
+        case ExpressionError():
+            yield (), read
+        case Expression():
+            yield (), [(read, None)]
+        case CommandTemplate():
+            yield (), [(hole.expression, hole) for hole in command_holes(read)]
+        case UrlTemplate(template=template):
+            yield (), [(expression, None) for expression in holes(template)]
+        case _:
+            for path, found in compiled_texts(read):
+                if isinstance(found, ExpressionError):
+                    yield path, found
+                else:
+                    yield path, [(expression, None) for expression in holes(found)]
+
+
+def _steps_read(use: Use | Diagnostic, part: str) -> Iterator[Path]:
+    for path in references(use.expression) if isinstance(use, Use) else ():
+        if path[0] == "steps" and len(path) > 2 and path[2] == part:
+            yield path
+
+
+def _may_name_stdout(value: Any) -> bool:
+    """Whether a text in *value* may name it: only such texts are read to find out (an escape may hide it)."""
+    texts = [value] if isinstance(value, str) else [text for _, text in texts_in(_plain(value))]
+    return any("stdout" in text or "\\u" in text for text in texts)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,308 @@
+"""The one place where a run changes: a fact in, the run as it then is out.
+
+`evolve` never refuses and never decides: whether a fact may happen is for `rules` and `settle` to say. It
+leaves the run that it is given as it was. Whoever folds many facts would copy all records for each of them,
+which made a step cost what the document is long; so `fork` copies once, and `apply` changes that copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, assert_never
+
+from msgspec.structs import replace
+
+from checkpointflow.engine.facts import (
+    AttemptFailed,
+    BlockOpened,
+    BodyClosed,
+    BodyFact,
+    BodyOpened,
+    Fact,
+    FilesSealed,
+    RunBegan,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    StepDeferred,
+    StepFact,
+    StepFailed,
+    StepInterrupted,
+    StepSkipped,
+    StepsReopened,
+    StepStarted,
+    StepSucceeded,
+    Wait,
+    WaitOpened,
+    encode_fact,
+)
+from checkpointflow.engine.path import ROOT, at, owner, split, within
+from checkpointflow.engine.run import (
+    Breakdown,
+    Cancellation,
+    Cancelled,
+    Completion,
+    Cursor,
+    Failed,
+    Opened,
+    Record,
+    Run,
+    Skipped,
+    Started,
+    Succeeded,
+    Waiting,
+    derive_status,
+    find_active,
+    standing,
+)
+
+MAX_CHUNK = 128  # outputs of iterations that stand together in a record, so that adding one copies little
+
+
+def evolve(run: Run | None, fact: Fact) -> Run:
+    """*run* as it is once *fact* has happened (None: before its first). Never refuses, never decides."""
+    return apply(None if run is None else fork(run), fact)
+
+
+def fork(run: Run) -> Run:
+    """A copy of *run* that `apply` may change."""
+    return replace(run, steps=dict(run.steps), cursors=dict(run.cursors), active=dict(run.active))
+
+
+def apply(run: Run | None, fact: Fact) -> Run:
+    """As `evolve`, for a *run* that nobody else looks at any more: its maps are changed in place."""
+    if isinstance(fact, RunBegan):
+        return _begin(fact)
+    assert run is not None, "a run begins with RunBegan"
+    outcome = _change(run, fact)
+    return replace(
+        run,
+        outcome=outcome,
+        status=derive_status(outcome, run.active.values()),
+        revision=run.revision + 1,
+        checkpoint_id=chain(run.checkpoint_id, fact),
+        updated_at=fact.at,
+    )
+
+
+def chain(checkpoint_id: str, fact: Fact) -> str:
+    """The id of the checkpoint that *fact* makes of the one called *checkpoint_id*."""
+    from hashlib import sha256  # late: readers never need it
+
+    return sha256(checkpoint_id.encode() + b"\n" + encode_fact(fact)).hexdigest()
+
+
+def _begin(fact: RunBegan) -> Run:
+    return Run(
+        run_id=fact.run_id,
+        status="running",
+        revision=1,
+        checkpoint_id=chain("", fact),
+        started_at=fact.at,
+        updated_at=fact.at,
+        workflow=fact.workflow,
+        cwd=fact.cwd,
+        inputs=fact.inputs,
+        outcome=None,
+        cursors={ROOT: Cursor()},
+        steps={},
+        active={},
+    )
+
+
+def _change(
+    run: Run,
+    fact: StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled,
+) -> Completion | Breakdown | Cancellation | None:
+    """Change the maps of *run*; returns its outcome."""
+    match fact:
+        case RunCompleted(result=result):
+            return Completion(result)
+        case RunFailed(error=error):
+            return Breakdown(error)
+        case RunCancelled(at=now, reason=reason):
+            for path, record in run.active.items():
+                run.steps[path] = Cancelled(started_at=record.started_at, ended_at=now)
+            run.active.clear()
+            return Cancellation(reason)
+        case BodyOpened():
+            _open_body(run, fact)
+        case BodyClosed():
+            _close_body(run, fact)
+        case FilesSealed():
+            pass
+        case StepsReopened(path=path):
+            _reopen(run, path)
+            return None
+        case _:
+            _note(run, fact.path, _record(run.steps.get(fact.path), fact))
+    return run.outcome
+
+
+# A step
+
+
+def _record(record: Record | None, fact: StepFact) -> Record:
+    """The record of a step that stood at *record*, once *fact* has happened to it."""
+    match fact:
+        case StepSkipped(at=now):
+            return Skipped(ended_at=now)
+        case StepStarted(at=now, action=action):
+            return Started(started_at=_since(record, now), action=action)
+        case StepInterrupted():
+            return replace(_known(record, Started), on_hold="interrupted")
+        case StepDeferred():
+            return replace(_known(record, Started), on_hold="deferred")
+        case AttemptFailed():
+            return _known(record, Started)
+        case WaitOpened(at=now, wait=wait):
+            return Waiting(started_at=_since(record, now), wait=wait)
+        case BlockOpened(at=now, items=items):
+            return Opened(started_at=now, items=items)
+        case StepSucceeded(at=now):
+            return Succeeded(
+                outputs=fact.outputs,
+                exit_code=fact.exit_code,
+                status_code=fact.status_code,
+                stdout=fact.stdout,
+                artifacts=fact.artifacts,
+                next=fact.next,
+                attempts=_count_attempts(record),
+                started_at=_since(record, now),
+                ended_at=now,
+            )
+        case StepFailed(at=now, error=error, next=chosen):
+            return Failed(
+                error=error,
+                block=record if isinstance(record, Opened) else None,
+                next=chosen,
+                attempts=_count_attempts(record),
+                started_at=_since(record, now),
+                ended_at=now,
+            )
+        case _:
+            assert_never(fact)
+
+
+R = TypeVar("R", Started, Opened)
+
+
+def _known(record: Record | None, kind: type[R]) -> R:
+    assert isinstance(record, kind), f"{record!r} is not a {kind.__name__}"
+    return record
+
+
+def _since(record: Record | None, now: str) -> str:
+    return record.started_at if isinstance(record, Started | Waiting | Opened) else now
+
+
+def _count_attempts(record: Record | None) -> int:
+    match record:
+        case Started(action=action):
+            return action.attempt
+        case Waiting(wait=Wait(in_doubt=action)) if action is not None:
+            return action.attempt
+        case _:
+            return 1
+
+
+def _note(run: Run, path: str, record: Record) -> None:
+    """Put *record* at *path*, where the cursor of its body now is."""
+    body, step, visit = split(path)
+    cursor = run.cursors[body]
+    if cursor.step != step or path not in run.steps:
+        if cursor.step is not None:
+            _forget_bodies(run, str(standing(run, body)))
+        seen = cursor.visits
+        if visit > 1:
+            seen = {**seen, step: visit}
+            run.steps.pop(at(body, step, visit - 1), None)
+        run.cursors[body] = replace(cursor, step=step, visits=seen)
+    _set(run, path, record)
+
+
+def _set(run: Run, path: str, record: Record) -> None:
+    run.steps[path] = record
+    if isinstance(record, Started | Waiting | Opened):
+        run.active[path] = record
+    else:
+        run.active.pop(path, None)
+
+
+def _forget_bodies(run: Run, left: str) -> None:
+    """Drop what the block at *left* had kept of its failed bodies: it was survived, and is left now."""
+    record = run.steps.get(left)
+    if isinstance(record, Failed) and record.block is not None:
+        _drop(run, [p for p in run.steps if _belongs(p, left)], [b for b in run.cursors if _belongs(b, left)])
+
+
+def _drop(run: Run, steps: Iterable[str], bodies: Iterable[str]) -> None:
+    for path in steps:
+        del run.steps[path]
+        run.active.pop(path, None)
+    for body in bodies:
+        del run.cursors[body]
+
+
+def _belongs(path: str, block: str) -> bool:
+    """Whether *path* (of a step or a body) lies in the block at *block*."""
+    return path.startswith((block + "/", block + "["))
+
+
+# A body
+
+
+def _open_body(run: Run, fact: BodyOpened) -> None:
+    path, key = owner(fact.body)
+    block = _known(run.steps[path], Opened)
+    run.cursors[fact.body] = Cursor(inputs=fact.inputs)
+    _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
+
+
+def _close_body(run: Run, fact: BodyClosed) -> None:
+    """Of a body that ended well only what it came to is kept, of one that failed everything."""
+    path, key = owner(fact.body)
+    block = _known(run.steps[path], Opened)
+    block = replace(block, open=tuple(k for k in block.open if k != key))
+    if fact.error is not None:
+        _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
+        return
+    bodies = [b for b in run.cursors if b == fact.body or within(b, fact.body)]
+    _drop(run, [p for p in run.steps if within(p, fact.body)], bodies)
+    _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
+
+
+def _add(chunks: tuple[dict[str, Any], ...], key: str, outputs: Any) -> tuple[dict[str, Any], ...]:
+    if not chunks or len(chunks[-1]) >= MAX_CHUNK:
+        return (*chunks, {key: outputs})
+    return (*chunks[:-1], {**chunks[-1], key: outputs})
+
+
+# Going back
+
+
+def _reopen(run: Run, path: str) -> None:
+    """Make *run* as if it had not yet come to the step at *path*, nor to anything after it in its body."""
+    body = split(path)[0]
+    order = list(run.steps)
+    later = [p for p in order[order.index(path) :] if split(p)[0] == body]
+    bodies = [b for b in run.cursors if any(_belongs(b, block) for block in later)]
+    _drop(run, [p for p in order if p in later or any(_belongs(p, block) for block in later)], bodies)
+    cursor = run.cursors[body]
+    counts = {s: v for _, s, v in map(split, later)}
+    run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
+    _open_again(run, body)
+    run.active.clear()
+    run.active.update(find_active(run.steps))
+
+
+def _open_again(run: Run, body: str) -> None:
+    """Have *body*, and those around it, under way again."""
+    while body != ROOT:
+        path, key = owner(body)
+        record = run.steps[path]
+        block = record.block if isinstance(record, Failed) else record
+        if isinstance(block, Opened) and key in block.failed:
+            failed = {k: error for k, error in block.failed.items() if k != key}
+            run.steps[path] = replace(block, open=(*block.open, key), failed=failed)
+        body = split(path)[0]

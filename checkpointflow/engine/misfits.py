@@ -1,0 +1,30 @@
+"""What does not fit a schema, as a failure or a refusal tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkpointflow.engine.actions import Error
+from checkpointflow.schemas.validation import InstanceError, Schema
+
+
+def find_misfits(schema: Schema | None, value: Any) -> list[InstanceError]:
+    """How *value* does not fit *schema*, if there is one."""
+    return [] if schema is None else schema.errors(value)
+
+
+def list_misfits(what: str, errors: list[InstanceError]) -> str:
+    """*what* is wrong, by the first of *errors*."""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{what}: {errors[0].message}{more}"
+
+
+def detail_misfits(errors: list[InstanceError]) -> list[dict[str, str]]:
+    """*errors* as they stand in an envelope."""
+    return [error._asdict() for error in errors]
+
+
+def misfit_error(what: str, errors: list[InstanceError], **more: Any) -> Error:
+    """The failure of a step, or a run, whose outputs do not fit."""
+    message = list_misfits(what, errors)
+    return Error(code="ERR_STEP_OUTPUT_INVALID", message=message, details=detail_misfits(errors), **more)

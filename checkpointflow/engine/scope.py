@@ -1,0 +1,87 @@
+"""What an expression can see from a body: inputs, the item, the run, and the steps that have ended.
+
+A step of a document of a thousand steps asks for one or two of the others, so they are looked up by name when
+an expression asks; a view of all of them, made for each attempt, was most of what the engine did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import UNSET, Struct, to_builtins
+
+from checkpointflow.documents.graph import StepList
+from checkpointflow.documents.model import Parallel
+from checkpointflow.engine.bodies import Body, Scene, name_of
+from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest
+
+
+def scope(scene: Scene, body: Body) -> dict[str, Any]:
+    """The names that an expression in *body* can use."""
+    return {**body.names, "steps": StepsSeen(scene.run, body), "run": {"id": scene.run.run_id}}
+
+
+class StepsSeen(Mapping[str, Any]):
+    """By their ids, the steps that have ended in *body* or in those around it."""
+
+    def __init__(self, run: Run, body: Body) -> None:
+        self._run = run
+        self._body = body
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        for body in self._bodies():
+            if name in body.steps.index:
+                view = _view(latest(self._run, body.path, name)) or self._view_in_branch(body, name)
+                if view is not None:
+                    return view
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        names = dict.fromkeys(step.id for body in self._bodies() for step in body.steps.steps)
+        return (name for name in names if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _bodies(self) -> Iterator[Body]:
+        body: Body | None = self._body
+        while body is not None:
+            yield body
+            body = body.outer
+
+    def _view_in_branch(self, body: Body, name: str) -> dict[str, Any] | None:
+        """A step of the list that belonged to a branch: its outputs can be seen after the join."""
+        for parallel in _find_owners(body.steps, name):
+            record = latest(self._run, body.path, parallel.id)
+            for branch in parallel.branches if isinstance(record, Succeeded) else ():
+                outputs = record.outputs[name_of(branch)]  # type: ignore[union-attr]
+                if branch.start_at is not None and isinstance(outputs, dict) and name in outputs:
+                    return {"outputs": outputs[name]}
+        return None
+
+
+def _find_owners(steps: StepList, name: str) -> Iterator[Parallel]:
+    for index, owned in steps.graph.owned.items():
+        if steps.index[name] in owned:
+            parallel = steps.steps[index]
+            assert isinstance(parallel, Parallel)
+            yield parallel
+
+
+def _view(record: Record | None) -> dict[str, Any] | None:
+    match record:
+        case Succeeded():
+            view = _pick(record, ("outputs", "exit_code", "status_code", "stdout"))
+            if record.artifacts:
+                view["artifacts"] = to_builtins(record.artifacts)
+            return view
+        case Failed(error=error):
+            return {"error": to_builtins(error), **_pick(error, ("exit_code", "status_code"))}
+        case _:
+            return None
+
+
+def _pick(record: Struct, names: tuple[str, ...]) -> dict[str, Any]:
+    values = ((name, getattr(record, name)) for name in names)
+    return {name: value for name, value in values if value is not None and value is not UNSET}

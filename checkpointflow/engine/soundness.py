@@ -1,0 +1,56 @@
+"""Whether a run is in a state that the rules can have led to: somebody may have changed it."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from checkpointflow.documents.model import Api, AwaitEvent, Call, Cli, Foreach, Parallel, Step
+from checkpointflow.documents.program import Program
+from checkpointflow.engine.bodies import Scene, locate
+from checkpointflow.engine.path import ROOT, inside, owner
+from checkpointflow.engine.run import Failed, Opened, Run, Started, Waiting, standing
+
+_STEPS_OF: dict[type, tuple[type[Step], ...]] = {
+    Started: (Cli, Api),
+    Waiting: (AwaitEvent, Cli, Api),
+    Opened: (Foreach, Parallel, Call),
+}
+
+
+def find_unsound(program: Program, run: Run) -> str | None:
+    """The first path in *run* that no rule could have led to, if there is one."""
+    scene = Scene(program, run, "")
+    if ROOT not in run.cursors:
+        return ROOT
+    bodies = (body for body in run.cursors if not _is_sound_body(run, body))
+    steps = (path for path in run.steps if not _is_sound_step(scene, path))
+    return next(chain(bodies, steps), None)
+
+
+def _is_sound_body(run: Run, body: str) -> bool:
+    stands_at = standing(run, body)
+    block = owner(body)[0]
+    known = body == ROOT or (block in run.steps and body in _bodies_of(run, block))
+    return known and (stands_at is None or stands_at in run.steps)
+
+
+def _is_sound_step(scene: Scene, path: str) -> bool:
+    try:
+        body, step = locate(scene, path)
+    except (LookupError, StopIteration, AssertionError, ValueError):
+        return False
+    record = scene.run.steps[path]
+    known = body.path in scene.run.cursors and isinstance(step, _STEPS_OF.get(type(record), (Step,)))
+    block = record.block if isinstance(record, Failed) else record
+    if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
+        return False
+    return known and all(body in scene.run.cursors for body in _bodies_of(scene.run, path))
+
+
+def _bodies_of(run: Run, block: str) -> list[str]:
+    """The bodies of *block* that are under way, or that failed and were kept."""
+    record = run.steps[block]
+    opened = record.block if isinstance(record, Failed) else record
+    return (
+        [inside(block, key) for key in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
+    )

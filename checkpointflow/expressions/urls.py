@@ -1,0 +1,74 @@
+"""URLs with `${…}` in them: what can be told of one before its holes are filled in, and filling them in.
+
+Behind the host a value is data, which cannot end the path or begin a query. A value that has a part in the
+host chooses where the call goes, which whoever makes the call must know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from checkpointflow.errors import EvaluationError
+from checkpointflow.expressions.evaluation import as_text, evaluate
+from checkpointflow.expressions.templates import Template, parse_template
+
+_HOLE = "\0"
+_PART_OF_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
+
+
+class UrlTemplate(Struct, frozen=True):
+    """A URL with holes. problem, hint: what is wrong with it whatever they hold, if anything is."""
+
+    template: Template
+    problem: str | None = None
+    hint: str | None = None
+
+
+def parse_url(text: str) -> UrlTemplate:
+    """*text* with its holes. Raises ExpressionError."""
+    template = parse_template(text)
+    return UrlTemplate(template, *_find_problem(template))
+
+
+def fill_url(url: UrlTemplate, scope: Mapping[str, Any]) -> tuple[str, bool]:
+    """*url* filled in, and whether a value had a part in its host. Raises EvaluationError."""
+    from urllib.parse import quote  # late: few runs make calls
+
+    text, host_is_data = "", False
+    for piece in url.template.pieces:
+        if isinstance(piece, str):
+            text += piece
+            continue
+        value = as_text(evaluate(piece, scope))
+        host = _AUTHORITY.match(text)
+        behind_host = host is not None and host.end() < len(text)
+        host_is_data = host_is_data or not behind_host
+        text += quote(value, safe="\0") if behind_host else value
+    host = _AUTHORITY.match(text)
+    if host is not None and "@" in host[1]:
+        raise EvaluationError("a URL may hold no name and password; give them in a header", "url")
+    return text, host_is_data
+
+
+def _find_problem(template: Template) -> tuple[str | None, str | None]:
+    text = "".join(piece if isinstance(piece, str) else _HOLE for piece in template.pieces)
+    scheme, separator, rest = text.partition("://")
+    if _HOLE in scheme and _PART_OF_SCHEME.fullmatch(scheme.partition(_HOLE)[0]):
+        return None, None  # a value may bring the rest of it
+    authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    port = re.search(r":([0-9]+)\Z", authority)
+    if not separator or scheme.lower() not in ("http", "https"):
+        return "only http: and https: URLs can be called", "as in https://example.com/x"
+    if "@" in authority:
+        hint = "give them in a header, as in headers: {Authorization: 'Bearer ${secrets.TOKEN}'}"
+        return "a URL may hold no name and password", hint
+    if not authority:
+        return "the URL names no host", None
+    if port and not 0 < int(port[1]) < 65536:
+        return f"{port[1]} is not a port", None
+    return None, None

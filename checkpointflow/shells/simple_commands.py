@@ -1,0 +1,124 @@
+"""What a simple command does with its words, and so which values may stand among them.
+
+`judge` restricts the holes of a command by what its first word names: one of the shell's own commands
+(`shell_builtins.py`), or a program (`programs.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from checkpointflow.shells.contexts import (
+    AS_ARGUMENT,
+    CODE_VARIABLES,
+    HOLE,
+    LITERAL_NAME,
+    Findings,
+    Input,
+    Shell,
+    Word,
+    split_names,
+)
+from checkpointflow.shells.programs import (
+    SHELL_INPUT,
+    is_known,
+    judge_arguments,
+    judge_name,
+    kind_of,
+    name_of,
+    names_file,
+)
+from checkpointflow.shells.shell_builtins import (
+    ASSIGNMENT,
+    KINDS,
+    PREFIXES,
+    judge_declaration,
+    judge_printf,
+    judge_test,
+    refuse_all,
+    variable_of,
+)
+
+_WITHOUT_OPTIONS = split_names("echo printf : true false")
+
+
+def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
+    """Restrict the holes of a simple command by what it does with its words.
+
+    The answer is what its standard input is, if it takes code from there, as `bash` and `ssh host` alone do.
+    """
+    words = _skip_prefixes(_take_assignments(words, found), found)
+    if not words:
+        return None
+    judge_name(words[0], words[1:], found)
+    for word in words[1:]:
+        found.may_spread(word)
+        named = ASSIGNMENT.match(word.text)
+        if named and named.group(1) in CODE_VARIABLES:  # as env, sudo and make take them
+            found.assign(named.group(1), word.holes)
+    name, arguments = name_of(words[0]) or "it", words[1:]
+    if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
+        _note_options(name, arguments, found)
+    match KINDS.get(name):
+        case "code" if name in (".", "source"):
+            if not arguments or not names_file(arguments[0]):
+                refuse_all(arguments, found, f"{name} runs what it is given", AS_ARGUMENT)
+            return SHELL_INPUT
+        case "code":
+            refuse_all(arguments, found, f"{name} runs what it is given", AS_ARGUMENT)
+        case "name":
+            if name in ("read", "mapfile", "readarray"):
+                found.arrays |= {variable_of(word) for word in arguments}
+            refuse_all(arguments, found, f"{name} takes names", LITERAL_NAME)
+        case "integer":
+            for word in arguments:
+                found.only_integers(word.holes, f"an argument of {name}")
+        case "declaration":
+            judge_declaration(name, arguments, found)
+        case "test":
+            judge_test(arguments[:-1] if name == "[" else arguments, found, shell)
+        case "printf":
+            judge_printf(arguments, found, shell)
+        case "set":
+            texts = [*(word.text for word in arguments), "--"]
+            options = arguments[: texts.index("--")]
+            refuse_all(options, found, "set takes options here", "write set -- ${…}")
+        case _:
+            return judge_arguments(name, arguments, found)
+    return None
+
+
+def _take_assignments(words: Sequence[Word], found: Findings) -> Sequence[Word]:
+    for index, word in enumerate(words):
+        assignment = ASSIGNMENT.match(word.source)
+        if assignment is None:
+            return words[index:]
+        found.assign(assignment.group(1), word.holes)
+    return []
+
+
+def _skip_prefixes(words: Sequence[Word], found: Findings) -> Sequence[Word]:
+    """What `command`, `exec` and the like run, and `$x` if it is empty; nothing for `command -v`."""
+    while words and (words[0].text in PREFIXES or (words[0].may_vanish and not is_known(name_of(words[0])))):
+        first, words = words[0], words[1:]
+        found.refuse(first.holes, "what it prints would be run", "write the name of the command")
+        while words and words[0].text.startswith("-"):
+            if first.text == "command" and words[0].text in ("-v", "-V"):
+                return []
+            words = words[1:]
+    return words
+
+
+def _note_options(name: str, words: Sequence[Word], found: Findings) -> None:
+    """Notes the holes that begin an argument of the command *name*, but for those behind `--option`."""
+    before = ""
+    for word in words:
+        if word.text == "--":
+            return
+        is_of_option = before.startswith("--") and "=" not in before
+        if word.text.startswith(HOLE) and not is_of_option:
+            hole = word.holes[0]
+            found.holes[hole] = replace(found.holes[hole], option_of=name)
+        before = word.text

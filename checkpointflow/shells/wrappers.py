@@ -1,0 +1,133 @@
+"""The programs that run another command, or take one apart: one row each.
+
+Only the word that a wrapper really runs counts as a command (`timeout 9 grep bash ${…}` runs no bash), and it
+is judged as if it stood there alone.
+"""
+
+from __future__ import annotations
+
+from checkpointflow.shells.contexts import AS_ARGUMENT
+from checkpointflow.shells.usages import Usage
+
+_REMOTE = "the shell of the other machine reads it as code; send it over standard input"
+_SETTING = "write the setting itself; ${raw:…} if code is meant"
+_RUNS = "runs what it is given"
+_DANGEROUS_FOR_GIT = (
+    r"alias\.|pager\.|include|protocol\.|credential\.|.*(?:command|cmd|pager|editor|askpass|fsmonito"
+    r"r|hookspath"
+    r"|proxy|helper|external|textconv|driver|clean|smudge|process|program|uploadpack|receivepack|vcs)$"
+)
+_DANGEROUS_FOR_SSH = r".*command|proxyuse|include|match|pkcs11provider|securitykeyprovider|xauthlocation"
+
+
+def _wrap(names: str, data: str = "", **more: object) -> Usage:
+    return Usage(names, AS_ARGUMENT, "command", data=data, verdict=_RUNS, **more)  # type: ignore[arg-type]
+
+
+def _read_code(names: str, code: str, data: str = "", **more: object) -> Usage:
+    return Usage(names, AS_ARGUMENT, code=code, data=data, verdict=_RUNS, **more)  # type: ignore[arg-type]
+
+
+_DOCKER = (
+    "-i --interactive -t --tty -d --detach --rm --init --privileged --read-only -P --publish-all -q --quiet "
+    "--no-healthcheck --oom-kill-disable --sig-proxy --no-deps --service-ports --use-aliases --build -T "
+    "--no-TTY"
+)
+
+WRAPPERS: tuple[Usage, ...] = (
+    _wrap("env", "-u --unset -C --chdir", code="-S --split-string", takes_assignments=True),
+    _wrap(
+        "sudo", "-u --user -g --group -h --host -p --prompt -C -r --role -t --type -T -U -D --chdir -R "
+        "--chroot",
+        takes_assignments=True, is_fed=True,
+    ),
+    _wrap("doas", "-u -C -a", is_fed=True),
+    _wrap("nohup, busybox, toybox, unbuffer, caffeinate, rlwrap, catchsegv, proxychains, torsocks, "
+        "dumb-init, tini"),
+    _wrap("nice", "-n --adjustment"),
+    _wrap("ionice", "-c --class -n --classdata"),
+    _wrap("chrt, taskset", "-T -P -D", skips=1),
+    _wrap("timeout, gtimeout", "-k --kill-after -s --signal", skips=1),
+    _wrap("setsid, setarch, numactl"),
+    _wrap("stdbuf, gstdbuf", "-i --input -o --output -e --error"),
+    _wrap("time, gtime", "-f --format -o --output"),
+    _wrap("chroot", "--groups --userspec", skips=1, is_fed=True),
+    _wrap("nsenter", "-t --target -S --setuid -G --setgid", joined="-m -u -i -n -p -U -C -r -w", is_fed=True),
+    _wrap("unshare", "-S -G -R -w", joined="-m -u -i -n -p -U -C", is_fed=True),
+    _wrap("flock", "-w --timeout -E --conflict-exit-code", code="-c --command", skips=1),
+    _wrap("strace, ltrace", "-e -o -p -s -u -E -a -b -I -O -P -S -X"),
+    _wrap("gosu, su-exec, setpriv", skips=1),
+    _wrap("systemd-run", "-u --unit -p --property -H --host -M --machine -E --setenv --uid --gid "
+        "--working-directory"),
+    _wrap("xvfb-run", "-e --error-file -f --auth-file -n --server-num -p -s --server-args -w --wait"),
+    _wrap("xargs, gxargs", "-I -n -P -L -s -d -E -a --max-args --max-procs --delimiter --arg-file",
+        joined="-i -l -e"),
+    _wrap("uv run, poetry run, pipenv run, pdm run, rye run, bundle exec, conda run, mise exec, npm "
+        "exec, pnpm exec",
+          "-n --name -p --python --with --project --env-file", code="-c --call"),
+    _wrap("npx, bunx", "-p --package", code="-c --call"),
+    Usage("uv, poetry, pipenv, pdm, rye, bundle, conda, mise, npm, pnpm, nix", AS_ARGUMENT, "verb"),
+    Usage("docker, podman, nerdctl", AS_ARGUMENT, "verb", data="-H --host --context -l --log-level --config"),
+    Usage("docker compose, podman compose, docker container, podman container", AS_ARGUMENT, "verb",
+          data="-f --file -p --project-name --profile --env-file --project-directory"),
+    Usage("docker-compose", AS_ARGUMENT, "verb", data="-f --file -p --project-name --profile --env-file"),
+    _wrap("docker exec, podman exec, nerdctl exec, docker run, podman run, nerdctl run, docker compose exec, "
+          "docker compose run, podman compose exec, podman compose run, docker-compose exec, "
+          "docker-compose run, "
+          "docker container exec, docker container run, podman container exec, podman container run",
+          flags=_DOCKER, skips=1),
+    Usage("kubectl, oc", AS_ARGUMENT, "verb", data="-n --namespace --context --kubeconfig --cluster "
+        "--user -s --server"),
+    _wrap("kubectl exec, oc exec", "-n --namespace -c --container -f --filename --context", skips=1,
+        permutes=True),
+    _wrap("lxc exec, incus exec, multipass exec", skips=1),
+    Usage("lxc, incus, multipass, vagrant, fly, flyctl", AS_ARGUMENT, "verb"),
+    _read_code("vagrant ssh", "-c --command", "-p"),
+    _read_code("nix-shell", "--run --command", "-p -I -A"),
+    _read_code("su", "-c --command --session-command", "-g --group -G --supp-group -w -s --shell",
+        skips=1, first="code",
+               permutes=True, is_fed=True),
+    _read_code("runuser", "-c --command --session-command", "-g --group -G --supp-group -w -s --shell "
+        "-u --user", skips=1,
+               first="code", permutes=True, is_fed=True),
+    _read_code("script", "-c --command", "-o -t -T -I -O -B -E -m --log-io --log-out --log-in --log-timing",
+               skips=1, first="code", permutes=True),
+    _read_code("watch", "", "-n --interval -q --equexit", first="code"),
+    _read_code("parallel", "", "-j --jobs -P -S --sshlogin -a --arg-file -I -n -N --colsep --joblog "
+        "--results --tmpdir",
+               first="code", is_fed=True),
+    _read_code("at, batch", "", "-q -t", files="-f", is_fed=True),
+    _read_code("crontab", "", "-u", first="script", is_fed=True),
+    Usage("ssh, autossh", _REMOTE, "remote", settings="-o", verdict=_RUNS, danger=_DANGEROUS_FOR_SSH, skips=1,
+          data="-B -b -c -D -E -e -F -I -i -J -L -l -m -O -p -Q -R -S -W -w -M", is_fed=True),
+    _wrap("sshpass", "-p -f -d -P"),
+)  # fmt: skip
+
+CALLERS: tuple[Usage, ...] = (
+    Usage("scp, sftp", _SETTING, settings="-o", code="-S -D", data="-c -F -i -J -l -P -X -b -B -R -s",
+          danger=_DANGEROUS_FOR_SSH, permutes=True, verdict=_RUNS),
+    Usage("git", _SETTING, "verb", settings="-c", data="-C --git-dir --work-tree --namespace",
+        danger=_DANGEROUS_FOR_GIT),
+    _read_code("git rebase", "-x --exec", "-s -X -C --onto --strategy", permutes=True),
+    _read_code("git clone, git fetch, git pull, git ls-remote", "--upload-pack", "-o -b --branch --depth "
+               "-j --reference --origin --template", settings="-c --config", danger=_DANGEROUS_FOR_GIT,
+               permutes=True),
+    _read_code("git push", "--receive-pack --exec", "-o --push-option --repo", permutes=True),
+    _read_code("git filter-branch", "--env-filter --tree-filter --index-filter --parent-filter --msg-filter "
+               "--commit-filter --tag-name-filter"),
+    _read_code("git difftool, git mergetool", "-x --extcmd", permutes=True),
+    _read_code("git submodule foreach", "", first="code"),
+    _wrap("git bisect run"),
+    Usage("git bisect, git submodule", AS_ARGUMENT, "verb"),
+    Usage("tar, gtar, bsdtar", _SETTING, permutes=True, verdict=_RUNS,
+          code="--to-command --checkpoint-action -I --use-compress-program --rmt-command --rsh-command -F "
+          "--info-script --new-volume-script",
+          data="-f --file -C --directory -T --files-from -X --exclude-from --exclude -b --mode --owner "
+              "--group "
+          "--mtime --transform --xform -g --listed-incremental -N -L -V --strip-components"),
+    Usage("rsync", _SETTING, permutes=True, verdict=_RUNS, code="-e --rsh --rsync-path",
+          data="-f --filter --exclude --include --exclude-from --include-from --files-from -T --port -B -M "
+          "--password-file --log-file --bwlimit --timeout --chmod --chown --partial-dir --backup-dir "
+          "--suffix"),
+)  # fmt: skip
+"""Programs with an option that names a command to run."""

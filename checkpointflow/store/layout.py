@@ -1,0 +1,96 @@
+"""What a store holds, by its names. Pure.
+
+    <base>/README                        what this is, for whoever finds it
+           locks/                        of the locks that all runs share
+           runs/<run id>/state.json      the snapshot, replaced atomically
+                         history.jsonl   the facts that led to it, a line each, chained by digests
+                         workflow.yaml   the document as it was when the run started
+                         workflows/      those that it calls, named by their digests
+                         outputs/        what is too long for the snapshot, named by its digest
+                         stdout/ stderr/ what each attempt of each step printed
+                         artifacts/      what steps left behind
+                         run.lock        the writer's lock, with a hint at who holds it
+                         step.lock       held by the commands too, should they outlive the writer
+                         cancel.json     somebody asks the writer to cancel the run
+
+A name is relative to the run's directory, its parts joined by "/".
+"""
+
+from __future__ import annotations
+
+import re
+
+from checkpointflow.engine.path import is_path
+
+README, RUNS, LOCKS = "README", "runs", "locks"
+STATE, HISTORY, DOCUMENT = "state.json", "history.jsonl", "workflow.yaml"
+LOCK, STEP_LOCK, CANCEL = "run.lock", "step.lock", "cancel.json"
+WORKFLOWS, OUTPUTS, ARTIFACTS = "workflows", "outputs", "artifacts"
+STREAMS = ("stdout", "stderr")
+
+_RUN_ID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_DIGEST = r"[0-9a-f]{64}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether *text* is a whole run id."""
+    return re.fullmatch(_RUN_ID, text) is not None
+
+
+def is_id_prefix(text: str) -> bool:
+    """Whether *text* is enough of a run id to look for."""
+    return re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{4,26}", text) is not None
+
+
+def is_aside(name: str) -> bool:
+    """Whether *name*, beside the runs, is one that only a deletion or an import of ours gives."""
+    return re.fullmatch(rf"\.(?:deleting|importing)-{_RUN_ID}", name) is not None
+
+
+def is_digest(text: str) -> bool:
+    """Whether *text* could be the digest of a file."""
+    return re.fullmatch(_DIGEST, text) is not None
+
+
+def output_name(digest: str) -> str:
+    """The name of the file that holds the value whose JSON has this *digest*."""
+    return f"{OUTPUTS}/{digest}.json"
+
+
+def document_name(digest: str) -> str:
+    """The name of the run's copy of a called workflow."""
+    return f"{WORKFLOWS}/{digest}.yaml"
+
+
+def digest_in(name: str) -> str | None:
+    """The digest that *name* says that its file has, if it says one."""
+    parts = re.fullmatch(rf"(?:{OUTPUTS}/({_DIGEST})\.json|{WORKFLOWS}/({_DIGEST})\.yaml)", name)
+    return parts and (parts[1] or parts[2])
+
+
+def log_name(stream: str, path: str, attempt: int) -> str:
+    """What the *attempt*-th try of the step at *path* has its *stream* called."""
+    return f"{stream}/{path}.txt" if attempt == 1 else f"{stream}/{path}.{attempt}.txt"
+
+
+def log_names(path: str, attempt: int) -> tuple[str, ...]:
+    """All that the *attempt*-th try of the step at *path* may print to; the last is for its JSON."""
+    logs = [log_name(stream, path, attempt) for stream in STREAMS]
+    return (*logs, f"{logs[0].removesuffix('.txt')}.json")
+
+
+def is_log(name: str) -> bool:
+    """Whether *name* is of what a step printed."""
+    parts = re.fullmatch(r"(?:stdout|stderr)/(.+?)(?:\.[1-9][0-9]*)?\.(?:txt|json)", name)
+    return parts is not None and is_path(parts[1])
+
+
+def is_artifact(name: str) -> bool:
+    """Whether *name* is of what a step left behind."""
+    return name.startswith(f"{ARTIFACTS}/")
+
+
+def is_member(name: str) -> bool:
+    """Whether *name* is of a file that an archive of the run holds."""
+    is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
+    return is_record or is_artifact(name) or (name.endswith(".txt") and is_log(name))

@@ -1,0 +1,98 @@
+"""All runs below one base directory: where a new one is made, and which one an id means."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from checkpointflow.errors import PersistenceError, RunNotFound
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import make_lasting, reason, refuse_shared, sync_directory, translate_errors
+from checkpointflow.store.layout import README, RUNS, STATE, is_id_prefix, is_run_id
+
+README_TEXT = """\
+This directory belongs to cpf (checkpointflow). Each directory in runs/ is one run of a workflow: where it
+stands (state.json), all that happened (history.jsonl), the document as it was when the run started, and what
+its steps printed and left behind. locks/ holds the locks that several runs share.
+
+Do not edit anything here: every change would be found by its digest, and the run refused. Look with
+
+    cpf list --base-dir THIS-DIRECTORY
+    cpf inspect --run-dir THIS-DIRECTORY/runs/RUN-ID
+
+and clear away with `cpf delete` and `cpf gc`. To hand a run over, use `cpf export`.
+
+It is private: inputs, outputs and logs lie here as they were given, and whoever can write here can change
+what your runs do.
+"""
+
+
+class Store:
+    """All runs below one base directory."""
+
+    def __init__(self, base: Path, *, allow_shared: bool = False) -> None:
+        self.base = base
+        self.runs = base / RUNS
+        self.allow_shared = allow_shared
+
+    def create(self, run_id: str) -> RunDirectory:
+        """An empty directory for a new run; the run exists once its first snapshot does."""
+        self.make()
+        directory = RunDirectory(self.runs / run_id, allow_shared=self.allow_shared)
+        with translate_errors(directory.place):
+            os.mkdir(directory.place, 0o700)
+            sync_directory(self.runs)
+        return directory
+
+    def make(self) -> None:
+        """Make the store, if it is not there. Raises PersistenceError, also if others may write into it."""
+        with translate_errors(self.runs):
+            is_new = not self.runs.is_dir()
+            make_lasting(self.runs)
+        if is_new:
+            write_readme(self.base)
+        refuse_shared(self.allow_shared, self.base, self.runs)
+
+    def find(self, prefix: str) -> RunDirectory:
+        """The run whose id is or begins with *prefix*. Raises RunNotFound, PersistenceError."""
+        wanted = prefix.upper()
+        if not is_id_prefix(wanted):
+            raise RunNotFound(
+                problem=f"{prefix!r} is no run id: give its 26 letters and digits, or the first 4 or more"
+            )
+        found = [name for name in self.names() if name.startswith(wanted) and self._is_run(name)]
+        if len(found) == 1:
+            refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
+            return RunDirectory(self.runs / found[0], allow_shared=self.allow_shared)
+        if not found:
+            raise RunNotFound(problem=f"there is no run {prefix} in {self.base}")
+        raise RunNotFound(
+            problem=f"{len(found)} runs begin with {prefix}; give more of the id",
+            details={"runs": found[:20]},
+        )
+
+    def names(self) -> list[str]:
+        """All that lies among the runs, sorted, whatever it is. Raises PersistenceError."""
+        try:
+            return sorted(os.listdir(self.runs))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise PersistenceError(file=self.runs, problem=reason(error)) from None
+
+    def _is_run(self, name: str) -> bool:
+        """Whether a run lies there itself: a symbolic link could lead anywhere."""
+        place = self.runs / name
+        return is_run_id(name) and (place / STATE).exists() and not place.is_symlink()
+
+
+def write_readme(base: Path) -> None:
+    """Tell whoever comes upon *base* what it is, unless something is told there already.
+
+    Nothing of ours reads it, so it is not synced, and a store without one is as good.
+    """
+    with suppress(OSError):
+        fd = os.open(base / README, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(README_TEXT)

@@ -122,12 +122,12 @@ def _check_steps(program: Program, source: Source) -> Iterator[Diagnostic]:
         if body.level == MAX_LEVELS + 1:
             message = f"bodies and branches nested more than {MAX_LEVELS} levels deep"
             yield Diagnostic(message, body.path, "move the inner steps to a workflow of their own")
-        for index, step in enumerate(body.steps):
-            yield from _check_step(program.step_at(body, index, step), body.path_of(index), source)
+    for compiled in program.steps:
+        yield from _check_step(compiled, source)
 
 
-def _check_step(compiled: CompiledStep, path: Path, source: Source) -> Iterator[Diagnostic]:
-    step = compiled.step
+def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
+    step, path = compiled.step, compiled.path
     yield from _check_names(
         [((*path, "artifacts", i, "name"), a.name) for i, a in enumerate(getattr(step, "artifacts", ()))],
         "artifact",

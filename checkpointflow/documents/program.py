@@ -12,7 +12,7 @@ as its ExpressionError, which the checker tells and which fails a step that come
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
 
@@ -101,7 +101,6 @@ class Program:
     def __init__(self, workflow: Workflow, called: dict[str, Program] | None = None) -> None:
         self.workflow = workflow
         self.called: dict[str, Program] = {} if called is None else called
-        self._steps: dict[str, CompiledStep] = {}
 
     # Its steps
 
@@ -116,24 +115,29 @@ class Program:
         return self.lists[0]
 
     @cached_property
-    def _homes(self) -> dict[str, tuple[StepList, int]]:
-        return {step.id: (steps, index) for steps in self.lists for index, step in enumerate(steps.steps)}
+    def steps(self) -> list[CompiledStep]:
+        """All its steps, list by list."""
+        return [CompiledStep(self, body, index) for body in self.lists for index in range(len(body.steps))]
+
+    @cached_property
+    def _by_id(self) -> dict[str, CompiledStep]:
+        found: dict[str, CompiledStep] = {}
+        for compiled in self.steps:
+            found.setdefault(compiled.step.id, compiled)
+        return found
+
+    def step(self, step_id: str) -> CompiledStep:
+        """What is understood of the step called *step_id*; of equal ones the first. Raises KeyError."""
+        return self._by_id[step_id]
+
+    def find_list(self, step_id: str) -> StepList | None:
+        """The list that the step called *step_id* stands in, if there is such a step."""
+        compiled = self._by_id.get(step_id)
+        return None if compiled is None else compiled.body
 
     @cached_property
     def _inner_lists(self) -> dict[tuple[str, str], StepList]:
         return {_name_list(steps): steps for steps in self.lists[1:]}
-
-    def step(self, step_id: str) -> CompiledStep:
-        """What is understood of the step called *step_id*. Raises KeyError."""
-        compiled = self._steps.get(step_id)
-        if compiled is None:
-            compiled = self._steps[step_id] = CompiledStep(self, *self._homes[step_id])
-        return compiled
-
-    def find_list(self, step_id: str) -> StepList | None:
-        """The list that the step called *step_id* stands in, if there is such a step."""
-        home = self._homes.get(step_id)
-        return home and home[0]
 
     def inner_list(self, step_id: str, branch: str = "") -> StepList:
         """The steps of the body of the foreach *step_id*, or of its *branch* if it is a parallel."""
@@ -181,30 +185,22 @@ class Program:
         yield ("workflow", "inputs"), self.inputs
         if self.result is not None:
             yield ("workflow", "outputs"), self.result
-        for steps in self.lists:
-            for index, step in enumerate(steps.steps):
-                compiled = self.step_at(steps, index, step)
-                schema = compiled.input_schema if isinstance(step, AwaitEvent) else compiled.outputs
-                if schema is not None:
-                    name = "input_schema" if isinstance(step, AwaitEvent) else "outputs"
-                    yield (*steps.path_of(index), name), schema
+        for compiled in self.steps:
+            awaits = isinstance(compiled.step, AwaitEvent)
+            schema = compiled.input_schema if awaits else compiled.outputs
+            if schema is not None:
+                yield (*compiled.path, "input_schema" if awaits else "outputs"), schema
 
-    def _uses(self, wanted: Any) -> Iterator[Use | Diagnostic]:
+    def _uses(self, wanted: Callable[[Any], bool]) -> Iterator[Use | Diagnostic]:
         """The same of the texts that are *wanted* (a function of the field's value), unread until then."""
         at: Path = ("workflow", "defaults", "cwd")
         if wanted(self.workflow.defaults.cwd):
             yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
-        for steps in self.lists:
-            for index, step in enumerate(steps.steps):
-                yield from self.step_at(steps, index, step).uses(wanted)
+        for compiled in self.steps:
+            yield from compiled.uses(wanted)
         properties = ("workflow", "outputs", "properties")
         for name, read in self.mapping:
             yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
-
-    def step_at(self, steps: StepList, index: int, step: AnyStep) -> CompiledStep:
-        """The step there: for a document in which two may have one id, which the checker tells."""
-        compiled = self.step(step.id)
-        return compiled if compiled.step is step else CompiledStep(self, steps, index)
 
 
 def _name_list(steps: StepList) -> tuple[str, str]:
@@ -217,14 +213,19 @@ def _name_list(steps: StepList) -> tuple[str, str]:
 
 
 class CompiledStep:
-    """A step, and what its texts mean."""
+    """A step, which stands in *body*, and what its texts mean."""
 
-    def __init__(self, program: Program, steps: StepList, index: int) -> None:
+    def __init__(self, program: Program, body: StepList, index: int) -> None:
         self.program = program
-        self.steps = steps
+        self.body = body
         self.index = index
-        self.step = steps.steps[index]
+        self.step = body.steps[index]
         self._fields: dict[Field, list[tuple[Path, Any]]] = {}
+
+    @property
+    def path(self) -> Path:
+        """Where it stands in the document."""
+        return self.body.path_of(self.index)
 
     def read(self, *names: str) -> Any:
         """The compiled field; None if the step has none. Raises ExpressionError."""
@@ -296,7 +297,7 @@ class CompiledStep:
         """Whether the document refers to what it printed."""
         return self.step.id in self.program.stdout_readers
 
-    def uses(self, wanted: Any) -> Iterator[Use | Diagnostic]:
+    def uses(self, wanted: Callable[[Any], bool]) -> Iterator[Use | Diagnostic]:
         """Every expression of it, and every faulty text, in the fields whose value is *wanted*."""
         for field in FIELDS:
             if isinstance(self.step, field.of or object) and any(
@@ -305,10 +306,9 @@ class CompiledStep:
                 yield from self._list_uses(field)
 
     def _list_uses(self, field: Field) -> Iterator[Use | Diagnostic]:
-        names = ALWAYS | field.also | (ITEM if self.steps.in_foreach else frozenset())
+        names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
         for inner, read in self._compile(field):
-            path = (*self.steps.path_of(self.index), *inner)
-            yield from _list_uses(path, read, names, self.steps, self.index)
+            yield from _list_uses((*self.path, *inner), read, names, self.body, self.index)
 
     def _field(self, names: Names) -> Field:
         if names == ("inputs",):

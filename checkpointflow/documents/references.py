@@ -169,7 +169,7 @@ def _schema_of_item(use: Use, program: Program) -> Any:
     for inner, _ in use.body.around():
         body, step = inner.outer, inner.outer and inner.outer.steps[inner.at]
         if body is not None and isinstance(step, Foreach):
-            items = program.step_at(body, inner.at, step).try_read("items")
+            items = program.step(step.id).try_read("items")
             return _schema_of_elements(items, use._replace(body=body), program)
     return None
 

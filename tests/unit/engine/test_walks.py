@@ -106,7 +106,7 @@ def is_branch_of_list(program: Program, body: str) -> bool:
 
 def list_of(program: Program, step: str) -> tuple[StepList, int]:
     compiled = program.step(step)
-    return compiled.steps, compiled.index
+    return compiled.body, compiled.index
 
 
 def ends(program: Program) -> bool:

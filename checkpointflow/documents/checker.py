@@ -62,6 +62,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
     rules: Iterable[Iterable[Diagnostic]] = (
         _check_ids(program.lists, source),
         _check_targets(program.lists),
+        _check_branches_end(program.lists),
         _check_steps(program, source),
         _check_outputs(program.workflow),
         _check_schemas(program),
@@ -69,8 +70,6 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         check_references(program, uses),
     )
     errors = source.locate_all(chain.from_iterable(rules))
-    if not errors:
-        errors = source.locate_all(_check_branches_end(program.lists))
     return errors, source.locate_all(find_warnings(program, uses, flow_is_sound=not errors))
 
 
@@ -199,7 +198,8 @@ def _check_branches(step: Parallel, path: Path, source: Source) -> Iterator[Diag
 
 def _check_branches_end(lists: list[StepList]) -> Iterator[Diagnostic]:
     for body in lists:
-        for index, step in enumerate(body.steps):
+        known = all(target in body.index for step in body.steps for _, target in targets(step))
+        for index, step in enumerate(body.steps if known else ()):
             if isinstance(step, Parallel) and body.graph.leads_back(index):
                 message = f'a branch of "{step.id}" leads back to it, so it would never end'
                 hint = "a branch ends where nothing is jumped to; loop around the parallel from behind it"

@@ -110,8 +110,8 @@ INTERPRETERS: tuple[Usage, ...] = (
     Usage("ghc, ocaml, swipl", _BY_FILE, code="-e -g", is_wordy=True),
     Usage("dc", "compute with $(( )) or bc; to dc a ! begins a command", code="-e --expression",
         files="-f --file", is_fed=True),
-    Usage("m4", _advise("envsubst, or sed; m4 can run commands"), "script", code="-D --define",
-        data="-I --include", is_fed=True),
+    Usage("m4", "use envsubst or sed; to m4 a value can be a macro, and m4 runs commands", "script",
+        code="-D --define", data="-I --include", is_fed=True),
     Usage("ed, red, ex", "edit with sed or perl; to the editor a ! begins a command", data="-p", is_fed=True),
     Usage(
         "vim, vi, nvim, view, vimdiff",
@@ -206,4 +206,3 @@ INTERPRETERS: tuple[Usage, ...] = (
         data="-C --directory -I --include-dir -o --old-file -W --what-if", permutes=True,
     ),
 )  # fmt: skip
-"""`gdb --args`, `R --args` and `jq --args` end the options; the rest is data, except for jq's filter."""

@@ -8,6 +8,7 @@ refused with a hint at one of them:
     in "…", in a here-string, a comment ${env:V}
     in '…', glued to text, after & or . refused
     beside what reads text as code      refused: Invoke-Expression, another shell, ssh, …
+    in a program text                   refused: python -c "…", … | python
 
 Quotes may be typographic ones, as PowerShell has them. The rules are those of its language reference.
 """
@@ -18,7 +19,9 @@ import re
 
 from msgspec.structs import replace
 
-from checkpointflow.shells.contexts import COMMENT, HOLE, SHELLS, Context
+from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Word
+from checkpointflow.shells.interpreters import INTERPRETERS
+from checkpointflow.shells.programs import find_usage, judge_arguments
 
 MAX_LEVELS = 40
 
@@ -64,12 +67,31 @@ def find_contexts(text: str) -> list[Context]:
         found = _READER.search(text)
         if found:
             raise _Lost(f"beside {found.group()} it could become code, or options")
+        _look_for_programs(text)
         if _AT_THE_TOP.match(text):
             raise _Lost("`using` and `param` must begin a script, and so must what protects values")
         reader.code("")
     except _Lost as reason:
         return [Context("an unknown context", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
     return reader.holes
+
+
+def _look_for_programs(text: str) -> None:
+    """Raise _Lost for a hole in a program text, as far as quotes and blanks tell the words apart."""
+    name = re.compile(r"(\|\s*&?\s*)?(?<![\w.$-])([A-Za-z][\w.-]*?)(?:\.exe)?(?=[\s;|\"']|\Z)")
+    single, double = f"[{_SINGLE}][^{_SINGLE}]*[{_SINGLE}]", f"[{_DOUBLE}][^{_DOUBLE}]*[{_DOUBLE}]"
+    word = re.compile(rf"[ \t]*((?:{single}|{double}|[^\s;|{_SINGLE}{_DOUBLE}])+)")
+    for found in name.finditer(text):
+        if find_usage(found[2]) in INTERPRETERS:
+            trial, words, at = Findings(), list[Word](), found.end()
+            while argument := word.match(text, at):
+                holes = range(len(trial.holes), len(trial.holes) + argument[1].count(HOLE))
+                trial.holes += [BARE] * len(holes)
+                words.append(Word(argument[1], re.sub(f"[{_SINGLE}{_DOUBLE}]", "", argument[1]), holes))
+                at = argument.end()
+            is_fed = judge_arguments(found[2], words, trial) and found[1] is not None
+            if is_fed or any(hole.problem or hole.only in ("plain", "integer") for hole in trial.holes):
+                raise _Lost(f"beside {found[2]} it could become code")
 
 
 _BARE = Context("a word", '"{}"', spreads=True)

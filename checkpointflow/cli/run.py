@@ -14,6 +14,7 @@ from checkpointflow.drivers import local
 from checkpointflow.drivers.catalog import find_flow
 from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import InvalidInput, UsageError
+from checkpointflow.store.cache import Cache
 
 
 @click.command()
@@ -32,8 +33,9 @@ def command(workflow: str | None, file: str | None, given: str, base_dir: str | 
     document = (
         Path(file) if file is not None else find_flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
     )
-    checked = read_workflow(document, to_run=True)
+    store = store_at(base_dir)
+    checked = read_workflow(document, to_run=True, cache=Cache(store.base))
     world = local.World(observe=observer())
-    directory, run = local.begin(store_at(base_dir), checked, inputs, world)
+    directory, run = local.begin(store, checked, inputs, world)
     warnings = tuple(map(str, checked.warnings))
     return of_run("run", run, directory, warnings=warnings)

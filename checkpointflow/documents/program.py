@@ -12,13 +12,23 @@ as its ExpressionError, which the checker tells and which fails a step that come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
 
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.documents.graph import StepList, entries, list_steps
-from checkpointflow.documents.model import AnyStep, Api, AwaitEvent, Call, Cli, Foreach, Shell, Workflow
+from checkpointflow.documents.model import (
+    AnyStep,
+    Api,
+    AwaitEvent,
+    Call,
+    Cli,
+    Foreach,
+    Shell,
+    Workflow,
+    drop_mapping,
+)
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
@@ -26,7 +36,14 @@ from checkpointflow.expressions.templates import Template, compile_value, compil
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import CODE_VARIABLES, OTHER_NAME, RUNS_VARIABLE
-from checkpointflow.shells.scripts import CommandHole, CommandTemplate, command_holes, parse_command
+from checkpointflow.shells.scripts import (
+    CommandHole,
+    CommandTemplate,
+    command_holes,
+    find_part,
+    join_commands,
+    parse_command,
+)
 
 DEFAULT_SHELL: Shell = "sh"
 
@@ -257,8 +274,7 @@ class CompiledStep:
     @cached_property
     def command(self) -> CommandTemplate:
         """Its command, as one for its shell."""
-        command: CommandTemplate = self.read("command")
-        return command
+        return self.read("command")  # type: ignore[no-any-return]
 
     @cached_property
     def url(self) -> UrlTemplate:
@@ -308,7 +324,12 @@ class CompiledStep:
     def _list_uses(self, field: Field) -> Iterator[Use | Diagnostic]:
         names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
         for inner, read in self._compile(field):
-            yield from _list_uses((*self.path, *inner), read, names, self.body, self.index)
+            path = (*self.path, *inner)
+            for use in _list_uses(path, read, names, self.body, self.index):
+                command = getattr(self.step, "command", "")
+                if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
+                    use = use._replace(path=(*path, find_part(command, use.hole.start)))
+                yield use
 
     def _field(self, names: Names) -> Field:
         if names == ("inputs",):
@@ -319,12 +340,21 @@ class CompiledStep:
         """What stands in *field*, for each item where a list is on the way, compiled, with its path."""
         found = self._fields.get(field)
         if found is None:
-            values: Iterable[tuple[Path, Any]] = entries(self.step, field.names)
             if field.reader == "command" and isinstance(self.step, Cli):
-                values = [(field.names, self.step.command)]  # a list is one command
-            found = [(path, self._read_value(field.reader, value)) for path, value in values]
+                found = self._compile_command(self.step.command)
+            else:
+                found = [(p, self._read_value(field.reader, v)) for p, v in entries(self.step, field.names)]
             self._fields[field] = found
         return found
+
+    def _compile_command(self, command: str | tuple[str, ...]) -> list[tuple[Path, Any]]:
+        """A list is one command; but if parts of it cannot be read alone, they are told, each by its path."""
+        if not isinstance(command, str):
+            parts = [(("command", i), self._read_value("command", part)) for i, part in enumerate(command)]
+            parts.sort(key=lambda part: not isinstance(part[1], ExpressionError))
+            if isinstance(parts[0][1], ExpressionError):
+                return list(parts)
+        return [(("command",), self._read_value("command", join_commands(command)))]
 
     def _read_value(self, reader: Reader, value: Any) -> Any:
         match reader:
@@ -333,7 +363,7 @@ class CompiledStep:
             case "items":
                 return _read(parse_condition, value) if isinstance(value, str) else compile_value(value)
             case "command":
-                return _read(parse_command, join_commands(value), self.shell)
+                return _read(parse_command, value, self.shell)
             case "url":
                 return _read(parse_url, value)
             case "env":
@@ -342,27 +372,6 @@ class CompiledStep:
                 return compile_value(value)
             case _:
                 assert_never(reader)
-
-
-def join_commands(command: str | tuple[str, ...]) -> str:
-    """A list as one command: each part grouped, so that its comments and here-documents end with it."""
-    if isinstance(command, str):
-        return command
-    return command[0] if len(command) == 1 else " && ".join(f"{{\n{part}\n}}" for part in command)
-
-
-def drop_mapping(outputs: dict[str, Any]) -> dict[str, Any]:
-    """A workflow's `outputs` as the JSON Schema that its result must fit: without each property's `from`."""
-    properties = outputs.get("properties")
-    if not isinstance(properties, dict):
-        return outputs
-    stripped = {
-        name: {key: value for key, value in entry.items() if key != "from"}
-        if isinstance(entry, dict)
-        else entry
-        for name, entry in properties.items()
-    }
-    return {**outputs, "properties": stripped}
 
 
 def understand_schema(schema: Any) -> Schema:
@@ -436,9 +445,6 @@ def _steps_read(use: Use | Diagnostic, part: str) -> Iterator[Path]:
 
 def _may_name_stdout(value: Any) -> bool:
     """Whether a text in *value* may name it: only such texts are read to find out (an escape may hide it)."""
-    texts = [value] if isinstance(value, str) else [text for _, text in texts_in(_plain(value))]
+    plain = list(value) if isinstance(value, tuple) else value
+    texts = [value] if isinstance(value, str) else [text for _, text in texts_in(plain)]
     return any("stdout" in text or "\\u" in text for text in texts)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, shorten, suggest
+from checkpointflow.patterns import late
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -31,18 +32,18 @@ _TOO_LARGE = 10**MAX_DIGITS
 Mark = tuple[int, int]
 
 # All but what YAML 1.2 calls printable; as a set of what it is not, this compiles ten times as fast.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
-_TAG_LIKE_RUN = re.compile("!{1000}")
-_DIRECTIVES = re.compile(r"\A(?:[ \t]*(?:#.*)?(?:\r\n|\r|\n)|%(?!YAML).*(?:\r\n|\r|\n))*%YAML[ \t]+(\S+)")
-_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_UNPRINTABLE = late("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_TAG_LIKE_RUN = late("!{1000}")
+_DIRECTIVES = late(r"\A(?:[ \t]*(?:#.*)?(?:\r\n|\r|\n)|%(?!YAML).*(?:\r\n|\r|\n))*%YAML[ \t]+(\S+)")
+_INTEGER = late(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = late(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_A_NUMBER = late(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_SILENCED = re.compile(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
+_SILENCED = late(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
 
 # What the parser says, and what to say to people instead: (problem, context) -> (message, hint).
 _WORDS: tuple[tuple[str, str, str | None], ...] = (

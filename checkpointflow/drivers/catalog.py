@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from checkpointflow.documents.decoding import decode
 from checkpointflow.documents.model import Workflow
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 from checkpointflow.store.files import read_file, shared_with
@@ -60,6 +59,8 @@ def find_flow(wanted: str, here: Path, base: Path | None) -> Found:
 
 
 def _read(file: Path) -> Found:
+    from checkpointflow.documents.decoding import decode  # late: it brings YAML
+
     try:
         return Found(file, decode(read_file(file), str(file))[0])
     except CheckpointflowError as error:

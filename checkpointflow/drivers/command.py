@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import subprocess
 import threading
-from contextlib import suppress
-from hashlib import sha256
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, start
 from checkpointflow.drivers.json_text import MAX_BYTES, read_json
-from checkpointflow.drivers.logs import create, may_hold_object, read_head, read_last_line
+from checkpointflow.drivers.logs import Log, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_marked
 from checkpointflow.drivers.secrets import Secrets
@@ -31,126 +30,180 @@ from checkpointflow.engine.actions import (
     StoredFile,
     Success,
 )
-from checkpointflow.errors import CheckpointflowError
+from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, read_file, sync_directory, translate_errors
+from checkpointflow.store.layout import ARTIFACTS, STREAMS, log_names
 
 PIPE_SECONDS = 2.0
+MAX_SHORT_BYTES = 1 << 20
 _ARGUMENTS = {"pwsh": ("-NoProfile", "-NonInteractive", "-Command")}
 
 
 class Command:
-    """A command of a run: `perform` it once; `stop` may be called meanwhile from elsewhere."""
+    """A command of a run: `perform` it once; `stop` may be called meanwhile from elsewhere.
+
+    Or `begin` it, and once its process has ended, `finish` it; or `expire` it, if its time is up before.
+    Afterwards `seal` it.
+    """
 
     def __init__(
-        self, action: RunCommand, directory: RunDirectory, start_directory: Path, run_id: str
+        self,
+        action: RunCommand,
+        directory: RunDirectory,
+        start_directory: Path,
+        run_id: str,
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.action = action
         self.directory = directory
         self.run_id = run_id
-        self.stdout = directory.log("stdout", action.path, action.attempt)
-        self.stderr = directory.log("stderr", action.path, action.attempt)
-        self.output = self.stdout.with_suffix(".json")
-        self.run = directory.place
-        self.cwd = start_directory / (action.cwd or "")
-        self._process: subprocess.Popen[bytes] | None = None
+        self.run = os.fspath(directory.place)
+        self.cwd = os.fspath(start_directory / action.cwd if action.cwd else start_directory)
+        self.child: Child | None = None
+        self._inheritance = find_inheritance() if inheritance is None else inheritance
+        self._names = log_names(action.path, action.attempt)
+        self._output = f"{self.run}/{self._names[-1]}"
+        files = (directory.log(stream, action.path, action.attempt) for stream in STREAMS)
+        self._files = [os.fspath(file) for file in files]
+        self._logs: list[Log] = []
         self._starting = threading.Lock()
         self._stopping = threading.Event()
         self._maskers: list[threading.Thread] = []
 
     def perform(self) -> Outcome:
         """Run it to its end, its time-out, or its stop."""
+        outcome = self.begin()
+        return self.follow() if outcome is None else outcome
+
+    def begin(self) -> Outcome | None:
+        """Start it; what came of it if that is not possible. Raises PersistenceError: nothing has begun."""
         action = self.action
         try:
             self.secrets = Secrets(action.secrets)
         except KeyError as error:
             return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
-        stdout, stderr = self._prepare()
-        try:
-            if not self.cwd.is_dir():
-                return fail(f"its working directory {self.cwd} is not there")
-            process = self._start(stdout, stderr)
-        except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError) and error.filename == action.shell:
-                return fail(f"the command could not be started: there is no {action.shell} on the PATH")
-            return fail(f"the command could not be started: {error}")
-        finally:
-            os.close(stdout)
-            os.close(stderr)
-        try:
-            return self._follow(process)
-        finally:
-            with suppress(OSError):
-                self.output.unlink(missing_ok=True)
+        with ExitStack() as stack:
+            printing = self._prepare(stack)
+            try:
+                if not os.path.isdir(self.cwd):
+                    return fail(f"its working directory {self.cwd} is not there")
+                self._start(stack, printing)
+            except (OSError, ValueError) as error:
+                if isinstance(error, FileNotFoundError) and error.filename == action.shell:
+                    return fail(f"the command could not be started: there is no {action.shell} on the PATH")
+                return fail(f"the command could not be started: {error}")
+        return None
 
-    def _follow(self, process: subprocess.Popen[bytes]) -> Outcome:
-        action = self.action
-        if action.timeout_seconds is None:
-            return self._judge(process.wait())
-        late = threading.Timer(action.timeout_seconds, self.stop)
+    def follow(self) -> Outcome:
+        """Wait, in a thread that may be spent on it, until it has ended or its time is up."""
+        if self.action.timeout_seconds is None:
+            return self.finish()
+        late = threading.Timer(self.action.timeout_seconds, self.stop)
         late.daemon = True
         late.start()
-        code = process.wait()
+        self._reach_child().wait()
         late.cancel()
         if self._stopping.is_set():
             late.join()
-            return fail(f"it took longer than {action.timeout_seconds:g} seconds", code="ERR_TIMEOUT")
-        return self._judge(code)
+            return self._tell_late()
+        return self.finish()
+
+    def finish(self) -> Outcome:
+        """What came of it, once its process has ended."""
+        try:
+            return self._judge(self._reach_child().wait())
+        finally:
+            self._remove_output()
+
+    def expire(self) -> Outcome:
+        """What came of it, since its time is up: nothing is left of it."""
+        self.stop()
+        self._reach_child().wait()
+        return self._tell_late()
+
+    def _tell_late(self) -> Outcome:
+        self._remove_output()
+        seconds = self.action.timeout_seconds or 0
+        return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT")
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all that is left of it: TERM, and KILL for what remains after a grace period."""
         with self._starting:
             self._stopping.set()
-        if self._process is not None:
-            end(self._process.pid, self._find_strays, grace_seconds)
+        if self.child is not None:
+            end(self.child.pid, self._find_strays, grace_seconds, self.child.reap)
+
+    def takes_long(self) -> bool:
+        """Whether there is much to read, or to copy, now that it has ended."""
+        return bool(self.action.artifacts) or any(log.size > MAX_SHORT_BYTES for log in self._read_logs())
+
+    def seal(self) -> tuple[StoredFile, ...]:
+        """What it left in its logs, if it began; they would survive a power cut."""
+        if self.child is None:
+            return ()
+        found = []
+        for log, name in zip(self._read_logs(), self._names, strict=False):
+            with suppress(CheckpointflowError):  # a link leads to it
+                found += [log.seal(name)] if log.size and self.directory.file(name) else []
+            log.close()
+        return tuple(file for file in found if file is not None)
+
+    def _read_logs(self) -> list[Log]:
+        """What it has printed, now that it has ended."""
+        if not self._logs:
+            self._logs = [Log(file) for file in self._files]
+        return self._logs
+
+    def _reach_child(self) -> Child:
+        assert self.child is not None, "it has begun"
+        return self.child
 
     def _find_strays(self) -> set[int]:
         """What the command started and is still there, also where it has left the process group."""
-        assert self._process is not None
-        self._process.poll()  # a zombie would count as alive
         known = self._describe_run()
         return find_marked({name: known[name] for name in ("CPF_RUN_DIR", "CPF_STEP", "CPF_ATTEMPT")})
 
-    def _prepare(self) -> tuple[int, int]:
-        """Descriptors of the files for its output. Raises PersistenceError: then nothing has begun."""
-        with translate_errors(self.stdout):
-            for file in (self.stdout, self.stderr):
-                make_private(file.parent)
-            self.output.unlink(missing_ok=True)
-            make_private(self.run / "artifacts")
-            return create(self.stdout), create(self.stderr)
+    def _prepare(self, stack: ExitStack) -> list[int]:
+        """Files for its output, open until *stack* is left. Raises PersistenceError: nothing has begun."""
+        with translate_errors(self.directory.place):
+            printing = []
+            for file in self._files:
+                printing.append(create(file))
+                stack.callback(os.close, printing[-1])
+            with suppress(FileNotFoundError):
+                os.unlink(self._output)
+            if not os.path.isdir(f"{self.run}/{ARTIFACTS}"):
+                make_private(self.directory.place / ARTIFACTS)
+        return printing
 
-    def _start(self, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    def _start(self, stack: ExitStack, printing: list[int]) -> None:
         action = self.action
-        # Should cpf die, whoever is left of the command goes on holding this lock, so that nobody starts
-        # the step beside it.
-        lock = self.directory.step_lock
         if ignores_children():
             raise OSError("SIGCHLD is ignored here, so that its exit code could not be known")
+        environment = self._fill_environment()
         with self._starting:
             if self._stopping.is_set():
                 raise InterruptedError("it was stopped before it began")
-            self._process = subprocess.Popen(
-                [action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if action.secrets else stdout,
-                stderr=subprocess.PIPE if action.secrets else stderr,
-                cwd=self.cwd,
-                env=self._fill_environment(),
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock,),
+            stdout, stderr = (self._mask(stack, fd) if action.secrets else fd for fd in printing)
+            launch = Launch(
+                arguments=[action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
+                environment=environment,
+                directory=self.cwd,
+                stdout=stdout,
+                stderr=stderr,
+                # Should cpf die, whoever is left of the command goes on holding this lock, so that nobody
+                # starts the step beside it.
+                lock=self.directory.step_lock,
+                lock_name=b"CPF_LOCK_FD",
+                unwanted=self._inheritance.descriptors,
             )
-        if action.secrets:
-            process = self._process
-            self._maskers = [
-                self._start_masker(process.stdout, stdout),
-                self._start_masker(process.stderr, stderr),
-            ]
-        return self._process
+            self.child = start(launch)
 
-    def _fill_environment(self) -> dict[str, str]:
-        own = self.secrets.fill({**self.action.env, **self.action.variables})
-        return {**os.environ, **own, **self._describe_run()}
+    def _fill_environment(self) -> dict[bytes, bytes | str]:
+        own = self.secrets.fill({**self.action.env, **self.action.variables}) | self._describe_run()
+        # A name in bytes and in text would be there twice.
+        return {**self._inheritance.environment, **{os.fsencode(name): own[name] for name in own}}
 
     def _describe_run(self) -> dict[str, str]:
         """What every command can know of its run."""
@@ -159,33 +212,35 @@ class Command:
             "CPF_RUN_ID": self.run_id,
             "CPF_STEP": action.path,
             "CPF_ATTEMPT": str(action.attempt),
-            "CPF_RUN_DIR": str(self.run),
-            "CPF_ARTIFACTS_DIR": str(self.run / "artifacts"),
-            "CPF_OUTPUT": str(self.output),
+            "CPF_RUN_DIR": self.run,
+            "CPF_ARTIFACTS_DIR": f"{self.run}/{ARTIFACTS}",
+            "CPF_OUTPUT": self._output,
             "CPF_IDEMPOTENCY_KEY": action.idempotency_key,
-            "CPF_LOCK_FD": "" if self.directory.step_lock is None else str(self.directory.step_lock),
+            "CPF_LOCK_FD": "",
         }
 
-    def _start_masker(self, pipe: IO[bytes] | None, file: int) -> threading.Thread:
-        """Start whoever copies what the command prints into its file, without its secrets."""
-        assert pipe is not None
+    def _mask(self, stack: ExitStack, file: int) -> int:
+        """A pipe, open until *stack* is left, from which all goes into *file* without its secrets."""
+        ours, theirs = os.pipe()
+        stack.callback(os.close, theirs)
         copy = os.dup(file)
 
         def run() -> None:
-            with pipe, os.fdopen(copy, "wb", buffering=0) as out:
-                for block in self.secrets.mask_blocks(iter(lambda: os.read(pipe.fileno(), 1 << 16), b"")):
+            with os.fdopen(ours, "rb", buffering=0), os.fdopen(copy, "wb", buffering=0) as out:
+                for block in self.secrets.mask_blocks(iter(lambda: os.read(ours, 1 << 16), b"")):
                     out.write(block)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        return thread
+        self._maskers.append(threading.Thread(target=run, daemon=True))
+        self._maskers[-1].start()
+        return theirs
 
-    def _judge(self, code: int) -> Outcome:
+    def _judge(self, code: int | None) -> Outcome:
         action = self.action
         for thread in self._maskers:  # a child left behind may keep the pipe, and must not keep us
             thread.join(PIPE_SECONDS)
-        if ignores_children():  # since another thread said so meanwhile
-            return fail("its exit code is not known, since SIGCHLD was ignored when it ended")
+        if code is None:  # another thread had SIGCHLD ignored meanwhile, or waited for any child
+            return fail("its exit code is not known: something else in this process took it")
+        self._read_logs()
         if code not in action.exit_codes:
             return self._explain_failure(code)
         try:
@@ -196,36 +251,36 @@ class Command:
             return fail(f"its output could not be read: {error}", exit_code=code)
         try:
             artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
-            stdout = read_head(self.stdout) if action.keeps_stdout else None
+            stdout = self._logs[0].read_head() if action.keeps_stdout else None
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
             return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
         return Success(outputs=outputs, exit_code=code, stdout=stdout, artifacts=artifacts)
 
     def _store_artifact(self, wanted: ArtifactSpec) -> StoredFile:
         """A copy, in the run's directory, of a file that the command left behind. Raises OSError."""
-        name = f"artifacts/{self.action.path}/{wanted.name}"
-        source = os.open(self.cwd / wanted.path, os.O_RDONLY | os.O_NONBLOCK)
+        from hashlib import sha256  # late: few steps have artifacts
+
+        name = f"{ARTIFACTS}/{self.action.path}/{wanted.name}"
+        source = os.open(os.path.join(self.cwd, wanted.path), os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
-            make_private(self.directory.file(name).parent)
+            file = self.directory.file(name)
             size, digest = 0, sha256()
-            with os.fdopen(create(self.run / name), "wb") as copy:
+            with os.fdopen(create(file), "wb") as copy:
                 while block := original.read(1 << 20):
                     copy.write(block)
                     digest.update(block)
                     size += len(block)
                 copy.flush()
                 os.fsync(copy.fileno())
-            sync_directory((self.run / name).parent)
+            sync_directory(file.parent)
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _explain_failure(self, code: int) -> Failure:
         how = f"exit code {code}" if code >= 0 else f"the signal {signal.Signals(-code).name}"
-        try:
-            last = read_last_line(self.stderr)
-        except OSError:  # the command took its own log away
-            last = ""
+        stderr = self._logs[1]
+        last = stderr.read_last_line() if stderr.is_there else ""  # the command may have taken it away
         exit_code = code if code >= 0 else 128 - code
         return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=exit_code)
 
@@ -234,19 +289,26 @@ class Command:
 
         Raises ValueError where there must be JSON and is none.
         """
-        if self.output.exists():
-            data = self.secrets.mask(read_file(self.output))
-            self.output.unlink()
+        if os.path.exists(self._output):
+            data = self.secrets.mask(read_file(Path(self._output)))
             if data:
                 return _parse(data, "what the command wrote to $CPF_OUTPUT")
+        stdout = self._logs[0]
+        size = stdout.size
         if self.action.needs_json:
-            return _parse(read_file(self.stdout), "what the command printed on stdout")
-        try:
-            if self.stdout.stat().st_size > MAX_BYTES or not may_hold_object(self.stdout):
-                return {}
-            return _parse(read_file(self.stdout), "")
-        except (ValueError, OSError, CheckpointflowError):  # the command may have taken its own log away
+            if size > MAX_BYTES:
+                raise FileMissing(file=stdout.file, problem=f"it is larger than {MAX_BYTES} bytes")
+            return _parse(stdout.read(size), "what the command printed on stdout")
+        if not 0 < size <= MAX_BYTES or not stdout.may_hold_object():
             return {}
+        try:
+            return _parse(stdout.read(size), "")
+        except ValueError:
+            return {}
+
+    def _remove_output(self) -> None:
+        with suppress(OSError):
+            os.unlink(self._output)
 
 
 def _parse(data: bytes, what: str) -> Any:

@@ -20,7 +20,7 @@ from checkpointflow.drivers.perform import Clock, Ended, Executor, NotBegun, Per
 from checkpointflow.drivers.processes import end
 from checkpointflow.drivers.signals import Interrupts
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
-from checkpointflow.engine.actions import StoredFile
+from checkpointflow.engine.actions import Action, Outcome, StoredFile
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
@@ -39,7 +39,7 @@ from checkpointflow.engine.run import Run, pending, unanswered
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import Interrupted, LockConflict, StateCorrupt
 from checkpointflow.store.clock import fresh_id, now
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.directory import LAG_SECONDS, RunDirectory
 from checkpointflow.store.files import digest
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 from checkpointflow.store.locks import find_holders
@@ -257,16 +257,18 @@ class _Writer:
             if not executor.busy or self.run.outcome is not None:
                 return not_begun
             with interrupts.listening():
-                ended = executor.wait(LISTENING_SECONDS)
+                executor.wait(LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS)
             reason = self.directory.asked_to_cancel()
             if reason is not None:
                 executor.stop()
                 cancelled = Cancel(now=self.world.now(), reason=reason)
                 self.tell(*self._seal(executor.collect_logs()), cancelled)
-            elif ended is not None:
-                if isinstance(ended[1], NotBegun):
-                    not_begun = ended[1]
-                self._report(executor, [ended])
+            else:
+                ended = executor.collect()
+                if not ended:
+                    self.directory.catch_up()
+                not_begun = next((o for _, o in ended if isinstance(o, NotBegun)), not_begun)
+                self._report(executor, ended)
 
     def _interrupt(self, executor: Executor) -> Run:
         """Stop what is under way. The run is interrupted, unless the last thing that it did was to end."""
@@ -283,14 +285,18 @@ class _Writer:
         return self.tell(*self._seal(executor.collect_logs()), *deferred, Interrupt(now=time))
 
     def _report(self, executor: Executor, all_ended: Iterable[Ended]) -> None:
-        """Tell the run how each ended, in a write of its own."""
-        for action, outcome in all_ended:
-            time, path, attempt = self.world.now(), action.path, action.attempt
-            if isinstance(outcome, NotBegun):
-                message: Message = Defer(now=time, path=path, attempt=attempt)
-            else:
-                message = Report(now=time, path=path, attempt=attempt, outcome=outcome)
-            self.tell(*self._seal(executor.collect_logs()), message)
+        """Tell the run how they ended, in one write."""
+        # Those first that cannot end the run: what has not begun is no matter to one that has ended.
+        in_turn = sorted(all_ended, key=lambda ended: not isinstance(ended[1], NotBegun))
+        if in_turn:
+            messages = [self._answer(*ended) for ended in in_turn]
+            self.tell(*self._seal(executor.collect_logs()), *messages)
+
+    def _answer(self, action: Action, outcome: Outcome | NotBegun) -> Report | Defer:
+        time, path, attempt = self.world.now(), action.path, action.attempt
+        if isinstance(outcome, NotBegun):
+            return Defer(now=time, path=path, attempt=attempt)
+        return Report(now=time, path=path, attempt=attempt, outcome=outcome)
 
     def _seal(self, files: tuple[StoredFile, ...]) -> list[Message]:
         return [Seal(now=self.world.now(), files=files)] if files else []

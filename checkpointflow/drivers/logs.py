@@ -5,46 +5,95 @@ Whoever writes them is a stranger, who may have put a pipe, a link or nothing in
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+
+from checkpointflow.engine.actions import StoredFile
+from checkpointflow.store.files import make_private
+from checkpointflow.store.seals import seal_file
 
 MAX_STDOUT_BYTES = 64 * 1024
 MAX_LINE_BYTES = 4096
 
 
-def create(file: Path) -> int:
-    """A descriptor of *file*, new, empty and private. Raises OSError, for a symbolic link too."""
+class Log:
+    """What a command printed into *file*, now that it has ended; opened once, and only if there is anything.
+
+    size: in bytes; fd: None where there is nothing to read; is_there: whether it is still the regular file
+    that it was. Reading raises OSError if it is not.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        self.file = file
+        self.size, self.is_there = 0, False
+        self.fd: int | None = None
+        with suppress(OSError):
+            self._open()
+
+    def _open(self) -> None:
+        status = os.lstat(self.file)
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            self.fd = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            status = os.fstat(self.fd)
+        self.is_there = stat.S_ISREG(status.st_mode)
+        self.size = status.st_size if self.is_there else 0
+
+    def read(self, limit: int, start: int = 0) -> bytes:
+        """At most *limit* bytes from *start* on."""
+        if not self.is_there:
+            raise OSError(f"{self.file} is no regular file any more")
+        found = b""
+        while self.fd is not None and (block := os.pread(self.fd, limit - len(found), start + len(found))):
+            found += block
+        return found
+
+    def read_head(self) -> str:
+        """Its text without its last newline, at most 64 KiB of it."""
+        return self.read(MAX_STDOUT_BYTES).decode(errors="replace").removesuffix("\n")
+
+    def read_last_line(self) -> str:
+        """Its last line with anything in it, shortened."""
+        tail = self.read(MAX_LINE_BYTES, max(0, self.size - MAX_LINE_BYTES))
+        lines = tail.decode(errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+    def may_hold_object(self) -> bool:
+        """Whether it is worth reading for JSON: most output is none, and may be long."""
+        return self.read(MAX_LINE_BYTES).lstrip().startswith(b"{")
+
+    def seal(self, name: str) -> StoredFile | None:
+        """Its seal as the file *name* of its run, if it holds anything; it would survive a power cut."""
+        return None if self.fd is None else seal_file(self.fd, name)
+
+    def close(self) -> None:
+        """Done with it."""
+        if self.fd is not None:
+            os.close(self.fd)
+
+
+def create(file: str | Path) -> int:
+    """A descriptor of *file*, new, empty and private. Raises OSError, for a link or a pipe there, too."""
     # Appending, so that a command which opens /dev/stderr by name does not write over its own output.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
-    return os.open(file, flags, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(file, flags, 0o600)
+    except FileNotFoundError:
+        make_private(Path(file).parent)
+        fd = os.open(file, flags, 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(file))
+    os.set_blocking(fd, True)  # as every program expects of what it prints to
+    return fd
 
 
 def read_head(file: Path) -> str:
     """The text of *file* without its last newline, at most 64 KiB of it. Raises OSError."""
-    with _open(file) as opened:
-        text = opened.read(MAX_STDOUT_BYTES).decode(errors="replace")
-    return text.removesuffix("\n")
-
-
-def read_last_line(file: Path) -> str:
-    """The last line of *file* with anything in it, shortened. Raises OSError."""
-    with _open(file) as opened:
-        opened.seek(max(0, os.fstat(opened.fileno()).st_size - MAX_LINE_BYTES))
-        lines = opened.read().decode(errors="replace").split("\n")
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
-
-
-def may_hold_object(file: Path) -> bool:
-    """Whether *file* is worth reading for JSON: most output is none, and may be long. Raises OSError."""
-    with _open(file) as opened:
-        return opened.read(4096).lstrip().startswith(b"{")
-
-
-def _open(file: Path) -> IO[bytes]:
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{file} is no regular file any more")
-    return os.fdopen(fd, "rb")
+    log = Log(file)
+    try:
+        return log.read_head()
+    finally:
+        log.close()

@@ -1,22 +1,31 @@
-"""Actions -> outcomes: all that is pending is performed at once, each attempt in a thread of its own.
+"""Actions -> outcomes: all that is pending is performed at once.
 
-Commands, HTTP calls and pauses are performed here. Whoever drives a run may give a function that performs
-the first two instead: it is called in a thread, nothing can cut it short, and what it raises is raised again
-where the run is driven, since nobody knows then what was done.
+A command needs nobody to wait for it: it is started here, and the kernel says when its process has ended.
+Where it does not say so, each command has a thread that waits; so has whatever waits for more than a
+process: HTTP calls, pauses, commands that need a lock or print secrets.
+
+Whoever drives a run may give a function that performs commands and HTTP calls instead: it is called in a
+thread, nothing can cut it short, and what it raises is raised again where the run is driven, since nobody
+knows then what was done.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import NamedTuple, Protocol, assert_never
 
 from msgspec import Struct
 
+from checkpointflow.drivers.children import find_inheritance, open_watch
 from checkpointflow.drivers.command import Command
 from checkpointflow.drivers.outcomes import copy_outcome
 from checkpointflow.engine.actions import (
@@ -62,6 +71,15 @@ class Attempt(Protocol):
 
 Ended = tuple[Action, Outcome | NotBegun]
 
+Deed = Callable[[], Outcome | NotBegun]
+
+
+class _Watched(NamedTuple):
+    """A command whose end the kernel will tell; deadline: of the monotonic clock."""
+
+    command: Command
+    deadline: float
+
 
 class Stopped(NamedTuple):
     """What was under way when all was stopped: cut short, or ended since nothing could stop it."""
@@ -86,10 +104,14 @@ class Executor:
         self._start_directory = start_directory
         self._function = perform
         self._clock = clock
+        self._inheritance = find_inheritance()
         self._ended: SimpleQueue[tuple[Action, Outcome | NotBegun | BaseException]] = SimpleQueue()
         self._logs: SimpleQueue[tuple[StoredFile, ...]] = SimpleQueue()
         self._stopping = threading.Event()
-        self._busy: dict[Key, tuple[Attempt, threading.Thread]] = {}
+        self._busy: dict[Key, tuple[Attempt, threading.Thread | None]] = {}
+        self._watched: dict[int, _Watched] = {}
+        self._poll = select.poll()
+        self._bell: tuple[FileIO, FileIO] | None = None
 
     @property
     def busy(self) -> bool:
@@ -98,32 +120,39 @@ class Executor:
 
     def start(self, action: Action) -> None:
         """Start *action*, unless it is under way already."""
-        key = (action.path, action.attempt)
-        if key not in self._busy:
+        if (action.path, action.attempt) not in self._busy:
             attempt = self._prepare(action)
-            thread = threading.Thread(target=self._perform, args=(action, attempt), daemon=True)
-            self._busy[key] = (attempt, thread)
-            thread.start()
+            if isinstance(attempt, Command) and attempt.action.lock is None:
+                self._begin(attempt)
+            else:
+                self._start_thread(action, attempt, lambda: self._perform(action, attempt))
 
-    def wait(self, seconds: float) -> Ended | None:
-        """What ends next, and how; None if nothing does within *seconds*.
+    def wait(self, seconds: float) -> None:
+        """Return once something has ended, at the latest after *seconds*; may be broken off at any moment."""
+        if self._ended.empty():
+            first = min((watched.deadline for watched in self._watched.values()), default=float("inf"))
+            self._poll.poll(1000 * max(0.0, min(seconds, first - time.monotonic())))
+
+    def collect(self) -> list[Ended]:
+        """What has ended already, and how.
 
         Raises what an attempt raised, which is a mistake: it may or may not have been done.
         """
-        try:
-            action, outcome = self._ended.get(timeout=seconds)
-        except Empty:
-            return None
-        self._busy.pop((action.path, action.attempt))
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return action, outcome
-
-    def collect(self) -> list[Ended]:
-        """What has ended already, and how."""
-        found = []
-        while (ended := self.wait(0)) is not None:
-            found.append(ended)
+        self._look()
+        found, mistakes = list[Ended](), list[tuple[Action, BaseException]]()
+        while not self._ended.empty():
+            action, outcome = self._ended.get()
+            if isinstance(outcome, BaseException):
+                mistakes.append((action, outcome))
+            else:
+                _, thread = self._busy.pop((action.path, action.attempt))
+                if thread is not None:  # it may be about to ring
+                    thread.join()
+                found.append((action, outcome))
+        if mistakes and not found:
+            raise mistakes[0][1]
+        for mistake in mistakes:  # raised when asked again, once it is told what else has ended
+            self._ended.put(mistake)
         return found
 
     def collect_logs(self) -> tuple[StoredFile, ...]:
@@ -134,14 +163,18 @@ class Executor:
         return tuple(found)
 
     def stop(self) -> Stopped:
-        """Cut short all that is under way; returns once nothing is."""
+        """Cut short all that is under way; returns once nothing is. Nothing may be started afterwards."""
         self._stopping.set()
         under_way = dict(self._busy)
         stopping = [threading.Thread(target=attempt.stop) for attempt, _ in under_way.values()]
         for thread in stopping:
             thread.start()
-        for thread in [*stopping, *(thread for _, thread in under_way.values())]:
+        for thread in [*stopping, *(thread for _, thread in under_way.values() if thread is not None)]:
             thread.join()
+        for fd in list(self._watched):
+            command = self._unwatch(fd)
+            self._conclude(command.action, command, command.finish)
+        self._remove_bell()
         cut_short, ended = set(under_way), list[Ended]()
         for action, outcome in self.collect():
             key = (action.path, action.attempt)
@@ -159,7 +192,8 @@ class Executor:
             return _Function(self._function, action)
         match action:
             case RunCommand():
-                return Command(action, self._directory, self._start_directory, self._run_id)
+                place, start = self._directory, self._start_directory
+                return Command(action, place, start, self._run_id, self._inheritance)
             case CallHttp():
                 from checkpointflow.drivers.http import Call  # late: few runs make calls
 
@@ -167,9 +201,77 @@ class Executor:
             case _:
                 assert_never(action)
 
-    def _perform(self, action: Action, attempt: Attempt) -> None:
-        """In a thread of its own: perform *attempt*, and tell how it ended, whatever happens."""
-        outcome: Outcome | NotBegun | BaseException
+    # In the thread that drives the run
+
+    def _begin(self, command: Command) -> None:
+        """Start a command, and have its end told: by the kernel, else by a thread."""
+        action = command.action
+        self._busy[action.path, action.attempt] = (command, None)
+        try:
+            outcome: Outcome | NotBegun | BaseException | None = command.begin()
+        except PersistenceError as error:
+            outcome = NotBegun(error)
+        except BaseException as error:  # noqa: BLE001, raised again where somebody hears it
+            outcome = error
+        if outcome is not None:
+            self._tell(action, command, outcome)
+            return
+        fd = None if command.child is None or action.secrets else open_watch(command.child.pid)
+        if fd is None:
+            self._start_thread(action, command, command.follow)
+            return
+        late = float("inf") if action.timeout_seconds is None else action.timeout_seconds
+        self._watched[fd] = _Watched(command, time.monotonic() + late)
+        self._poll.register(fd, select.POLLIN)
+
+    def _look(self) -> None:
+        """See what has ended, and whose time is up."""
+        for fd, _ in self._poll.poll(0):
+            if fd in self._watched:
+                command = self._unwatch(fd)
+                if command.takes_long():
+                    self._start_thread(command.action, command, command.finish)
+                else:
+                    self._conclude(command.action, command, command.finish)
+            elif self._bell is not None:
+                self._bell[0].read(1 << 16)
+        now = time.monotonic()
+        for fd in [fd for fd, watched in self._watched.items() if watched.deadline <= now]:
+            command = self._unwatch(fd)
+            self._start_thread(command.action, command, command.expire)
+
+    def _unwatch(self, fd: int) -> Command:
+        self._poll.unregister(fd)
+        os.close(fd)
+        return self._watched.pop(fd).command
+
+    def _start_thread(self, action: Action, attempt: Attempt, perform: Deed) -> None:
+        """Have *attempt* performed in a thread, which rings when it is over."""
+        if self._bell is None:
+            heard, rung = os.pipe()
+            os.set_blocking(rung, False)  # full of rings that nobody has heard yet, it needs no more of them
+            self._poll.register(heard, select.POLLIN)
+            self._bell = (FileIO(heard), FileIO(rung, "w"))
+        thread = threading.Thread(target=self._work, args=(action, attempt, perform), daemon=True)
+        self._busy[action.path, action.attempt] = (attempt, thread)
+        thread.start()
+
+    def _remove_bell(self) -> None:
+        if self._bell is not None:
+            self._poll.unregister(self._bell[0].fileno())
+            for end in self._bell:
+                end.close()
+            self._bell = None
+
+    # In any thread
+
+    def _work(self, action: Action, attempt: Attempt, perform: Deed) -> None:
+        self._conclude(action, attempt, perform)
+        assert self._bell is not None
+        self._bell[1].write(b".")
+
+    def _perform(self, action: Action, attempt: Attempt) -> Outcome | NotBegun:
+        """Perform *attempt* under the lock that it needs."""
         begun = False
         try:
             with ExitStack() as stack:
@@ -177,13 +279,27 @@ class Executor:
                     lock = self._directory.shared_lock(action.lock, self._clock(), self._stopping.is_set)
                     stack.enter_context(lock)
                 begun = isinstance(attempt, _Function)  # which may raise such an error of its own
-                outcome = attempt.perform()
+                return attempt.perform()
         except (LockConflict, PersistenceError) as error:
-            outcome = error if begun else NotBegun(error)
+            if begun:
+                raise
+            return NotBegun(error)
+
+    def _conclude(self, action: Action, attempt: Attempt, perform: Deed) -> None:
+        """Have *attempt* come to its end, and tell how it ended, whatever happens."""
+        outcome: Outcome | NotBegun | BaseException
+        try:
+            outcome = perform()
         except BaseException as error:  # noqa: BLE001, raised again where somebody hears it
             outcome = error
+        self._tell(action, attempt, outcome)
+
+    def _tell(self, action: Action, attempt: Attempt, outcome: Outcome | NotBegun | BaseException) -> None:
         with suppress(BaseException):  # whatever it is, the outcome must be heard of
-            self._logs.put(seal_logs(self._directory, action))
+            if isinstance(attempt, Command):
+                self._logs.put(attempt.seal())
+            else:
+                self._logs.put(seal_logs(self._directory, action))
         self._ended.put((action, outcome))
 
 

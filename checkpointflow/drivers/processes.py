@@ -24,24 +24,32 @@ def find_marked(marks: dict[str, str]) -> set[int]:
     return {pid for pid in other_processes() if wanted <= set(_read_environment(pid))}
 
 
-def end(group: int | None, others: Callable[[], set[int]], grace_seconds: float = GRACE_SECONDS) -> bool:
+def end(
+    group: int | None,
+    others: Callable[[], set[int]],
+    grace_seconds: float = GRACE_SECONDS,
+    reap: Callable[[], None] = lambda: None,
+) -> bool:
     """End a process group, and the processes that *others* finds; whether none of them is left.
 
-    They are asked (TERM), and after *grace_seconds* killed.
+    They are asked (TERM), and after *grace_seconds* killed. *reap* takes in those that are our children.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         if group is not None:
             _send(os.killpg, group, number)
         for pid in others():
             _send(os.kill, pid, number)
-        if _gone(group, others, grace_seconds):
+        if _gone(group, others, grace_seconds, reap):
             return True
     return False
 
 
-def _gone(group: int | None, others: Callable[[], set[int]], within_seconds: float) -> bool:
+def _gone(
+    group: int | None, others: Callable[[], set[int]], within_seconds: float, reap: Callable[[], None]
+) -> bool:
     deadline = time.monotonic() + within_seconds
     while True:
+        reap()  # a zombie counts as alive
         if (group is None or not _send(os.killpg, group, 0)) and not others():
             return True
         if time.monotonic() > deadline:

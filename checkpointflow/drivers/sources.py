@@ -1,35 +1,52 @@
 """A workflow with all that it calls: from where its author keeps it, or from a run's own copies.
 
 A run goes on from its copies only: `workflow.yaml`, and the workflows that it calls under `workflows/`,
-named by their digests.
+named by their digests. What was read once is found in the store's cache by its bytes, so that neither it nor
+its own copy is read as YAML or checked again.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.diagnostics import Path as Address
-from checkpointflow.documents.decoding import decode
 from checkpointflow.documents.graph import list_steps
-from checkpointflow.documents.model import Call, Foreach, Workflow
+from checkpointflow.documents.model import Call, Document, Foreach, Workflow
 from checkpointflow.documents.program import Program
-from checkpointflow.documents.yaml import Source
 from checkpointflow.engine.facts import Identity
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
+from checkpointflow.store.cache import Cache
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest, read_file
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
+
+if TYPE_CHECKING:
+    from checkpointflow.documents.yaml import Source
 
 MAX_DOCUMENTS = 200
 MAX_REMEMBERED = 64
 
 UNNAMED = "<bytes>"
 """What a document is called, in what is wrong with it, that did not come from a file."""
+
+
+NO_CACHE = Cache(None)
+
+
+class Understood(msgspec.Struct, frozen=True):
+    """A document as the cache has it. is_checked: it was, and nothing is wrong with it but the warnings."""
+
+    document: Document
+    is_checked: bool
+    warnings: list[Diagnostic]
 
 
 class CheckedWorkflow(NamedTuple):
@@ -45,12 +62,14 @@ class CheckedWorkflow(NamedTuple):
     source: Path | None
 
 
-def read_workflow(file: Path, *, to_run: bool = False) -> CheckedWorkflow:
+def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) -> CheckedWorkflow:
     """The workflow in *file*, with every workflow that it calls, directly or not.
+
+    What *cache* has is not checked again.
 
     Raises FileMissing, and InvalidWorkflow with all that is wrong with any of them.
     """
-    return _check(_Reading(file.parent), file.name, file.absolute(), to_run)
+    return _check(_Reading(file.parent, cache=cache), file.name, file.absolute(), to_run)
 
 
 def read_bytes(data: bytes, *, to_run: bool = False) -> CheckedWorkflow:
@@ -75,6 +94,8 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
     Raises StateCorrupt.
     """
 
+    cache = Cache.beside(directory.place)
+
     def link(name: str, copy: str, expected: str) -> Program:
         data = directory.read(copy)
         if digest(data) != expected:
@@ -82,7 +103,7 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
                 "it was changed since the run started; a run goes on only from the document it began with"
             )
             raise StateCorrupt(file=directory.place / copy, problem=problem)
-        workflow = _read(data, copy)
+        workflow = _read(data, copy, cache)
         children = {}
         for ref in {ref for _, ref in _find_references(workflow)}:
             child = _resolve(name, ref)
@@ -96,16 +117,50 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
 
 
 @lru_cache(MAX_REMEMBERED)
-def _read(data: bytes, name: str) -> Workflow:
+def _read(data: bytes, name: str, cache: Cache) -> Workflow:
     """Reading YAML takes longest of all, and whoever drives many runs reads the same again and again."""
-    return decode(data, name)[0]
+    found = _find(cache, data)
+    if found is not None:
+        return found.document.workflow
+    from checkpointflow.documents.decoding import decode  # late: it brings YAML
+
+    workflow, source = decode(data, name)
+    _keep(cache, data, source.value, is_checked=False)
+    return workflow
+
+
+def _find(cache: Cache, data: bytes) -> Understood | None:
+    entry = cache.find(data)
+    try:
+        return None if entry is None else msgspec.json.decode(entry, type=Understood)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+def _keep(cache: Cache, data: bytes, value: Any, *, is_checked: bool, warnings: Any = ()) -> None:
+    """Have *value*, the document, found for *data*, if JSON can hold it as it is."""
+    entry = msgspec.json.encode({"document": value, "is_checked": is_checked, "warnings": warnings})
+    if msgspec.json.decode(entry)["document"] == value:
+        cache.keep(data, entry)
+
+
+Locate = Callable[[Diagnostic], Diagnostic]
+
+
+def _parse(data: bytes, file: str) -> Source:
+    from checkpointflow.documents.yaml import parse  # late: only mistakes are looked for
+
+    return parse(data, file)
 
 
 class _Reading:
     """Documents by their names: paths relative to the directory of the first, resolved as text."""
 
-    def __init__(self, directory: Path, given: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self, directory: Path, given: dict[str, bytes] | None = None, cache: Cache = NO_CACHE
+    ) -> None:
         self.directory = directory
+        self.cache = cache
         self.given = given or {}
         self.data: dict[str, bytes] = {}
         self.errors: list[Diagnostic] = []
@@ -114,23 +169,41 @@ class _Reading:
 
     def read(self, name: str, callers: tuple[str, ...]) -> Program | None:
         """The document called *name* and all that it calls; None if there is something wrong with it."""
-        from checkpointflow.documents.checker import check_document  # late: a run in progress needs no check
-
         if name in self._programs:
             return self._programs[name]
         file = self.directory / name
         self.data[name] = data = self.given[name] if name in self.given else read_file(file)
-        program, errors, warnings, source = check_document(data, str(file))
+        program, errors, warnings, locate = self._understand(data, str(file))
         self.errors += errors
         self.warnings += warnings
         # What is wrong here hides nothing of what is wrong in the documents called from here.
         for address, ref in _find_references(program.workflow) if program is not None else ():
-            child = self._read_child(name, ref, address, source, (*callers, name))
+            child = self._read_child(name, ref, address, locate, (*callers, name))
             if child is not None and program is not None:
                 program.called[ref] = child
         whole = None if errors else program
         self._programs[name] = whole
         return whole
+
+    def _understand(
+        self, data: bytes, file: str
+    ) -> tuple[Program | None, list[Diagnostic], list[Diagnostic], Locate]:
+        """The document *data*, its errors and warnings, and what finds the line of another mistake."""
+        found = _find(self.cache, data)
+        if found is not None and found.is_checked:
+            warnings = [replace(warning, file=file) for warning in found.warnings]
+            return (
+                Program(found.document.workflow),
+                [],
+                warnings,
+                lambda told: _parse(data, file).locate(told),
+            )
+        from checkpointflow.documents.checker import check_document  # late: it brings YAML
+
+        program, errors, warnings, source = check_document(data, file)
+        if not errors:
+            _keep(self.cache, data, source.value, is_checked=True, warnings=warnings)
+        return program, errors, warnings, source.locate
 
     def errors_in_order(self) -> list[Diagnostic]:
         """The errors: document by document, as they are come to, each in the order of its file."""
@@ -138,23 +211,23 @@ class _Reading:
         return sorted(self.errors, key=lambda error: (order[error.file or ""], error.line, error.column))
 
     def _read_child(
-        self, name: str, ref: str, address: Address, source: Source, callers: tuple[str, ...]
+        self, name: str, ref: str, address: Address, locate: Locate, callers: tuple[str, ...]
     ) -> Program | None:
         child = _resolve(name, ref)
         if child in callers:
             circle = " -> ".join([*callers[callers.index(child) :], child])
             problem = f"the workflows call each other in a circle: {circle}"
-            self.errors.append(source.locate(Diagnostic(problem, address)))
+            self.errors.append(locate(Diagnostic(problem, address)))
             return None
         if child not in self._programs and len(self._programs) + len(callers) >= MAX_DOCUMENTS:
             problem = f"more than {MAX_DOCUMENTS} workflows are called from one"
-            self.errors.append(source.locate(Diagnostic(problem, address)))
+            self.errors.append(locate(Diagnostic(problem, address)))
             return None
         try:
             return self.read(child, callers)
         except FileMissing as error:
             hint = "workflow_ref is relative to the document that names it"
-            self.errors.append(source.locate(Diagnostic(str(error), address, hint, error.code)))
+            self.errors.append(locate(Diagnostic(str(error), address, hint, error.code)))
             return None
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, assert_never
 
 from msgspec.structs import replace
 
+from checkpointflow.digests import sha256
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
@@ -87,8 +88,6 @@ def apply(run: Run | None, fact: Fact) -> Run:
 
 def chain(checkpoint_id: str, fact: Fact) -> str:
     """The id of the checkpoint that *fact* makes of the one called *checkpoint_id*."""
-    from hashlib import sha256  # late: readers never need it
-
     return sha256(checkpoint_id.encode() + b"\n" + encode_fact(fact)).hexdigest()
 
 

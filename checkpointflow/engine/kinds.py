@@ -39,7 +39,7 @@ from checkpointflow.expressions.evaluation import Secret, as_text, evaluate, hol
 from checkpointflow.expressions.syntax import Expression
 from checkpointflow.expressions.templates import fill_value, texts_in
 from checkpointflow.expressions.urls import fill_url
-from checkpointflow.schemas.validation import InstanceError
+from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.shells.scripts import render_command
 
 HTTP_SECONDS = 30.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from checkpointflow.engine.actions import Error
-from checkpointflow.schemas.validation import InstanceError, Schema
+from checkpointflow.schemas.instance_errors import InstanceError
+from checkpointflow.schemas.validation import Schema
 
 
 def find_misfits(schema: Schema | None, value: Any) -> list[InstanceError]:

@@ -15,7 +15,6 @@ r"""Expression -> value: what an expression means in a scope.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
@@ -80,7 +79,11 @@ class Secret(str):
 
 def as_text(value: Any) -> str:
     """*value* as it reads inside of text: strings as they are, all else as compact JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, str):
+        return value
+    import json  # late: few texts need it
+
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _evaluate(node: Node, scope: Mapping[str, Any]) -> Any:

@@ -22,7 +22,6 @@ no calls, no arithmetic, no clock, no environment, so equal scopes give equal va
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, NoReturn, TypeAlias, assert_never, get_args
@@ -31,6 +30,7 @@ from msgspec import Struct
 
 from checkpointflow.expressions.scanner import NO_ARITHMETIC, WRAP_ONCE, Scanner, Token
 from checkpointflow.expressions.wording import complain, quote, suggest_nearest
+from checkpointflow.patterns import late
 
 Path: TypeAlias = tuple[str | int, ...]
 """A path's parts: `.name`, `.0` and `["odd name"]` are text, `[0]` is a number."""
@@ -225,8 +225,8 @@ def _refuse_rest(s: Scanner) -> NoReturn:
 
 # Paths
 
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|0|[1-9][0-9]*")
-INDEX = re.compile(r"0|[1-9][0-9]*")
+PLAIN_NAME = late(r"[A-Za-z_][A-Za-z0-9_-]*|0|[1-9][0-9]*")
+INDEX = late(r"0|[1-9][0-9]*")
 
 
 def _parse_path(s: Scanner) -> Path:
@@ -284,12 +284,12 @@ def _parse_key(s: Scanner) -> str | int:
 
 # Literals
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NUMBER = late(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_SURROGATE = late("[\ud800-\udfff]")
 # Each runs as far as the text is right, so its end is the closing quote or the fault.
 _SOUND = {
-    '"': re.compile(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*'),
-    "'": re.compile(r"'(?:[^'\\]|\\['\\])*"),
+    '"': late(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*'),
+    "'": late(r"'(?:[^'\\]|\\['\\])*"),
 }
 _ESCAPES = {'"': r"\" \\ \/ \b \f \n \r \t \u0000", "'": r"\' \\"}
 
@@ -375,10 +375,18 @@ def _parse_text(s: Scanner) -> str:
             else "raw control character"
         )
         s.fail(f"{what} in text", token.start + fault, f"the escapes are {_ESCAPES[quote]}")
-    text = str(json.loads(token.text)) if quote == '"' else re.sub(r"\\(.)", r"\1", token.text[1:-1])
+    text = _read_escapes(token.text) if quote == '"' else re.sub(r"\\(.)", r"\1", token.text[1:-1])
     if _SURROGATE.search(text):
         s.fail("half a character in text", token.start, r"\ud800 to \udfff stand in pairs")
     return text
+
+
+def _read_escapes(text: str) -> str:
+    if "\\" not in text:
+        return text[1:-1]
+    import json  # late: few texts need it
+
+    return str(json.loads(text))
 
 
 def read_number(text: str) -> int | float | None:

@@ -22,6 +22,7 @@ from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.scanner import MAX_CHARACTERS
 from checkpointflow.expressions.syntax import Expression, Path, parse
 from checkpointflow.expressions.wording import make_printable
+from checkpointflow.patterns import late
 
 
 class Template(Struct, frozen=True):
@@ -148,8 +149,8 @@ def _leaves(value: Any) -> Iterator[tuple[Path, Any]]:
 
 # Text -> pieces
 
-_RAW = re.compile(r"\s*raw:")
-_BRACES_AND_TEXTS = re.compile(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_RAW = late(r"\s*raw:")
+_BRACES_AND_TEXTS = late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
 def cut(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[str | Hole]:

@@ -15,10 +15,11 @@ from msgspec import Struct
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.templates import Template, parse_template
+from checkpointflow.patterns import late
 
 _HOLE = "\0"
-_PART_OF_SCHEME = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
-_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
+_PART_OF_SCHEME = late(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
+_AUTHORITY = late(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
 
 
 class UrlTemplate(Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from checkpointflow.diagnostics import find_nearest, shorten
 from checkpointflow.errors import ExpressionError
+from checkpointflow.patterns import late
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE = late("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def complain(problem: str, text: str, column: int, hint: str | None) -> ExpressionError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from checkpointflow.patterns import late
 from checkpointflow.shells.contexts import (
     DOCUMENT,
     HOLE,
@@ -39,10 +40,10 @@ _PRINT_FILES = split_names(
     "cat zcat gzcat bzcat xzcat zstdcat gunzip gzip unzip tail head curl wget pg_dump mysqldump"
 )
 
-_REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
-_SEPARATOR = re.compile(r"\|&|\|\|?|&&?|;")
-_END = re.compile(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
-_FUNCTION = re.compile(r"\([ \t]*\)")
+_REDIRECT = late(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
+_SEPARATOR = late(r"\|&|\|\|?|&&?|;")
+_END = late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
+_FUNCTION = late(r"\([ \t]*\)")
 
 
 def find_contexts(text: str, shell: Shell) -> list[Context]:

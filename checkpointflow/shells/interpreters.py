@@ -10,6 +10,7 @@ about code. The rows know the options that are in use; what a program does with 
 
 from __future__ import annotations
 
+from checkpointflow.shells.contexts import AS_ARGUMENT
 from checkpointflow.shells.usages import Usage
 
 
@@ -85,6 +86,7 @@ INTERPRETERS: tuple[Usage, ...] = (
         "-configurationname -settingsfile -w -windowstyle -v -version",
         ends="-c -command -e -ec -encodedcommand", tail_is_code=True, is_fed=True, is_wordy=True,
     ),
+    Usage("fish, csh, tcsh, nu, elvish, xonsh", AS_ARGUMENT, "script", code="-c --command", is_fed=True),
     Usage("tclsh, wish", _advise("tclsh <<'E', with $env(x) in it"), "script", is_fed=True),
     Usage("expect", _advise("expect -c '… $env(x) …'"), "script", code="-c", files="-f", data="-D",
         is_fed=True),

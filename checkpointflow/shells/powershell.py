@@ -19,6 +19,7 @@ import re
 
 from msgspec.structs import replace
 
+from checkpointflow.patterns import late
 from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.programs import find_usage, judge_arguments
@@ -40,20 +41,18 @@ _PARTS = (
     "ScriptBlock AddScript AddCommand InvokeScript InvokeCommand NewScriptBlock ExpandString MemberName "
     "Diagnostics.Process powershell Function: Alias: --%"
 )
-_READER = re.compile(
+_READER = late(
     rf"(?<![\w.$-])(?:{'|'.join(map(re.escape, (*_COMMANDS.split(), *SHELLS)))})(?![\w-])"
     rf"|{'|'.join(map(re.escape, _PARTS.split()))}",
     re.IGNORECASE,
 )
-_AT_THE_TOP = re.compile(
-    r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL
-)
-_MEMBER = re.compile(r"(?:::|[^\s(,;|{]\.)\Z")
-_FOR_EACH = re.compile(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
-_OPERATOR = re.compile(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
-_COMMENT = re.compile(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
-_HERE = re.compile(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
-_WORD = re.compile(r"[\w-]+")
+_AT_THE_TOP = late(r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL)
+_MEMBER = late(r"(?:::|[^\s(,;|{]\.)\Z")
+_FOR_EACH = late(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
+_OPERATOR = late(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
+_COMMENT = late(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
+_HERE = late(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
+_WORD = late(r"[\w-]+")
 
 
 class _Lost(Exception):

@@ -25,7 +25,7 @@ from checkpointflow.shells.contexts import (
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.sed_programs import Part, find_parts
 from checkpointflow.shells.shell_builtins import ASSIGNMENT, KINDS, PREFIXES, keep_single, refuse_all
-from checkpointflow.shells.usages import Arguments, Text, Usage, read_arguments
+from checkpointflow.shells.usages import Arguments, Text, Usage, read_arguments, unbundle
 from checkpointflow.shells.wrappers import CALLERS, WRAPPERS
 
 SHELL_INPUT = Input(
@@ -219,6 +219,8 @@ def _judge_find(words: Sequence[Word], found: Findings) -> None:
 
 
 def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings) -> Input | None:
+    if usage.bundles:
+        words = unbundle(words, usage)
     arguments = read_arguments(words, usage)
     if name == "parallel":
         command = words[: [*(word.text[:3] for word in words), ":::"].index(":::")]
@@ -233,6 +235,8 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
     operands = arguments.operands
     if operands and (verb := find_usage(f"{name} {operands[0].text}")):
         return _judge_usage(f"{name} {operands[0].text}", verb, operands[1:], found)
+    if usage.first == "verb":
+        _judge_unknown(operands, found)  # `kubectl run … -- sh -c`
     code, rest = _divide(usage, arguments)
     for text in code:
         _refuse_code(name, usage, text, found)
@@ -333,17 +337,17 @@ _AFTER_XARGS = "hand it over as an argument: xargs sh -c '… \"$@\" …' _"
 
 def _passes_code(words: Sequence[Word], arguments: Arguments) -> bool:
     """Whether xargs puts what it reads where the command that it runs reads code."""
-    placeholder = arguments.given.get("-I", "{}")
-    marked = [
-        Word(word.source, word.text.replace(placeholder, HOLE), range(placeholder in word.text))
-        for word in words
-    ]
+    placeholder = next(filter(None, map(arguments.given.get, ("-I", "-i", "--replace"))), "{}")
+    marked = []
+    for word in words:
+        text = word.text.replace(HOLE, "_")  # values of the command itself have been judged
+        marked.append(Word(word.source, text.replace(placeholder, HOLE), range(text.count(placeholder))))
     if not any(word.holes for word in marked):
         marked.append(Word(HOLE, HOLE, range(1)))
     trial = Findings()
-    trial.holes = [BARE]
+    trial.holes = [BARE] * max(len(word.holes) for word in marked)
     judge_command(marked, trial)
-    return trial.holes[0].problem is not None or "command" in trial.holes[0].only
+    return any(hole.problem is not None or "command" in hole.only for hole in trial.holes)
 
 
 def _find_input(name: str, usage: Usage, arguments: Arguments) -> Input | None:

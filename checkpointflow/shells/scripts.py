@@ -14,8 +14,8 @@ with that text in it, before it is let run: it may not move a value to where it 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, assert_never
 
 from msgspec import Struct
@@ -25,9 +25,8 @@ from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
 from checkpointflow.expressions.syntax import NAMES
 from checkpointflow.expressions.templates import Hole, complaint, cut
-from checkpointflow.shells.commands import find_contexts
+from checkpointflow.patterns import late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
-from checkpointflow.shells.programs import reads_code
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # bytes that Linux takes for `name=value`, and for the script
 MAX_VALUES_BYTES = 1024 * 1024  # for all of them; macOS has no more for these and the environment
@@ -61,6 +60,7 @@ class Script(Struct, frozen=True):
     variables: dict[str, str]
 
 
+_AND = " && "
 _IN_A_FILE = "hand it over in a file"
 
 
@@ -83,6 +83,19 @@ def parse_command(text: str, shell: Shell) -> CommandTemplate:
         if hole.context.problem:
             raise complaint(hole.context.problem, text, hole.start, hole.context.hint)
     return CommandTemplate(shell, tuple(whole))
+
+
+def join_commands(command: str | tuple[str, ...]) -> str:
+    """A list as one command: each part grouped, so that its comments and here-documents end with it."""
+    if isinstance(command, str):
+        return command
+    return command[0] if len(command) == 1 else _AND.join(f"{{\n{part}\n}}" for part in command)
+
+
+def find_part(command: tuple[str, ...], start: int) -> int:
+    """Which part of the list *command* stands *start* characters into what `join_commands` makes of it."""
+    ends = accumulate(len(part) + len("{\n\n}") + len(_AND) for part in command)
+    return next(number for number, end in enumerate(ends) if start < end)
 
 
 def command_holes(template: CommandTemplate) -> list[CommandHole]:
@@ -139,11 +152,13 @@ def _locate(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | Com
 
 
 def _find_contexts(command: str, shell: Shell) -> list[Context]:
-    if shell != "pwsh":
-        return find_contexts(command, shell)
-    from checkpointflow.shells import powershell  # late: few need it
+    if shell == "pwsh":  # late, both: most commands have no holes, and few are PowerShell's
+        from checkpointflow.shells import powershell
 
-    return powershell.find_contexts(command)
+        return powershell.find_contexts(command)
+    from checkpointflow.shells.commands import find_contexts
+
+    return find_contexts(command, shell)
 
 
 def _evaluate(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
@@ -191,7 +206,7 @@ def _carry(hole: CommandHole, value: Any, name: str) -> dict[str, str]:
     return dict(zip(names, map(as_text, elements), strict=True))
 
 
-_INTEGER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
+_INTEGER = late(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
 
 
 def _parse_integer(value: Any, hole: CommandHole) -> int:
@@ -209,6 +224,8 @@ def _parse_integer(value: Any, hole: CommandHole) -> int:
 
 
 def _check_command(elements: Sequence[Any], hole: CommandHole) -> None:
+    from checkpointflow.shells.programs import reads_code  # late, as above
+
     if not elements:
         raise _refusal("an empty list cannot be the command to run", hole)
     name = as_text(elements[0])
@@ -259,8 +276,8 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 
 _OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
-_IS_OURS = re.compile(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
-_IS_OURS_FOR_SURE = re.compile(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
+_IS_OURS = late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
+_IS_OURS_FOR_SURE = late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
 
 
 def _is_ours(text: str, start: int, shell: Shell, *, raw: bool) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from checkpointflow.patterns import late
 from checkpointflow.shells.contexts import (
     ANY_NAME,
     EXPANDED,
@@ -20,7 +21,7 @@ from checkpointflow.shells.contexts import (
     split_names,
 )
 
-ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:\[[^]]*])?\+?=", re.ASCII)
+ASSIGNMENT = late(r"([A-Za-z_]\w*)(?:\[[^]]*])?\+?=", re.ASCII)
 KINDS = {
     name: kind
     for kind, names in {
@@ -37,7 +38,7 @@ KINDS = {
 }
 PREFIXES = split_names("command builtin exec noglob nocorrect -")
 _COMPARISONS = split_names("-eq -ne -lt -le -gt -ge")
-_FORMAT_OF_TEXT = re.compile(r"(?:[^%\0\1]|%%|%-?\d*(?:\.\d+)?[sbq])*")
+_FORMAT_OF_TEXT = late(r"(?:[^%\0\1]|%%|%-?\d*(?:\.\d+)?[sbq])*")
 
 
 def refuse_all(words: Iterable[Word], found: Findings, name: str, hint: str) -> None:

@@ -47,6 +47,7 @@ class Usage(Struct, frozen=True):
     is_wordy: bool = False  # `-name` is one option, not four
     takes_assignments: bool = False  # before the command, as env does
     tail_is_code: bool = False  # all that stands behind `ends`
+    bundles: bool = False  # the first word is options, with a dash or without, as in `tar xf`
     danger: str = ""  # a pattern of the settings whose values are code
     verdict: str = "reads it as code"
 
@@ -91,6 +92,19 @@ def read_arguments(words: Sequence[Word], usage: Usage) -> Arguments:
     return found
 
 
+def unbundle(words: Sequence[Word], usage: Usage) -> Sequence[Word]:
+    """*words* with the options of a first word that has no dash each on its own, before its argument."""
+    if not words or not words[0].text.isalpha():
+        return words
+    kinds, left = _sort_options(usage), deque(words[1:])
+    options: list[Word] = []
+    for letter in words[0].text:
+        options.append(Word(f"-{letter}", f"-{letter}", range(0)))
+        if kinds.get(f"-{letter}", "flags") != "flags" and left:
+            options.append(left.popleft())
+    return [*options, *left]
+
+
 def _is_option(word: Word, after: Sequence[Word], usage: Usage) -> bool:
     """Whether *word* is an option, or an expansion that stands for some: options follow it."""
     if word.text == EXPANDED:
@@ -107,6 +121,8 @@ def _read_option(word: Word, left: deque[Word], usage: Usage, found: Arguments) 
         found.unclear.append(word)
     elif kind == "pairs":
         found.singles += [left.popleft() for _ in range(min(2, len(left)))]
+    elif kind == "joined" and joined:
+        found.given[option] = joined
     elif kind == "glued" and joined:
         found.code.append(Text(joined, word))
     elif kind not in ("flags", "joined", "glued") and (joined is not None or left):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
+from checkpointflow.patterns import late
 from checkpointflow.shells.contexts import (
     ARITHMETIC,
     BARE,
@@ -36,17 +37,17 @@ MAX_LEVELS = 40
 
 _ENDS_OF_WORDS = frozenset(" \t\n;&|<>()")
 
-_RUN = re.compile(r"[\w.-]+")
-_BLANKS = re.compile(r"(?:[ \t]|\\\n)*")
-_COMMENT = re.compile(r"#[^\n]*")
-_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_ASSIGNED_LIST = re.compile(r"[A-Za-z_]\w*\+?=", re.ASCII)
-_PARAMETER = re.compile(r"\$\{[#!]?([A-Za-z_]\w*|\d+|[@*#?$!-])", re.ASCII)
-_OPERATOR = re.compile(r":?[-=?+]|##?|%%?|//?|\^\^?|,,?|@[A-Za-z](?=})|:|(?=})")
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|[\d@*#?$!-])?", re.ASCII)
-_TRANSLATED = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_BACKQUOTED = re.compile(r"`((?:[^`\\]|\\.)*)`", re.DOTALL)
-_EXPANDED_BY_ZSH = re.compile(r"\A=|(?:\A|[=:])~[^/\0]*\0")
+_RUN = late(r"[\w.-]+")
+_BLANKS = late(r"(?:[ \t]|\\\n)*")
+_COMMENT = late(r"#[^\n]*")
+_NAME = late(r"[A-Za-z_]\w*", re.ASCII)
+_ASSIGNED_LIST = late(r"[A-Za-z_]\w*\+?=", re.ASCII)
+_PARAMETER = late(r"\$\{[#!]?([A-Za-z_]\w*|\d+|[@*#?$!-])", re.ASCII)
+_OPERATOR = late(r":?[-=?+]|##?|%%?|//?|\^\^?|,,?|@[A-Za-z](?=})|:|(?=})")
+_VARIABLE = late(r"\$(?:[A-Za-z_]\w*|[\d@*#?$!-])?", re.ASCII)
+_TRANSLATED = late(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_BACKQUOTED = late(r"`((?:[^`\\]|\\.)*)`", re.DOTALL)
+_EXPANDED_BY_ZSH = late(r"\A=|(?:\A|[=:])~[^/\0]*\0")
 
 
 class Lost(Exception):

@@ -56,12 +56,13 @@ WRAPPERS: tuple[Usage, ...] = (
     _wrap("unshare", "-S -G -R -w", joined="-m -u -i -n -p -U -C", is_fed=True),
     _wrap("flock", "-w --timeout -E --conflict-exit-code", code="-c --command", skips=1),
     _wrap("strace, ltrace", "-e -o -p -s -u -E -a -b -I -O -P -S -X"),
-    _wrap("gosu, su-exec, setpriv", skips=1),
+    _wrap("gosu, su-exec", skips=1),
+    _wrap("setpriv", "--reuid --regid --groups --pdeathsig"),
     _wrap("systemd-run", "-u --unit -p --property -H --host -M --machine -E --setenv --uid --gid "
         "--working-directory"),
     _wrap("xvfb-run", "-e --error-file -f --auth-file -n --server-num -p -s --server-args -w --wait"),
     _wrap("xargs, gxargs", "-I -n -P -L -s -d -E -a --max-args --max-procs --delimiter --arg-file",
-        joined="-i -l -e"),
+        joined="-i --replace -l -e"),
     _wrap("uv run, poetry run, pipenv run, pdm run, rye run, bundle exec, conda run, mise exec, npm "
         "exec, pnpm exec",
           "-n --name -p --python --with --project --env-file", code="-c --call"),
@@ -107,11 +108,17 @@ CALLERS: tuple[Usage, ...] = (
     Usage("scp, sftp", _SETTING, settings="-o", code="-S -D", data="-c -F -i -J -l -P -X -b -B -R -s",
           danger=_DANGEROUS_FOR_SSH, permutes=True, verdict=_RUNS),
     Usage("git", _SETTING, "verb", settings="-c", data="-C --git-dir --work-tree --namespace",
-        danger=_DANGEROUS_FOR_GIT),
+        danger=_DANGEROUS_FOR_GIT, code="--exec-path"),
     _read_code("git rebase", "-x --exec", "-s -X -C --onto --strategy", permutes=True),
-    _read_code("git clone, git fetch, git pull, git ls-remote", "--upload-pack", "-o -b --branch --depth "
+    _read_code("git fetch, git pull, git ls-remote", "--upload-pack", "-o -b --branch --depth "
                "-j --reference --origin --template", settings="-c --config", danger=_DANGEROUS_FOR_GIT,
                permutes=True),
+    _read_code("git clone", "-u --upload-pack", "-o --origin -b --branch --depth -j --jobs --reference "
+               "--template --filter --separate-git-dir", settings="-c --config",
+               danger=_DANGEROUS_FOR_GIT, permutes=True),
+    _read_code("git archive", "--exec", "-o --output --format --prefix --remote --add-file", permutes=True),
+    _read_code("git grep", "", "-e -f -A -B -C -m --max-depth --threads", permutes=True,
+               glued="-O --open-files-in-pager"),
     _read_code("git push", "--receive-pack --exec", "-o --push-option --repo", permutes=True),
     _read_code("git filter-branch", "--env-filter --tree-filter --index-filter --parent-filter --msg-filter "
                "--commit-filter --tag-name-filter"),
@@ -119,7 +126,7 @@ CALLERS: tuple[Usage, ...] = (
     _read_code("git submodule foreach", "", first="code"),
     _wrap("git bisect run"),
     Usage("git bisect, git submodule", AS_ARGUMENT, "verb"),
-    Usage("tar, gtar, bsdtar", _SETTING, permutes=True, verdict=_RUNS,
+    Usage("tar, gtar, bsdtar", _SETTING, permutes=True, bundles=True, verdict=_RUNS,
           code="--to-command --checkpoint-action -I --use-compress-program --rmt-command --rsh-command -F "
           "--info-script --new-volume-script",
           data="-f --file -C --directory -T --files-from -X --exclude-from --exclude -b --mode --owner "

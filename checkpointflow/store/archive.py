@@ -6,8 +6,8 @@ owners and modes are fixed.
 
 What is imported was written by anybody. Only regular files of known names are taken, up to limits, into a
 directory beside the runs; they must pass `verify`; then one rename makes a run of it. A run that is here
-already goes forward as by a commit: what is new is added, then the history, and at last the snapshot, which
-decides. So whatever kills an import, the run that was here is here, as it was or as it came.
+already goes forward as by a commit: what is new is added, then the history, which decides, and at last the
+snapshot. So whatever kills an import, the run that was here is here, as it was or as it came.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) 
     Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on).
     """
     with directory.hold("export", now(), lock_timeout):
-        found = require_sound(directory)
-        assert found.run is not None
-        run_id, history = found.run.run_id, _cut_history(directory, found.run.checkpoint_id)
+        require_sound(directory)
+        run = directory.load()  # now the snapshot is what the history makes
+        history = _cut_history(directory, run.checkpoint_id)
         left_out = []
         with (
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
@@ -86,11 +86,11 @@ def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) 
                 if not stat.S_ISREG(status.st_mode):
                     left_out.append(f"{printable(name)} is not a regular file, and was left out")
                 elif name == HISTORY:
-                    archive.addfile(_header(run_id, name, len(history)), BytesIO(history))
+                    archive.addfile(_header(run.run_id, name, len(history)), BytesIO(history))
                 else:
                     with _open(directory.place / name) as opened:
                         size = os.fstat(opened.fileno()).st_size
-                        archive.addfile(_header(run_id, name, size), opened)
+                        archive.addfile(_header(run.run_id, name, size), opened)
     return left_out
 
 
@@ -110,7 +110,8 @@ def import_run(
         staged = RunDirectory(staging)
         with staged.hold("import", now()):
             run_id = _unpack(source, staging, name)
-            run = _check(staged, run_id, name)
+            _check(staged, run_id, name)
+            run = staged.load()  # now the snapshot is what the history makes
             if as_new:
                 run = _rename(staged, run)
             sync_tree(staging)
@@ -248,8 +249,8 @@ def _count_values(file: Path) -> int:
         )
 
 
-def _check(staged: RunDirectory, run_id: str, name: str) -> Run:
-    """The run that was unpacked, which must be whole in itself."""
+def _check(staged: RunDirectory, run_id: str, name: str) -> None:
+    """See that the run that was unpacked is whole in itself."""
     try:
         run = require_sound(staged).run
     except CheckpointflowError as error:
@@ -261,7 +262,6 @@ def _check(staged: RunDirectory, run_id: str, name: str) -> Run:
             f"it says that it is {run_id}, and its history that it is {run.run_id}; nothing was imported"
         )
         raise StateCorrupt(file=name, problem=problem)
-    return run
 
 
 def _rename(staged: RunDirectory, run: Run) -> Run:

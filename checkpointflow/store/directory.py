@@ -1,14 +1,21 @@
-"""One run on disk: a directory with one whole snapshot, one writer, any number of readers.
+"""One run on disk: a directory with a history and a snapshot, one writer, any number of readers.
 
-A commit appends its facts to the history, then replaces the snapshot: write beside, fsync, rename, fsync
-the directory. The snapshot decides. Should the machine die in between, the history is longer than the
-snapshot says; the next writer cuts it back, and readers never look beyond the snapshot's checkpoint. So
-readers take no lock: what they find is whole.
+A commit is one append to the history, synced: from then on its facts have happened. The snapshot, which is
+what people read, follows: it is replaced (write beside, fsync, rename, fsync the directory) before the run
+rests, before its driver waits longer than LAG_SECONDS for a step, and in between at most as often as that
+takes a tenth of the time. So a step costs one append, however long the run is, and the snapshot is never more
+than a moment behind.
+
+It stays behind if its writer is killed in that moment. Whoever loads the run goes on from the snapshot
+through the rest of the history, and a writer then writes the snapshot anew. Readers take no lock: a snapshot
+is always whole, and they stop before a commit that is not. They may see one that is not synced yet; only the
+writer acts on what he reads, and he syncs it first.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,7 +26,7 @@ from msgspec import Struct
 from checkpointflow.engine.actions import LockRequest
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.path import is_path
-from checkpointflow.engine.run import Run
+from checkpointflow.engine.run import Run, pending
 from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
 from checkpointflow.store.files import (
     LINK_PROBLEM,
@@ -36,10 +43,14 @@ from checkpointflow.store.files import (
 from checkpointflow.store.history import (
     Entry,
     HistoryFile,
+    decode_facts,
     decode_lines,
-    encode_lines,
+    drop_half,
     end_of,
+    fold,
+    follow,
     missing_problem,
+    read_rest,
 )
 from checkpointflow.store.layout import (
     CANCEL,
@@ -55,6 +66,9 @@ from checkpointflow.store.layout import (
 )
 from checkpointflow.store.locks import find_holders, hold_lock, read_holder, seems_alive
 from checkpointflow.store.snapshot import Damaged, Known, decode, encode
+
+LAG_SECONDS = 0.05
+REST_FACTOR = 9  # a write, and nine times as long without one: a tenth of the time
 
 
 class CancelRequest(Struct, frozen=True):
@@ -74,6 +88,8 @@ class RunDirectory:
         self._allow_shared = allow_shared
         self._history = HistoryFile(place / HISTORY)
         self._known: Known | None = None
+        self._ahead: Run | None = None
+        self._due = 0.0
 
     @classmethod
     def at(cls, place: Path, *, allow_shared: bool = False) -> RunDirectory:
@@ -86,12 +102,42 @@ class RunDirectory:
     # Reading
 
     def load(self) -> Run:
-        """The run at its latest checkpoint. Raises RunNotFound, PersistenceError, StateCorrupt."""
+        """The run at its latest checkpoint. Raises RunNotFound, PersistenceError, StateCorrupt.
+
+        For whoever holds it, the snapshot is then what the history makes.
+        """
         try:
             run, self._known = decode(self.read(STATE), self._fetch)
         except Damaged as damage:
             raise StateCorrupt(file=self.place / STATE, problem=str(damage)) from None
+        facts = self._facts_beyond(run.checkpoint_id)
+        if not facts:
+            return run
+        try:
+            run = fold(facts, run)
+        except ValueError as error:
+            raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
+        if self.step_lock is not None:
+            with translate_errors(self.place / HISTORY):
+                self._history.open(run.checkpoint_id, is_ahead=True)
+            self._ahead = run
+            self.catch_up()
         return run
+
+    def is_ahead_of(self, checkpoint_id: str) -> bool:
+        """Whether the history tells more than the snapshot, of the checkpoint *checkpoint_id*, does."""
+        return bool(self._facts_beyond(checkpoint_id))
+
+    def _facts_beyond(self, checkpoint_id: str) -> list[Fact]:
+        """What has happened since the checkpoint of the snapshot. Raises StateCorrupt."""
+        try:
+            rest = read_rest(self.place / HISTORY, checkpoint_id)
+        except (OSError, StateCorrupt):  # told by whoever needs the history itself
+            return []
+        try:
+            return decode_facts(drop_half(follow(rest, checkpoint_id)[0])) if rest else []
+        except ValueError as error:
+            raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
 
     def read(self, name: str) -> bytes:
         """The bytes of the file *name* of the run. Raises RunNotFound, PersistenceError."""
@@ -127,12 +173,12 @@ class RunDirectory:
 
     def file(self, name: str) -> Path:
         """The file *name* of the run, which no symbolic link may lead out of it. Raises StateCorrupt."""
-        file = self.place
+        file = os.fspath(self.place)
         for part in name.split("/"):
-            file = file / part
+            file = f"{file}/{part}"
             if os.path.islink(file):
                 raise StateCorrupt(file=file, problem=LINK_PROBLEM)
-        return file
+        return Path(file)
 
     def _fetch(self, name: str) -> bytes:
         """What is too long for the snapshot and has the digest *name*."""
@@ -170,10 +216,18 @@ class RunDirectory:
                 pids = ", ".join(str(pid) for pid in sorted(find_holders(steps)))
                 holder = f"the command of a step, which outlived its cpf (processes {pids or 'unknown'})"
                 raise LockConflict(what=what, holder=holder) from None
+            self._due = time.monotonic() + LAG_SECONDS
             try:
                 yield
+            except BaseException:
+                with suppress(PersistenceError):  # something is told already, and nothing is lost
+                    self.catch_up()
+                raise
+            else:
+                self.catch_up()
             finally:
                 self.step_lock = None
+                self._history.close()
 
     def shared_lock(
         self, wanted: LockRequest, now: str, given_up: Callable[[], bool] = lambda: False
@@ -194,14 +248,30 @@ class RunDirectory:
     def commit(self, run: Run, facts: list[Fact], before: Run | None) -> None:
         """Make *run* what the next process will find; returns once it would survive a power cut.
 
-        *facts* are what made it of *before* (None: nothing is there yet). Raises PersistenceError,
-        StateCorrupt.
+        *facts* are what made it of *before* (None: nothing is there yet). To be called by whoever holds the
+        run. Raises StateCorrupt, and PersistenceError: of the history, nothing has happened then; of the
+        snapshot, the facts have.
         """
-        link = None if before is None else before.checkpoint_id
         with translate_errors(self.place / HISTORY):
-            self._history.append(encode_lines(facts, link or ""), link)
-        with translate_errors(self.place / STATE):
-            self._write_snapshot(run)
+            self._history.append(facts, None if before is None else before.checkpoint_id)
+        self._ahead = run
+        if before is None or not pending(run) or time.monotonic() >= self._due:
+            self.catch_up()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the snapshot does not say yet all that was committed."""
+        return self._ahead is not None
+
+    def catch_up(self) -> None:
+        """Have the snapshot say what was committed, if it does not. Raises PersistenceError."""
+        run, self._ahead = self._ahead, None
+        if run is not None:
+            begin = time.monotonic()
+            with translate_errors(self.place / STATE):
+                self._write_snapshot(run)
+            end = time.monotonic()
+            self._due = end + max(LAG_SECONDS, REST_FACTOR * (end - begin))
 
     def _write_snapshot(self, run: Run) -> None:
         """What lies beside it first, so that no snapshot ever names what is not there."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from checkpointflow.digests import sha256
 from checkpointflow.errors import FileMissing, PersistenceError
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -28,17 +29,17 @@ LINK_PROBLEM = "it is a symbolic link, which cpf never makes or follows"
 
 def digest(document: bytes) -> str:
     """The name of a document's contents: its SHA-256."""
-    from hashlib import sha256  # late: most readers need none
-
     return sha256(document).hexdigest()
 
 
 def read_digest(fd: int, limit: int | None = None) -> tuple[int, str]:
-    """The size and the SHA-256 of what *fd* still gives, its first *limit* bytes if so said."""
-    from hashlib import sha256
-
+    """The size and the SHA-256 of the file *fd*, or of its first *limit* bytes."""
     size, running = 0, sha256()
-    while block := os.read(fd, BLOCK_BYTES if limit is None else min(BLOCK_BYTES, limit - size)):
+    if os.fstat(fd).st_size > BLOCK_BYTES:
+        from hashlib import sha256 as quicker
+
+        running = quicker()
+    while block := os.pread(fd, BLOCK_BYTES if limit is None else min(BLOCK_BYTES, limit - size), size):
         running.update(block)
         size += len(block)
     return size, running.hexdigest()
@@ -155,6 +156,14 @@ def sync_file(fd: int) -> None:
         os.fsync(fd)
     else:  # pragma: no cover, macOS
         fcntl.fcntl(fd, full)
+
+
+def sync_data(fd: int) -> None:
+    """As `sync_file`, but for what nobody needs to read the data back, such as the time of the write."""
+    if hasattr(fcntl, "F_FULLFSYNC") or not hasattr(os, "fdatasync"):  # pragma: no cover, macOS
+        sync_file(fd)
+    else:
+        os.fdatasync(fd)
 
 
 # Directories

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from checkpointflow.store.files import make_private, translate_errors
-from checkpointflow.store.layout import CANCEL, LOCK, LOCKS, OUTPUTS, RUNS, STEP_LOCK, WORKFLOWS
+from checkpointflow.store.layout import CACHE, CANCEL, LOCK, LOCKS, OUTPUTS, RUNS, STEP_LOCK, WORKFLOWS
 from checkpointflow.store.store import write_readme
 
 FILES = {
@@ -22,6 +22,7 @@ FILES = {
         f"/{RUNS}/*/{WORKFLOWS}/*.tmp",
         f"/{RUNS}/.*",
         f"/{LOCKS}/",
+        f"/{CACHE}/",
     ),
     ".gitattributes": (f"/{RUNS}/** -text -merge -ident -filter -eol",),
 }

@@ -4,8 +4,19 @@ A line is `{"checkpoint_id":"…","fact":…}`. The id is the digest of the id b
 written, so one id names all that led to it, and whoever changes a line breaks the chain there. The engine
 computes the ids (they belong to a Run); here they are written, found and followed.
 
-A commit that died may leave a tail that no snapshot knows of. Readers end at the checkpoint of the snapshot
-that they have read, and the next writer cuts the tail off.
+**A commit is one append.** Its last line ends in `,"commit":N}`: N facts were committed with it, itself
+included. Lines that follow from those before them, up to such a mark, have happened, whatever snapshot lies
+beside. What follows the last of them is what one commit left that died: nobody was told of it, so readers
+stop before it, and the next writer cuts it off. Since that writer syncs a cut before he writes there, and
+every commit before the next begins, a rest in which two commits end was not left by one that died. It is
+damage, and never cut.
+
+No digest covers the mark: the ids are the engine's, which knows of facts and not of writes. It need not. For
+half a commit to be taken for a whole one, a mark with the right number must be put there; no flipped bit,
+lost block or cut line does that. A mark that was changed or taken away makes its commit one that died if it
+is the last, and otherwise the next mark wrong, which breaks the chain there; so every change but that one is
+found. Even so nothing would be done twice unasked: whatever was performed had its start on disk in an earlier
+commit, and what follows from half a commit is worked out anew from the state.
 """
 
 from __future__ import annotations
@@ -18,12 +29,13 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.evolution import apply, chain
 from checkpointflow.engine.facts import Fact, FilesSealed, Identity, RunBegan, StepSucceeded, encode_fact
 from checkpointflow.engine.run import Run
-from checkpointflow.errors import StateCorrupt
-from checkpointflow.store.files import sync_directory, sync_file, write_at
+from checkpointflow.errors import PersistenceError, StateCorrupt
+from checkpointflow.store.files import open_safely, reason, sync_data, sync_directory, write_at
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 
 
@@ -35,10 +47,12 @@ class Entry(Struct, frozen=True):
 
 
 class Link(NamedTuple):
-    """A line of the history as it is written."""
+    """A line of the history as it is written. commit: the number in its mark, or 0; end: where it ends."""
 
     checkpoint_id: str
     fact: bytes
+    commit: int
+    end: int
 
 
 class Break(NamedTuple):
@@ -52,12 +66,12 @@ class Break(NamedTuple):
 
 
 def encode_lines(facts: list[Fact], after: str) -> bytes:
-    """The lines of *facts*, of which the first follows the checkpoint *after* ("": none)."""
+    """The lines of one commit of *facts*, of which the first follows the checkpoint *after* ("": none)."""
     lines = []
     for fact in facts:
         after = chain(after, fact)
-        lines.append(b'{"checkpoint_id":"%s","fact":%s}\n' % (after.encode(), encode_fact(fact)))
-    return b"".join(lines)
+        lines.append(b'{"checkpoint_id":"%s","fact":%s' % (after.encode(), encode_fact(fact)))
+    return b"}\n".join(lines) + b',"commit":%d}\n' % len(facts)
 
 
 def decode_lines(data: bytes) -> list[Entry]:
@@ -65,6 +79,15 @@ def decode_lines(data: bytes) -> list[Entry]:
     decoder = msgspec.json.Decoder(Entry)
     try:
         return [decoder.decode(line) for line in data.splitlines()]
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"a line is damaged ({error})") from None
+
+
+def decode_facts(links: list[Link]) -> list[Fact]:
+    """The facts of *links*. Raises ValueError."""
+    decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+    try:
+        return [decoder.decode(link.fact) for link in links]
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"a line is damaged ({error})") from None
 
@@ -88,22 +111,39 @@ def missing_problem(checkpoint_id: str) -> str:
 # The chain
 
 
-def follow(data: bytes) -> tuple[list[Link], Break | None]:
-    """The lines of *data* as far as each follows from the one before, and where that ends, if it does."""
-    from hashlib import sha256  # late: readers of a run need none
+def follow(data: bytes, after: str = "") -> tuple[list[Link], Break | None]:
+    """The lines of *data* as far as each follows from the one before, and where that ends, if it does.
 
-    shape = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})\}', re.DOTALL)
+    *after*: the checkpoint that the first follows, after which a commit begins ("": none).
+    """
+    shape = re.compile(
+        rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(?:,"commit":([1-9][0-9]*))?\}\n', re.DOTALL
+    )
     chain: list[Link] = []
-    before = b""
+    before, end, size = after.encode(), 0, 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):
-        parts = shape.fullmatch(line.removesuffix(b"\n"))
-        if parts is None or not line.endswith(b"\n"):
+        parts = shape.fullmatch(line)
+        if parts is None:
             return chain, Break(number, "this is not a line that cpf wrote")
         if sha256(before + b"\n" + parts[2]).hexdigest().encode() != parts[1]:
             return chain, Break(number, "the chain is broken: this fact, or what came before it, was changed")
-        before = parts[1]
-        chain.append(Link(before.decode(), parts[2]))
+        commit, size = int(parts[3] or 0), size + 1
+        if commit not in (0, size):
+            return chain, Break(number, f"it ends a commit of {size} facts, and says {commit}")
+        before, end, size = parts[1], end + len(line), 0 if commit else size
+        chain.append(Link(before.decode(), parts[2], commit, end))
     return chain, None
+
+
+def drop_half(chain: list[Link]) -> list[Link]:
+    """*chain* up to the end of its last whole commit."""
+    last = next((n for n in range(len(chain), 0, -1) if chain[n - 1].commit), 0)
+    return chain[:last]
+
+
+def is_of_one(rest: bytes) -> bool:
+    """Whether *rest*, which follows the last whole commit, can be what one left that died."""
+    return len(re.findall(rb'\},"commit":[1-9][0-9]*\}\n', rest)) < 2
 
 
 def position(chain: list[Link], checkpoint_id: str | None) -> int | None:
@@ -111,13 +151,16 @@ def position(chain: list[Link], checkpoint_id: str | None) -> int | None:
     return next((n for n, link in enumerate(chain, 1) if link.checkpoint_id == checkpoint_id), None)
 
 
-def fold(facts: list[Fact]) -> Run:
-    """The run that *facts* make. Raises ValueError when one cannot follow from those before it."""
-    run: Run | None = None
-    for number, fact in enumerate(facts, 1):
+def fold(facts: list[Fact], run: Run | None = None) -> Run:
+    """The run that *facts* make, after those that made *run*, which nobody else looks at any more.
+
+    Raises ValueError when one cannot follow from those before it.
+    """
+    for fact in facts:
         try:
             run = apply(run, fact)
         except Exception as error:  # noqa: BLE001, a fact that was tampered with can break any assumption
+            number = 1 if run is None else run.revision + 1
             raise ValueError(f"line {number} cannot follow from the lines before it ({error!r})") from None
     if run is None:
         raise ValueError("it is empty")
@@ -154,42 +197,94 @@ def sealed_files(facts: list[Fact]) -> dict[str, StoredFile]:
 # The file
 
 
+def read_rest(file: Path, checkpoint_id: str) -> bytes:
+    """What *file* holds beyond the line of *checkpoint_id*; the cost is that of the rest.
+
+    Raises OSError, and StateCorrupt if there is no such checkpoint.
+    """
+    with open_safely(file) as fd:
+        return _find(fd, checkpoint_id, file)[1]
+
+
+def _find(fd: int, checkpoint_id: str, file: Path) -> tuple[int, bytes]:
+    """Where the line of *checkpoint_id* ends, and what follows; near the end, so it is read from there."""
+    size, span = os.fstat(fd).st_size, 1 << 12
+    while True:
+        start = max(0, size - span)
+        tail = os.pread(fd, size - start, start)
+        skipped = tail.find(b"\n") + 1 if start else 0  # what is left of a line that began before it
+        end = end_of(tail[skipped:], checkpoint_id)
+        if end is not None:
+            return start + skipped + end, tail[skipped + end :]
+        if start == 0:
+            raise StateCorrupt(file=file, problem=missing_problem(checkpoint_id))
+        span *= 4
+
+
 class HistoryFile:
-    """The history of one run, for its one writer."""
+    """The history of one run, for its one writer, who closes it in the end."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._end: int | None = None
+        self._fd: int | None = None
+        self._end = 0
 
-    def append(self, lines: bytes, after: str | None) -> None:
-        """Add *lines* after that of the checkpoint *after* (None: they are the first), and nothing else.
+    def append(self, facts: list[Fact], after: str | None) -> None:
+        """Commit *facts*, which follow the checkpoint *after* (None: they are the first).
 
-        Returns once they would survive a power cut. Raises OSError, and StateCorrupt if there is no such
-        checkpoint.
+        Returns once they would survive a power cut. Raises OSError, having taken back what was written,
+        PersistenceError if it could not be taken back, and StateCorrupt as `open` does.
         """
-        fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fd = self.open(after) if self._fd is None or after is None else self._fd
+        lines = encode_lines(facts, after or "")
         try:
-            if self._end is None:
-                self._end = 0 if after is None else self._find_end(fd, after)
-            os.ftruncate(fd, self._end)  # a commit that died may have left more
             write_at(fd, lines, self._end)
-            sync_file(fd)
-        finally:
-            os.close(fd)
+            sync_data(fd)
+        except OSError as error:
+            self._take_back(fd, error)
+            raise
         if after is None:
             sync_directory(self._file.parent)
         self._end += len(lines)
 
-    def _find_end(self, fd: int, checkpoint_id: str) -> int:
-        """Where the line of *checkpoint_id* ends; near the end of the file, so it is read from there."""
-        size, span = os.fstat(fd).st_size, 1 << 16
-        while True:
-            start = max(0, size - span)
-            tail = os.pread(fd, size - start, start)
-            skipped = tail.find(b"\n") + 1 if start else 0  # what is left of a line that began before it
-            end = end_of(tail[skipped:], checkpoint_id)
-            if end is not None:
-                return start + skipped + end
-            if start == 0:
-                raise StateCorrupt(file=self._file, problem=missing_problem(checkpoint_id))
-            span *= 4
+    def open(self, after: str | None, *, is_ahead: bool = False) -> int:
+        """Open it to go on after the checkpoint *after*, with what a commit that died had left cut off.
+
+        *is_ahead*: of its snapshot, since a writer was killed, who may not have come to sync it. Raises
+        OSError, and StateCorrupt if there is no such checkpoint, or if what follows it must not be cut off.
+        """
+        self.close()
+        self._fd = fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            self._end, rest = (0, b"") if after is None else _find(fd, after, self._file)
+            if rest and (drop_half(follow(rest, after or "")[0]) or not is_of_one(rest)):
+                problem = f"what follows the checkpoint {after} is not what a commit that died had left"
+                raise StateCorrupt(file=self._file, problem=problem)
+            os.ftruncate(fd, self._end)
+            if rest or is_ahead:
+                sync_data(fd)
+        except BaseException:
+            self.close()
+            raise
+        return fd
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _take_back(self, fd: int, error: OSError) -> None:
+        """Cut off what could not be written or synced: nobody is told of it, so nobody may find it.
+
+        After a failed sync nothing that the system says of those bytes can be trusted. So they are never
+        synced again: the file is made as long as it was, and that is.
+        """
+        try:
+            os.ftruncate(fd, self._end)
+            sync_data(fd)
+        except OSError:
+            problem = f"{reason(error)}; what was to be added may be found there nevertheless, or not"
+            raise PersistenceError(file=self._file, problem=problem) from error
+        finally:
+            self.close()

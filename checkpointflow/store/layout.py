@@ -2,6 +2,7 @@
 
     <base>/README                        what this is, for whoever finds it
            locks/                        of the locks that all runs share
+           cache/                        documents that were understood; all of it may go
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
@@ -22,7 +23,7 @@ import re
 
 from checkpointflow.engine.path import is_path
 
-README, RUNS, LOCKS = "README", "runs", "locks"
+README, RUNS, LOCKS, CACHE = "README", "runs", "locks", "cache"
 STATE, HISTORY, DOCUMENT = "state.json", "history.jsonl", "workflow.yaml"
 LOCK, STEP_LOCK, CANCEL = "run.lock", "step.lock", "cancel.json"
 WORKFLOWS, OUTPUTS, ARTIFACTS = "workflows", "outputs", "artifacts"

@@ -1,7 +1,7 @@
 """The runs of a store, newest first, and of each as much as a list tells.
 
-Only the head of each snapshot is decoded (the rest is skipped unread), and no lock is taken. A damaged run is
-listed as such and stops nothing.
+Only the head of each snapshot is decoded (the rest is skipped unread), and no lock is taken; a run whose
+history is ahead of its snapshot is loaded. A damaged run is listed as such and stops nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from checkpointflow.engine.run import Status
 from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import STATE, is_run_id
-from checkpointflow.store.snapshot import STATE_VERSION
+from checkpointflow.store.snapshot import STATE_VERSION, encode
 from checkpointflow.store.store import Store
 
 ENDED = ("completed", "failed", "cancelled")
@@ -95,8 +95,14 @@ def list_runs(store: Store) -> Iterator[ListedRun]:
 
 
 def read_head(directory: RunDirectory) -> Head:
-    """The head of the snapshot. Raises RunNotFound, PersistenceError, StateCorrupt."""
-    data = directory.read(STATE)
+    """The head of the run as it stands. Raises RunNotFound, PersistenceError, StateCorrupt."""
+    head = _decode(directory, directory.read(STATE))
+    if directory.is_ahead_of(head.checkpoint_id):
+        return _decode(directory, encode(directory.load()).state)
+    return head
+
+
+def _decode(directory: RunDirectory, data: bytes) -> Head:
     problem = f"it is not of the version {STATE_VERSION!r}"
     try:
         head = msgspec.json.decode(data, type=Head)

@@ -7,9 +7,10 @@ command that inherited it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -47,30 +48,54 @@ def hold_lock(
     Raises LockConflict, which calls it *what*, once *timeout_seconds* have passed or when it is *given_up*;
     PersistenceError.
     """
-    from filelock import FileLock, Timeout  # late: readers need no lock, and it takes 20 ms to import
-
     holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now)
-    descriptors = []
+    with ExitStack() as stack:
+        with translate_errors(file):
+            fd = _take_free(file, stack)
+            if fd is None:
+                fd = _wait_for(file, stack, what, timeout_seconds, given_up)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(holder) + b"\n", 0)
+        stack.callback(_erase, fd)
+        yield fd
 
-    def sign(fd: int) -> None:
-        descriptors.append(fd)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, msgspec.json.encode(holder) + b"\n", 0)
 
-    lock = FileLock(file, mode=0o600, on_acquired=sign, thread_local=False)
-    with translate_errors(file):
-        try:
-            lock.acquire(timeout=timeout_seconds, poll_interval=0.02, cancel_check=given_up)
-        except Timeout:
-            raise LockConflict(what=what, holder=read_holder(file) or "another process") from None
+def _take_free(file: Path, stack: ExitStack) -> int | None:
+    """The descriptor of *file*, locked until *stack* ends, if nobody holds it, or else None.
+
+    It is the lock that `filelock` takes, which costs more to import than most commands take altogether.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    fd = os.open(file, flags, 0o600)
+    stack.callback(os.close, fd)
+    if os.fstat(fd).st_nlink != 1:  # to write into it could be to write into another file: let filelock judge
+        return None
     try:
-        yield descriptors[-1]
-    finally:
-        try:
-            with suppress(OSError):
-                os.ftruncate(descriptors[-1], 0)  # what stands there when nobody holds it tells of a crash
-        finally:
-            lock.release()
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody holds it, or this file system has no such locks, which filelock tells
+        return None
+    stack.callback(fcntl.flock, fd, fcntl.LOCK_UN)  # for children, too, that have inherited it
+    return fd
+
+
+def _wait_for(
+    file: Path, stack: ExitStack, what: str, timeout_seconds: float, given_up: Callable[[], bool]
+) -> int:
+    from filelock import FileLock, Timeout  # late: see above
+
+    taken: list[int] = []
+    lock = FileLock(file, mode=0o600, on_acquired=taken.append, thread_local=False)
+    try:
+        lock.acquire(timeout=timeout_seconds, poll_interval=0.02, cancel_check=given_up)
+    except Timeout:
+        raise LockConflict(what=what, holder=read_holder(file) or "another process") from None
+    stack.callback(lock.release)
+    return taken[-1]
+
+
+def _erase(fd: int) -> None:
+    with suppress(OSError):
+        os.ftruncate(fd, 0)  # what stands there when nobody holds it tells of a crash
 
 
 def read_holder(lock: Path) -> Holder | None:

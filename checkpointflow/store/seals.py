@@ -51,12 +51,8 @@ def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[
     )
 
 
-def _seal(directory: RunDirectory, name: str) -> StoredFile | None:
-    """The seal of the file *name*, if it is one that can be read."""
-    try:
-        fd = os.open(directory.file(name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except (OSError, CheckpointflowError):
-        return None
+def seal_file(fd: int, name: str) -> StoredFile | None:
+    """The seal of the open file *fd* as *name*, if it can be read; it would survive a power cut."""
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -67,5 +63,14 @@ def _seal(directory: RunDirectory, name: str) -> StoredFile | None:
         return StoredFile(path=name, size=size, sha256=digest)
     except OSError:
         return None
+
+
+def _seal(directory: RunDirectory, name: str) -> StoredFile | None:
+    try:
+        fd = os.open(directory.file(name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except (OSError, CheckpointflowError):
+        return None
+    try:
+        return seal_file(fd, name)
     finally:
         os.close(fd)

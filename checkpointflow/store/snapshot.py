@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 import msgspec
 from msgspec import UNSET, Struct
 
+from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.facts import Identity
 from checkpointflow.engine.path import is_path
@@ -206,8 +207,6 @@ class _Beside:
 
 
 def _digest(data: bytes) -> str:
-    from hashlib import sha256  # late: readers of short runs need none
-
     return sha256(data).hexdigest()
 
 

@@ -14,7 +14,8 @@ from checkpointflow.store.layout import README, RUNS, STATE, is_id_prefix, is_ru
 README_TEXT = """\
 This directory belongs to cpf (checkpointflow). Each directory in runs/ is one run of a workflow: where it
 stands (state.json), all that happened (history.jsonl), the document as it was when the run started, and what
-its steps printed and left behind. locks/ holds the locks that several runs share.
+its steps printed and left behind. locks/ holds the locks that several runs share; cache/ spares reading
+documents again, and may be removed.
 
 Do not edit anything here: every change would be found by its digest, and the run refused. Look with
 

@@ -24,6 +24,7 @@ from checkpointflow.errors import (
     RunNotEnded,
     StateCorrupt,
 )
+from checkpointflow.store.cache import find_outdated
 from checkpointflow.store.clock import fresh_id, now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import refuse_shared, size_of, sync_directory, translate_errors
@@ -107,8 +108,9 @@ def sweep(
 ) -> Sweep:
     """Remove the ended runs last changed before *before* but for the *keep* newest, and remains of crashes.
 
-    Without *before* and *keep* only remains go. *statuses*: only runs of these; *force*: also runs that have
-    not ended. What somebody holds, or cannot be removed, is told and left.
+    Remains are also what the cache has had for long. Without *before* and *keep* only they go. *statuses*:
+    only runs of these; *force*: also runs that have not ended. What somebody holds, or cannot be removed, is
+    told and left.
     """
     if store.names():
         refuse_shared(store.allow_shared, store.base, store.runs)
@@ -120,6 +122,11 @@ def sweep(
     for remains in _find_remains(store):
         with _note_refusal(swept, remains):
             swept.remains.append(_clear(remains, dry_run))
+    for entry in find_outdated(store.base):
+        with translate_errors(entry):
+            swept.remains.append(Removal(directory=str(entry), bytes=os.lstat(entry).st_size))
+            if not dry_run:
+                entry.unlink()
     return swept
 
 

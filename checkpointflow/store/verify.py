@@ -1,9 +1,10 @@
 """Whether a run on disk is what it says it is.
 
 The history is a chain: each line names the digest of all that came before. Folded through `evolve` it must
-give the very bytes of the snapshot. From there digests name everything else: the documents, what lies in
-`outputs/`, what steps printed, and what they left in `artifacts/`. What is not sealed yet, since a step is
-under way or its cpf has died, is listed, so that nobody takes it for checked.
+give the very bytes of the snapshot, at the checkpoint that the snapshot is of. What it tells beyond that has
+happened, too: a snapshot may be behind, and readers go on from it. From the history digests name everything
+else: the documents, what lies in `outputs/`, what steps printed, and what they left in `artifacts/`. What is
+not sealed yet, since a step is under way or its cpf has died, is listed, so that nobody takes it for checked.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from checkpointflow.store.history import (
     Link,
     declared_artifacts,
     document_digests,
+    drop_half,
     fold,
     follow,
+    is_of_one,
     missing_problem,
     position,
     sealed_files,
@@ -84,7 +87,8 @@ class Verified(Struct, kw_only=True):
 def verify(directory: RunDirectory) -> Verified:
     """Check all that can be checked of the run in *directory*. Raises nothing for what is damaged."""
     found = Verified(findings=[], warnings=[], unchecked=[])
-    snapshot = _read_snapshot(directory, found)
+    state = _read(directory, STATE, found)
+    snapshot = None if state is None else _decode_snapshot(state, found)
     history = _read(directory, HISTORY, found)
     if history is None:
         return found
@@ -96,15 +100,15 @@ def verify(directory: RunDirectory) -> Verified:
     elif end is not None and cut is None:
         found.findings.append(Finding(HISTORY, missing_problem(end)))
     if cut is not None:
-        if cut < len(chain) or broken is not None:
-            found.warnings.append(f"{HISTORY} goes on beyond the checkpoint of {STATE}: a commit had died")
-        chain = chain[:cut]
+        chain = _check_rest(directory, history, chain, cut, broken, found)
     facts = list(_decode(chain, found))
     found.facts = len(facts)
     if facts or not found.findings:
-        found.run = _fold(facts, found)
+        found.run = _fold(facts[:cut], found)
     if found.run is not None and cut is not None:
-        _check_snapshot(directory, found.run, found)
+        assert state is not None
+        _check_snapshot(directory, state, found.run, found)
+        found.run = _fold(facts[cut:], found, found.run)
     _check_files(directory, facts, found)
     return found
 
@@ -149,16 +153,39 @@ def _read(directory: RunDirectory, name: str, found: Verified) -> bytes | None:
         return None
 
 
-def _read_snapshot(directory: RunDirectory, found: Verified) -> Snapshot | None:
-    data = _read(directory, STATE, found)
-    if data is None:
-        return None
+def _decode_snapshot(data: bytes, found: Verified) -> Snapshot | None:
     try:
         return msgspec.json.decode(data, type=Snapshot)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         problem = f"it is not of the schema {STATE_VERSION} ({error or type(error).__name__})"
         found.findings.append(Finding(STATE, problem))
         return None
+
+
+def _check_rest(
+    directory: RunDirectory,
+    history: bytes,
+    chain: list[Link],
+    cut: int,
+    broken: Break | None,
+    found: Verified,
+) -> list[Link]:
+    """Look at what follows the *cut*-th line, which is the snapshot's; the lines of whole commits."""
+    whole = drop_half(chain)
+    if len(whole) < cut or not chain[cut - 1].commit:
+        found.findings.append(Finding(HISTORY, "no commit ends at the checkpoint of " + STATE, cut))
+        return chain[:cut]
+    rest = history[whole[-1].end :]
+    if broken is not None and not is_of_one(rest):
+        found.findings.append(_finding(broken))
+    elif rest:
+        found.warnings.append(f"{HISTORY} goes on beyond its last whole commit: one had died, and never was")
+    if len(whole) > cut and not directory.seems_held():
+        found.warnings.append(
+            f"{STATE} lacks {len(whole) - cut} of the facts in {HISTORY}, since its cpf was killed or it is "
+            "an older copy; every reader adds them, and whoever goes on with the run writes it anew"
+        )
+    return whole
 
 
 def _decode(chain: list[Link], found: Verified) -> Iterator[Fact]:
@@ -171,17 +198,17 @@ def _decode(chain: list[Link], found: Verified) -> Iterator[Fact]:
             return
 
 
-def _fold(facts: list[Fact], found: Verified) -> Run | None:
+def _fold(facts: list[Fact], found: Verified, run: Run | None = None) -> Run | None:
     try:
-        return fold(facts)
+        return fold(facts, run)
     except ValueError as error:
         found.findings.append(Finding(HISTORY, str(error)))
         return None
 
 
-def _check_snapshot(directory: RunDirectory, run: Run, found: Verified) -> None:
+def _check_snapshot(directory: RunDirectory, data: bytes, run: Run, found: Verified) -> None:
     """The snapshot must be what the history makes, byte for byte, and what it names must be there."""
-    expected, data = encode(run), directory.read(STATE)
+    expected = encode(run)
     names = [output_name(digest) for digest in expected.beside]
     missing = [name for name in names if not (directory.place / name).exists()]
     found.findings += [Finding(name, "it is missing") for name in missing]

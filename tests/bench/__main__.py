@@ -1,96 +1,295 @@
-"""`make bench`: what a start and a step cost, as ratios measured side by side in one go.
+"""`make bench`: what a start, a step and a reader cost, each beside its goal.
 
-Machines are noisy, so nothing here is asserted, and each figure stands beside its yardstick, measured in
-turns with it. A start is compared with `python -c pass`; a step with the bare spawn of its shell; a late
-iteration with an early one.
+Machines are noisy, so nothing here is asserted, and every time stands beside its yardstick, measured in turns
+with it: a bare interpreter (`python -I -c pass`), a plain shell loop, or, where CPF_PEER is the command of
+another implementation that reads the same documents, that one. `ROWS=run,list` measures only these rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+import venv
+from collections.abc import Callable, Iterator
+from compileall import compile_dir
 from datetime import datetime
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
-from tests.helpers import ask, cli, foreach
+from tests.helpers import ask, branch, cli, foreach, parallel
 
-ITERATIONS = 5_000
+PACKAGES = ("checkpointflow", "click", "msgspec", "fastjsonschema", "ruamel", "filelock")
+BARE = ["python", "-I", "-c", "pass"]
+CPF = ["cpf"]
+PEER = shlex.split(os.environ.get("CPF_PEER", ""))
+ROUNDS = 15
+STEPS = 1_000
+ITEMS = 5_000
+LAPS = 10_000
+
+SCRIPT = """
+import sys
+from functools import partial
+from pathlib import Path
+from checkpointflow.cli import answer
+from checkpointflow.drivers import local
+from checkpointflow.engine.actions import Success
+if "--feigned" in sys.argv:
+    sys.argv.remove("--feigned")
+    local.World = partial(local.World, perform=lambda _: Success(outputs={}))
+answer(sys.argv[1:])
+status = Path("/proc/self/status").read_text()
+print(status.partition("VmHWM:")[2].split()[0], file=sys.stderr)
+"""
+"""cpf, which tells at its end the most memory that it had, in KiB; --feigned: no command is really run."""
+
+
+class Row(NamedTuple):
+    """measure: gives the figure; unit: of it (nothing: it is a ratio); least: the goal is a least one."""
+
+    name: str
+    work: str
+    goal: float
+    measure: Callable[[], float]
+    unit: str = ""
+    least: bool = False
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        os.chdir(place)
-        os.environ["CHECKPOINTFLOW_BASE_DIR"] = f"{place}/store"
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed cpf is compiled
-        starts()
-        steps()
-        iterations()
+    wanted = [name for name in os.environ.get("ROWS", "").split(",") if name]
+    if unknown := set(wanted) - {row.name for row in ROWS}:
+        raise SystemExit(
+            f"no such rows: {', '.join(sorted(unknown))}; there are: {[row.name for row in ROWS]}"
+        )
+    with tempfile.TemporaryDirectory() as home:
+        install(Path(home))
+        for row in ROWS:
+            if row.name in (wanted or [row.name]) and (PEER or "peer" not in row.name):
+                with tempfile.TemporaryDirectory() as place:
+                    os.chdir(place)
+                    os.environ["CHECKPOINTFLOW_BASE_DIR"] = f"{place}/store"
+                    tell(row, row.measure())
+                    os.chdir("/")
 
 
-def starts() -> None:
-    """The whole of a cpf process, beside an interpreter that does nothing."""
-    waiting = cpf("run", "-f", flow(ask("q")))
-    run_id = json.loads(waiting)["run_id"]
-    bare = [sys.executable, "-I", "-c", "pass"]
-    program = [sys.executable, "-m", "checkpointflow"]
-    commands = {
-        "cpf --version": [*program, "--version"],
-        "cpf status": [*program, "status", "--run-id", run_id],
-        "cpf validate, one step": [*program, "validate", "-f", flow(cli("a"))],
-        "cpf run, one step": [*program, "run", "-f", flow(cli("a"))],
-        "cpf resume, one event": [*program, "resume", "--run-id", run_id],
-    }
-    print("starts, in bare interpreter starts:")
-    for name, command in commands.items():
-        print(f"  {name:28} {ratio(lambda c=command: spawn(c), lambda: spawn(bare), 15):6.2f}")
+def install(home: Path) -> None:
+    """cpf as its users have it: compiled, and beside nothing but what it needs.
 
-
-def steps() -> None:
-    """A step of a long run (its command, two writes that survive a power cut), beside the bare command."""
-    n = 100
-    file = flow(*(cli(f"s{i}") for i in range(n)))
-
-    def run() -> None:
-        cpf("run", "-f", file)
-
-    def shells() -> None:
-        for _ in range(n):
-            subprocess.run(["sh", "-c", "true"], check=True)
-
-    print(f"a run of {n} steps, in {n} bare shells: {ratio(run, shells, 3):.2f}")
-
-
-def iterations() -> None:
-    """Iterations around the 500th and the 5,000th of one foreach."""
-    Path("n.json").write_text(json.dumps({"n": list(range(ITERATIONS))}))
-    run_id = json.loads(cpf("run", "-f", flow(foreach("each", "inputs.n", cli("a"))), "--input", "@n.json"))[
-        "run_id"
+    msgspec imports typing_extensions where there is one, which takes as long as half an interpreter.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    venv.create(home, symlinks=True)
+    [site] = home.glob("lib/*/site-packages")
+    for package in PACKAGES:
+        [source] = find_spec(package).submodule_search_locations  # type: ignore[union-attr, misc]
+        compile_dir(source, quiet=1)
+        (site / package).symlink_to(source)
+    lines = [
+        f"#!{home}/bin/python",
+        "import sys",
+        "from checkpointflow.__main__ import main",
+        "sys.exit(main())",
     ]
-    directory = Path(os.environ["CHECKPOINTFLOW_BASE_DIR"], "runs", run_id)
-    ends = []
-    for line in (directory / "history.jsonl").read_text().splitlines():
-        fact = json.loads(line)["fact"]
-        if fact["fact"] == "body_closed":
-            ends.append(datetime.fromisoformat(fact["at"]).timestamp())
-    early, late = cost(ends[250:750]), cost(ends[-500:])
-    print(f"an iteration around the 500th: {early * 1000:.2f} ms, around the 5,000th: {late * 1000:.2f} ms")
-    size = (directory / "state.json").stat().st_size
-    print(f"  late in early ones: {late / early:.2f}; the snapshot: {size} bytes")
+    (home / "bin/cpf").write_text("\n".join(lines) + "\n")
+    (home / "bin/cpf").chmod(0o700)
+    os.environ["PATH"] = f"{home}/bin:{os.environ['PATH']}"
 
 
-def cost(ends: list[float]) -> float:
-    return median(later - earlier for earlier, later in pairwise(ends))
+def tell(row: Row, figure: float) -> None:
+    met = figure >= row.goal if row.least else figure <= row.goal
+    goal = f"{'>=' if row.least else '<='} {row.goal:g}{row.unit}"
+    print(
+        f"{row.name:14} {row.work:62} {figure:7.2f}{row.unit:3} {goal:10} {'met' if met else 'NOT MET'}",
+        flush=True,
+    )
 
 
-def ratio(ours: Callable[[], None], yardstick: Callable[[], None], rounds: int) -> float:
+# Starts, beside a bare interpreter
+
+
+def floor() -> float:
+    """What no command can do without."""
+    return ratio(lambda: spawn([*BARE[:3], "import click, msgspec"]), lambda: spawn(BARE))
+
+
+def status() -> float:
+    run_id = begin(ask("q"))
+    return starts("status", "--run-id", run_id)
+
+
+def validate() -> float:
+    return starts("validate", "-f", flow(cli("a")))
+
+
+def resume() -> float:
+    run_id = begin(ask("q"))
+    return starts("resume", "--run-id", run_id)
+
+
+def deliver() -> float:
+    file = flow(ask("q", input_schema={"type": "object"}))
+    waiting = iter([begin_file(file) for _ in range(ROUNDS + 1)])
+    given = ["--event", "q_event", "--input", "{}"]
+    return ratio(lambda: spawn([*CPF, "resume", "--run-id", next(waiting), *given]), lambda: spawn(BARE))
+
+
+def run() -> float:
+    return starts("run", "-f", flow(cli("a")))
+
+
+def run_peer() -> float:
+    file = flow(cli("a"))
+    return ratio(lambda: spawn([*PEER, "run", "-f", file]), lambda: spawn([*CPF, "run", "-f", file]))
+
+
+def starts(*arguments: str) -> float:
+    return ratio(lambda: spawn([*CPF, *arguments]), lambda: spawn(BARE))
+
+
+# Steps, beside a shell that does the same
+
+
+def thousand() -> float:
+    file = flow(*steps())
+    return ratio(lambda: spawn([*CPF, "run", "-f", file]), lambda: shells(STEPS), 3)
+
+
+def thousand_peer() -> float:
+    """Documents that nobody has seen: of each its id is another."""
+    files = iter([flow(*steps(), id=f"w{number}") for number in range(8)])
+    return ratio(
+        lambda: spawn([*PEER, "run", "-f", next(files)]), lambda: spawn([*CPF, "run", "-f", next(files)]), 3
+    )
+
+
+def items() -> float:
+    file = flow(foreach("each", "inputs.n", cli("a")))
+    write("n.json", {"n": list(range(ITEMS))})
+    return ratio(lambda: spawn([*CPF, "run", "-f", file, "--input", "@n.json"]), lambda: shells(ITEMS), 1)
+
+
+def loop() -> float:
+    """A step that goes back to itself until it fails."""
+    command = f"read n <count; echo $((n + 1)) >count; [ $n -lt {LAPS} ]"
+    write("count", 0)
+    again = cli("a", command, next="a", on_error={"next": "b"})
+    ends = list(step_ends(begin(again, cli("b"))))
+    return pace(ends[-500:], 20) / pace(ends[50:550], 20)
+
+
+def document() -> float:
+    file = flow(*steps())
+    ends = [list(step_ends(begin_file(file))) for _ in range(5)]
+    return median(pace(these[-100:], 10) / pace(these[:100], 10) for these in ends)
+
+
+def branches() -> float:
+    """From the first start to the last end: milliseconds above those that all of them sleep."""
+    file = flow(parallel("p", *(branch(f"b{n}", cli(f"s{n}", "sleep 0.1")) for n in range(16))))
+    return median(map(overhead, (begin_file(file) for _ in range(9))))
+
+
+def overhead(run_id: str) -> float:
+    times = [at(fact) for fact in facts(run_id) if fact["fact"] in ("step_started", "step_succeeded")]
+    return (max(times) - min(times) - 0.1) * 1000
+
+
+def pace(ends: list[float], lump: int) -> float:
+    """What a step costs: the clock of the history is too coarse for one, so by lumps of them."""
+    return median(later - earlier for earlier, later in pairwise(ends[::lump])) / lump
+
+
+# Memory, above that of an empty run
+
+
+def output() -> float:
+    return extra_megabytes(flow(cli("a", "head -c 300000000 /dev/zero | tr '\\0' x")))
+
+
+def memory() -> float:
+    """Of a fifth of the items, five times: a commit for each takes its time."""
+    write("n.json", {"n": list(range(20_000))})
+    file = flow(foreach("each", "inputs.n", cli("a")))
+    return 5 * extra_megabytes(file, "--input", "@n.json", "--feigned")
+
+
+def outputs() -> float:
+    command = "printf '{\"x\": \"'; head -c 500000 /dev/zero | tr '\\0' x; printf '\"}'"
+    return extra_megabytes(flow(*(cli(f"s{n}", command) for n in range(100)))) / 50
+
+
+def extra_megabytes(file: str, *options: str) -> float:
+    return (peak(file, *options) - peak(flow(cli("a")))) / 1024
+
+
+def peak(file: str, *options: str) -> float:
+    command = ["python", "-c", SCRIPT, "run", "-f", file, *options]
+    told = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert json.loads(told.stdout)["status"] == "completed", told.stdout[:2000]
+    return float(told.stderr.split()[-1])
+
+
+# Readers
+
+
+def listing() -> float:
+    run_id = begin(ask("q"))
+    source = directory(run_id) / "state.json"
+    text = source.read_text()
+    for number in range(10_000):
+        other = f"{run_id[:20]}{number:06d}"
+        directory(other).mkdir(exist_ok=True)
+        (directory(other) / "state.json").write_text(text.replace(run_id, other))
+    return ratio(lambda: spawn([*CPF, "list"]), lambda: spawn(BARE), 3)
+
+
+def verify() -> float:
+    """Four facts an item: steps that are skipped need no commit of their own."""
+    write("n.json", {"n": list(range(25_000))})
+    file = flow(foreach("each", "inputs.n", cli("a", **{"if": False}), cli("b", **{"if": False})))
+    told = subprocess.run([*CPF, "run", "-f", file, "--input", "@n.json"], capture_output=True, check=True)
+    run_id = json.loads(told.stdout)["run_id"]
+    history = str(directory(run_id) / "history.jsonl")
+    return ratio(
+        lambda: spawn([*CPF, "verify", "--run-id", run_id]), lambda: spawn(["sha256sum", history]), 3
+    )
+
+
+ROWS = [
+    Row("floor", "click and msgspec imported, nothing else / bare", 4, floor),
+    Row("status", "status / bare interpreter", 4, status),
+    Row("validate", "validate / bare", 5, validate),
+    Row("resume", "resume of a run that waits on / bare", 5, resume),
+    Row("deliver", "resume with the event, to the end / bare", 6, deliver),
+    Row("run", "one-step run / bare", 6, run),
+    Row("run-peer", "one-step run: peer / ours", 3.8, run_peer, least=True),
+    Row("thousand", "1,000 steps, document known / shell loop", 1.9, thousand),
+    Row("thousand-peer", "1,000 steps, document new: peer / ours", 1.5, thousand_peer, least=True),
+    Row("loop", "a step, 10,000th / 100th, of a loop backwards", 1.15, loop),
+    Row("document", "a step of 1,000, last / first hundred", 1.15, document),
+    Row("foreach", "5,000 iterations / shell loop", 2, items),
+    Row("branches", "16 branches of sleep 0.1, above the sleep", 20, branches, " ms"),
+    Row("output", "300 MB printed: peak above an empty run", 10, output, " MB"),
+    Row("memory", "100,000 items: peak above an empty run", 60, memory, " MB"),
+    Row("outputs", "50 MB of outputs: peak above an empty run / outputs", 3, outputs),
+    Row("list", "list of 10,000 runs / bare", 40, listing),
+    Row("verify", "verify of 100,000 facts / sha256sum of the history", 12, verify),
+]
+
+
+# What all of them use
+
+
+def ratio(ours: Callable[[], None], yardstick: Callable[[], None], rounds: int = ROUNDS) -> float:
     """How often *yardstick* fits into *ours*: the median over rounds that measure both in turn."""
+    ours() if rounds > 1 else None  # once to warm up
     return median(seconds(ours) / seconds(yardstick) for _ in range(rounds))
 
 
@@ -104,18 +303,58 @@ def spawn(command: list[str]) -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
 
 
-def cpf(*arguments: str) -> str:
-    answer = subprocess.run(
-        [sys.executable, "-m", "checkpointflow", *arguments], stdout=subprocess.PIPE, text=True, check=False
-    )
-    return answer.stdout
+def shells(count: int) -> None:
+    spawn(["sh", "-c", f"for i in $(seq {count}); do sh -c true; done"])
 
 
-def flow(*given: dict[str, object]) -> str:
-    document = {"schema_version": "checkpointflow/v1", "workflow": {"id": "w", "steps": list(given)}}
-    name = f"{abs(hash(json.dumps(document)))}.yaml"
-    Path(name).write_text(json.dumps(document))
+def begin(*given: dict[str, object]) -> str:
+    return begin_file(flow(*given))
+
+
+def begin_file(file: str) -> str:
+    """Run it; returns the run's id."""
+    told = subprocess.run([*CPF, "run", "-f", file], stdout=subprocess.PIPE, check=False)
+    envelope = json.loads(told.stdout)
+    assert envelope["status"] in ("completed", "waiting"), envelope
+    return str(envelope["run_id"])
+
+
+def steps() -> list[dict[str, object]]:
+    return [cli(f"s{number}") for number in range(STEPS)]
+
+
+def flow(*given: dict[str, object], id: str = "w") -> str:
+    """Write a workflow of these steps, as YAML; returns the file's name."""
+    head = f"schema_version: checkpointflow/v1\nworkflow:\n  id: {id}\n  steps:\n"
+    text = head + "".join(map(in_yaml, given))
+    return write(f"{abs(hash(text))}.yaml", text)
+
+
+def in_yaml(step: dict[str, object]) -> str:
+    fields = (f"{name}: {json.dumps(value)}" for name, value in step.items())
+    return "    - " + "\n      ".join(fields) + "\n"
+
+
+def write(name: str, value: object) -> str:
+    Path(name).write_text(value if isinstance(value, str) else json.dumps(value) + "\n")
     return name
+
+
+def directory(run_id: str) -> Path:
+    return Path(os.environ["CHECKPOINTFLOW_BASE_DIR"], "runs", run_id)
+
+
+def facts(run_id: str) -> Iterator[dict[str, str]]:
+    for line in (directory(run_id) / "history.jsonl").read_text().splitlines():
+        yield json.loads(line)["fact"]
+
+
+def step_ends(run_id: str) -> Iterator[float]:
+    return (at(fact) for fact in facts(run_id) if fact["fact"] == "step_succeeded")
+
+
+def at(fact: dict[str, str]) -> float:
+    return datetime.fromisoformat(fact["at"]).timestamp()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import stat
-import subprocess
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from checkpointflow.drivers import command
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.errors import PersistenceError
 from checkpointflow.store.directory import RunDirectory
@@ -344,7 +344,7 @@ def test_a_mistake_of_ours_where_a_deed_is_done_is_told_and_the_step_is_in_doubt
 
     file = cpf.flow(cli("a", "touch ran"))
     with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", broken)
+        patch.setattr(command, "start", broken)
         answer = cpf("run", "-f", file)
     assert (answer.code, answer.error_code) == (90, "ERR_INTERNAL")
     run_id = cpf("list")["result"]["runs"][0]["run_id"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import Cpf
-from tests.helpers import ask
+from tests.helpers import ask, cli
 
 HEAVY = {
     "YAML": "ruamel",
@@ -21,6 +21,11 @@ HEAVY = {
     "the rules": "checkpointflow.engine.rules",
     "expressions": "checkpointflow.expressions.syntax",
 }
+UNUSED = {
+    "ruamel", "fastjsonschema", "filelock", "json", "logging", "random", "http", "importlib.metadata",
+    "checkpointflow.documents.yaml", "checkpointflow.documents.checker", "checkpointflow.schemas.rewriting",
+    "checkpointflow.shells.commands", "checkpointflow.shells.programs",
+}  # fmt: skip
 
 
 SCRIPT = """
@@ -45,6 +50,15 @@ def test_status_of_a_waiting_run_imports_nothing_heavy(cpf: Cpf) -> None:
     modules = imported(cpf, "status", "--run-id", run_id)
     assert "checkpointflow.cli.status" in modules
     assert {what for what, module in HEAVY.items() if module in modules} == set()
+
+
+def test_a_run_of_a_known_document_imports_what_it_performs(cpf: Cpf) -> None:
+    file = cpf.flow(cli("a"), ask("q", input_schema={"type": "object"}))
+    run_id = [cpf("run", "-f", file) for _ in range(2)][-1]["run_id"]
+    given = ["--event", "q_event", "--input", "{}"]
+    for arguments in (["run", "-f", file], ["resume", "--run-id", run_id, *given]):
+        assert imported(cpf, *arguments) & UNUSED == set()
+    assert cpf("status", "--run-id", run_id)["status"] == "completed"
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 from hashlib import sha256
 from pathlib import Path
@@ -283,13 +284,13 @@ def test_a_history_that_is_rechained_does_not_pass_for_the_snapshot(cpf: Cpf, ru
 
 
 def rechain(file: Path, lines: list[bytes]) -> str:
-    """Make *lines* a history whose chain is right; returns its last checkpoint."""
+    """Make *lines* a history of one commit whose chain is right; returns its last checkpoint."""
     link, written = "", []
     for line in lines:
-        fact = line.split(b'"fact":', 1)[1][:-1]
+        fact = re.sub(rb'(,"commit":\d+)?\}$', b"", line.split(b'"fact":', 1)[1])
         link = sha256(link.encode() + b"\n" + fact).hexdigest()
-        written.append(b'{"checkpoint_id":"%s","fact":%s}\n' % (link.encode(), fact))
-    file.write_bytes(b"".join(written))
+        written.append(b'{"checkpoint_id":"%s","fact":%s' % (link.encode(), fact))
+    file.write_bytes(b"}\n".join(written) + b',"commit":%d}\n' % len(written))
     return link
 
 

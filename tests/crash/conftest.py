@@ -6,11 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from checkpointflow.engine import evolution
+from checkpointflow.store import directory
 from tests.crash.disks import CHUNK
 
 MEMORY = "/dev/shm"
@@ -23,6 +26,16 @@ def memory() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="cpf-crash-", dir=MEMORY if usable else None))
     yield place
     shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def steady_snapshots() -> Iterator[None]:
+    """The snapshot follows every third commit or so, however quick the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory, "time", SimpleNamespace(monotonic=count().__next__))
+        patch.setattr(directory, "LAG_SECONDS", 0)
+        patch.setattr(directory, "REST_FACTOR", 2)
+        yield
 
 
 @pytest.fixture(scope="module")

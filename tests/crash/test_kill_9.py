@@ -6,7 +6,9 @@ seeds; the name of the test is the seed, and a failure shows what was done.
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.history import decode_facts, fold, follow
+from checkpointflow.store.snapshot import encode
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG
 from tests.helpers import ask, cli, end
@@ -57,6 +62,13 @@ class Trial:
         return self.directory.name
 
     @property
+    def state(self) -> dict[str, Any]:
+        """The state of the run as a reader finds it."""
+        run = RunDirectory.at(self.cpf.directory(self.run_id)).load()
+        state: dict[str, Any] = json.loads(encode(run).state)
+        return state
+
+    @property
     def ledger(self) -> list[str]:
         file = self.cpf.cwd / "ledger"
         return file.read_text().splitlines() if file.exists() else []
@@ -96,7 +108,7 @@ class Trial:
             print(f"{how}; no run")
             assert not self.ledger, "something was performed for a run that does not exist"
             return
-        state = self.cpf.state(self.run_id)
+        state = self.state
         finished = {path for path, step in state["steps"].items() if step["state"] == "succeeded"}
         under_way = {path for path, step in state["steps"].items() if step["state"] == "started"}
         print(f"{how}; {state['status']} at {list(state['steps'])[-1:]}, {len(finished)} finished")
@@ -105,7 +117,8 @@ class Trial:
         self.finished = finished
         self.killed_under_way.update(under_way)
         text = (self.directory / "history.jsonl").read_text()
-        assert f'{{"checkpoint_id":"{state["checkpoint_id"]}"' in text
+        for checkpoint in (state["checkpoint_id"], self.cpf.state(self.run_id)["checkpoint_id"]):
+            assert f'{{"checkpoint_id":"{checkpoint}"' in text
 
     def ask(self, *arguments: str) -> Answer:
         """What cpf says, once nothing that a killed one left behind is in its way."""
@@ -172,6 +185,41 @@ def test_so_is_one_whose_resumptions_are_killed_too(trial: Trial, seed: int) -> 
 
 
 @by_seed
+def test_from_what_a_kill_leaves_every_way_leads_to_the_same_result(
+    trial: Trial, seed: int, tmp_path: Path
+) -> None:
+    """Failed with: a history cut back to its snapshot; a snapshot that no reader goes on from (`export`)."""
+    trial.cpf.flow(*ten_steps(idempotent=True))
+    trial.kill_run()
+    if trial.directory is None:
+        return
+    where, finished = trial.directory, set(trial.finished)
+    copied = shutil.copytree(where, tmp_path / "copied")
+    behind = _with_an_older_snapshot(where, tmp_path / "behind", trial.chance)
+    assert trial.ask("export", "--run-id", trial.run_id, "-o", "run.tar.gz").code == 0
+    assert trial.finished == finished
+    other = Cpf(trial.cpf.cwd, tmp_path / "other")
+    assert other("import", "run.tar.gz")["result"]["outcome"] == "added"
+    for place in (behind, copied, other.directory(trial.run_id), where):
+        (trial.cpf.cwd / "ledger").write_text("")
+        assert trial.cpf("verify", "--run-dir", str(place)).code == 0
+        answer = trial.cpf("resume", "--run-dir", str(place))
+        assert (answer.code, answer["result"]) == (0, {"n": 10})
+        assert not finished & set(trial.begun()), f"done again in {place}"
+        assert json.loads((place / "state.json").read_bytes())["status"] == "completed"
+        assert "warnings" not in trial.cpf("verify", "--run-dir", str(place)).json
+
+
+def _with_an_older_snapshot(run: Path, place: Path, chance: random.Random) -> Path:
+    """A copy of *run* with the snapshot of an earlier commit, as a tool that copies files may leave it."""
+    shutil.copytree(run, place)
+    chain = follow((run / "history.jsonl").read_bytes())[0]
+    commits = [n for n, link in enumerate(chain, 1) if link.commit]
+    (place / "state.json").write_bytes(encode(fold(decode_facts(chain[: chance.choice(commits)]))).state)
+    return place
+
+
+@by_seed
 def test_an_event_whose_resume_is_killed_is_delivered_once_or_not_at_all(trial: Trial, seed: int) -> None:
     """Failed with: performing 20 ms before saving."""
     command = "echo 'after began' >> ledger; echo '{\"said\": \"'${steps.q.outputs.word}'\"}'"
@@ -179,7 +227,7 @@ def test_an_event_whose_resume_is_killed_is_delivered_once_or_not_at_all(trial: 
     assert trial.ask("run", "-f", "w.yaml").code == 40
     event = ("resume", "--run-id", trial.run_id, "--event", "q_event", "--input")
     trial.kill_at_work(*event, '{"word": "first"}', within=0.1)
-    delivered = trial.cpf.state(trial.run_id)["steps"]["q"]["state"] == "succeeded"
+    delivered = trial.state["steps"]["q"]["state"] == "succeeded"
     if not delivered:
         assert not trial.ledger
         assert trial.ask(*event, '{"word": "second"}').code == 0
@@ -193,10 +241,10 @@ def test_a_cancel_that_is_killed_has_cancelled_or_changed_nothing(trial: Trial, 
     """Failed, in the long search, with: state.json written in place, in 10 ms."""
     trial.cpf.flow(ask("q"), cli("never", "touch never"))
     trial.ask("run", "-f", "w.yaml")
-    before = trial.cpf.state(trial.run_id)
+    before = trial.state
     cancel = ("cancel", "--run-id", trial.run_id, "--reason")
     trial.kill_at_work(*cancel, "killed", within=0.05)
-    after = trial.cpf.state(trial.run_id)
+    after = trial.state
     assert after == before or after["outcome"] == {"status": "cancelled", "reason": "killed"}
     assert trial.ask(*cancel, "again").code == 0
     facts = [line["fact"]["fact"] for line in trial.cpf.history(trial.run_id)]

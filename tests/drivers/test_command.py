@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -15,17 +17,20 @@ import pytest
 
 from checkpointflow.drivers.command import Command
 from checkpointflow.engine.actions import ArtifactSpec, Error, Failure, Outcome, RunCommand, Success
-from checkpointflow.errors import CheckpointflowError
+from checkpointflow.errors import CheckpointflowError, PersistenceError
 from checkpointflow.store.directory import RunDirectory
 from tests.conftest import gone
 
 NOT_STARTED = "could not be started"
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
+@pytest.fixture(params=["in our own directory", "in another one"])
+def place(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a command is run in one of the two ways in which a child is started."""
     (tmp_path / "run").mkdir()
     (tmp_path / "work").mkdir()
+    if request.param == "in our own directory":
+        monkeypatch.chdir(tmp_path / "work")
     return tmp_path
 
 
@@ -213,7 +218,7 @@ def test_nor_is_one_believed_that_ended_unseen(place: Path) -> None:
     thread = threading.Thread(target=lambda: found.append(running.perform()))
     thread.start()
     try:
-        while running._process is None:
+        while running.child is None:
             time.sleep(0.01)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         late.start()
@@ -222,6 +227,89 @@ def test_nor_is_one_believed_that_ended_unseen(place: Path) -> None:
         signal.signal(signal.SIGCHLD, before)
     assert isinstance(found[0], Failure)
     assert "not known" in found[0].error.message
+
+
+def test_nor_is_one_whose_end_somebody_else_heard_of(place: Path) -> None:
+    running = command(place, "exit 0")
+    assert running.begin() is None
+    assert running.child is not None
+    os.waitpid(running.child.pid, 0)
+    found = running.finish()
+    assert isinstance(found, Failure)
+    assert "not known" in found.error.message
+
+
+def test_a_shell_is_looked_for_on_the_path_that_the_command_is_given(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative to where it works, as the system would; what is no program is passed over."""
+    for name in ("work/bin", "no"):
+        (place / name).mkdir()
+        (place / name / "zsh").write_text("#!/bin/sh\necho zsh\n")
+    (place / "work/bin/zsh").chmod(0o700)
+    (place / "work/zsh").mkdir()
+    env = {"PATH": f"{place}/no::bin:/bin"}
+    found = outcome(place, "x", shell="zsh", env=env, keeps_stdout=True)
+    assert found.stdout == "zsh"  # type: ignore[union-attr]
+
+
+def test_a_command_leads_a_session_and_dies_of_a_broken_pipe(place: Path) -> None:
+    """Failed with: what Python ignores ignored by its children, too."""
+    script = 'echo $$; cut -d " " -f 6 /proc/$$/stat; grep SigIgn /proc/$$/status | cut -f 2'
+    found = outcome(place, script, keeps_stdout=True)
+    pid, session, ignored = found.stdout.split()  # type: ignore[union-attr]
+    assert pid == session
+    assert int(ignored, 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1) == 0
+
+
+def test_a_command_gets_no_descriptor_that_cpf_was_given(place: Path) -> None:
+    fd = os.open(place, os.O_RDONLY)
+    os.set_inheritable(fd, True)
+    try:
+        found = outcome(place, "ls /proc/self/fd", keeps_stdout=True)
+    finally:
+        os.close(fd)
+    assert found.stdout.split() == ["0", "1", "2", "3"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", [5, 8, 40])
+def test_of_the_lock_of_steps_it_gets_a_descriptor_that_every_shell_can_close(
+    place: Path, number: int
+) -> None:
+    """Failed (dash knows no descriptor over 9) with: the number that it has here."""
+    script = 'echo $CPF_LOCK_FD; eval "exec $CPF_LOCK_FD>&-"; ls /proc/self/fd | wc -l'
+    running = command(place, script, keeps_stdout=True)
+    with (place / "lock").open("w") as file:
+        running.directory.step_lock = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
+        found = running.perform()
+        os.close(running.directory.step_lock)
+    if Path.cwd() == place / "work":  # else it keeps its number
+        assert isinstance(found, Success)
+        told, descriptors = map(int, (found.stdout or "").split())
+        assert (told < 10, descriptors) == (True, 4)
+
+
+def test_a_pipe_in_place_of_a_log_hangs_nobody(place: Path) -> None:
+    """Failed (for ever) with: opened for writing as it is."""
+    (place / "run/stdout").mkdir(parents=True)
+    os.mkfifo(place / "run/stdout/step.txt")
+    with pytest.raises(PersistenceError, match="stdout/step.txt"):
+        outcome(place, "true")
+
+
+def test_no_descriptor_is_left_open(place: Path) -> None:
+    def count() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    before = count()
+    for n, script in enumerate(["true", "echo x; exit 1", "echo '{}'", 'mkfifo "$CPF_OUTPUT"', "exec sh"]):
+        for more in ({}, {"cwd": "nowhere"}, {"shell": "no"}, {"secrets": ("HOME",)}):
+            running = command(place, script, path=f"s{n}", **more)
+            running.perform()
+            running.seal()
+    time.sleep(0.2)  # those who mask
+    assert count() == before
 
 
 def test_a_time_out_stops_the_whole_group(place: Path) -> None:

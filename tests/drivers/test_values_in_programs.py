@@ -68,15 +68,26 @@ ROWS: dict[str, list[tuple[str, str, str]]] = {
         ("printf 'a:\\n\\t@echo $(X)\\n' > Makefile; make X=§", "$(shell touch pwned)", "printf 'a:\\n\\t@echo \"$$x\"\\n' > Makefile; x=§ make"),
         ("printf 'a:\\n\\t@echo $(CFLAGS)\\n' > Makefile; make §", "CFLAGS=$(shell touch pwned)", "printf 'a:\\n\\t@echo \"$$x\"\\n' > Makefile; x=§ make"),
     ],
-    "git": [("git -c alias.x=§ x", "!touch pwned", "git -c user.name=§ version")],
-    "tar": [("touch b; tar cf a.tar b; tar xf a.tar --to-command=§", "touch pwned", "touch b; tar cf a.tar -- b; echo § | cat")],
+    "git": [
+        ("git -c alias.x=§ x", "!touch pwned", "git -c user.name=§ version"),
+        ("git init -q; echo a > f; git add f; git grep --open-files-in-pager=§ a", "touch pwned;", "git -c user.name=§ version"),
+        ("git init -q; git archive --remote=. --exec=§ HEAD", "touch pwned;", "git -c user.name=§ version"),
+        ("git init -q; git clone -q -u § . c", "touch pwned;", "git -c user.name=§ version"),
+    ],
+    "tar": [
+        ("touch b; tar cf a.tar b; tar xf a.tar --to-command=§", "touch pwned", "touch b; tar cf a.tar -- b; echo § | cat"),
+        ("touch b; tar cIf § a.tar b", "touch pwned", "touch b; tar cf a.tar b; echo § | cat"),
+    ],
     "find": [
         ("find . -maxdepth 0 -exec sh -c \"echo '§'\" \\;", "'; touch pwned; '", "find . -maxdepth 0 -exec sh -c 'echo \"$1\"' _ § \\;"),
     ],
     "xargs": [
         ("echo a | xargs sh -c \"echo '§'\"", "'; touch pwned; '", "echo a | xargs sh -c 'echo \"$1\"' _ §"),
+        ("printf '%s\\n' § | xargs -iX sh -c 'echo X'", "$(touch pwned)", "printf '%s\\n' § | xargs -0 -iX sh -c 'echo \"$1\"' _ X"),
+        ("printf '%s\\n' § | xargs --replace=X sh -c 'echo X'", "$(touch pwned)", "printf '%s\\n' § | xargs -0 -I{} sh -c 'echo \"$1\"' _ {}"),
         ("printf '%s\\n' § | xargs -I{} sh -c 'echo {}'", "$(touch pwned)", "printf '%s\\n' § | xargs -0 -I{} sh -c 'echo \"$1\"' _ {}"),
     ],
+    "setpriv": [("setpriv --nnp sh -c \"echo '§'\"", "'; touch pwned; '", "setpriv --nnp sh -c 'echo \"$1\"' _ §")],
     "env": [("env -S §", "touch pwned", "env x=§ sh -c 'echo \"$x\"'")],
     "script": [("script -qc § /dev/null", "touch pwned", "x=§ script -qc 'echo \"$x\"' /dev/null")],
     "gdb": [("gdb -batch -ex §", "shell touch pwned", "echo §")],
@@ -128,6 +139,34 @@ def test_the_way_out_runs_nothing(name: str, command: str, value: str, way_out: 
     assert not (tmp_path / "pwned").exists()
     if not way_out.startswith(("git", "echo a > f; sed", "awk -v")):
         assert value.strip() in output.replace("\r\n", "\n")
+
+
+EVERYDAY = [
+    'grep -rl § . | xargs sed -i "s/a/§/g"',
+    'grep -rl a . | xargs -I{} sed -i "s/a/§/g" {}',
+    "find . -name § | xargs rm -f",
+    "tar czf §.tgz d",
+    "tar xzf § -C §",
+    "git clone --branch § --depth 1 https://x/§.git d",
+    "git grep -n -- §",
+    "git archive --prefix=§/ HEAD",
+    "kubectl run p --image=§ --command -- sleep §",
+    "docker build -t x:§ --build-arg V=§ -f Dockerfile.§ .",
+]
+
+
+@pytest.mark.parametrize("command", EVERYDAY)
+def test_everyday_commands_are_let_through(command: str) -> None:
+    render(command, "1.2")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ['kubectl run p --image=i -- sh -c "echo §"', "oc rsh p sh -c §", 'fish -c "echo §"', "csh -c §"],
+)
+def test_a_shell_elsewhere_is_a_shell_too(command: str) -> None:
+    with pytest.raises(ExpressionError):
+        render(command, "x")
 
 
 # sed, which lets some values through

@@ -16,11 +16,21 @@ import checkpointflow
 ROOT = Path(checkpointflow.__file__).parent
 HOUSE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 READING_ORDER = re.findall(r"(?m)^- `([a-z_.]+)`: ", HOUSE)
-PURE = ("diagnostics", "errors", "expressions", "shells", "schemas", "documents", "engine")
+PURE = (
+    "patterns",
+    "digests",
+    "diagnostics",
+    "errors",
+    "expressions",
+    "shells",
+    "schemas",
+    "documents",
+    "engine",
+)
 PURE_MODULES = ("store.layout", "store.snapshot")
 ALLOWED_IN_PURE = {
-    "__future__", "typing", "collections", "contextlib", "datetime", "functools", "hashlib", "itertools",
-    "json", "math", "posixpath", "re",
+    "__future__", "typing", "collections", "contextlib", "datetime", "functools", "itertools",
+    "hashlib", "_sha2", "_sha256", "json", "math", "posixpath", "re",
     "msgspec", "fastjsonschema", "ruamel", "copy", "decimal", "difflib", "urllib",
 }  # fmt: skip
 UNDERSTANDING = {

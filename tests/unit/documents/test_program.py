@@ -8,8 +8,9 @@ import pytest
 
 from checkpointflow.documents import program as understanding
 from checkpointflow.documents.checker import check
-from checkpointflow.documents.program import Program
+from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.yaml import parse
+from checkpointflow.errors import ExpressionError
 from tests.helpers import Story, ask, branch, cli, foreach, parallel, switch, workflow
 
 SOURCE = parse(b"{}")
@@ -113,3 +114,33 @@ def test_the_list_of_a_branch_is_found_by_the_step_and_the_branch() -> None:
     )
     found = [program.inner_list("p", "x"), program.inner_list("p", "y"), program.inner_list("f")]
     assert [steps.steps[0].id for steps in found] == ["a", "b", "c"]
+
+
+LIST = cli("b", ["echo a # ${inputs.x}", "echo ${raw:inputs.y}", "cat <<E\n${inputs.z}\nE"])
+
+
+def test_a_value_in_a_list_of_commands_has_the_path_of_its_part() -> None:
+    uses = [use for use in compiled(LIST).uses() if isinstance(use, Use)]
+    assert [(use.path[-2:], use.expression.text) for use in uses] == [
+        (("command", number), f"inputs.{name}") for number, name in enumerate("xyz")
+    ]
+
+
+def test_each_faulty_part_of_a_list_of_commands_is_told_and_the_good_ones_are_read() -> None:
+    program = compiled(
+        cli("b", ["echo ${inputs.x}", "eval ${inputs.y}", 'echo "${inputs.z}', "echo ${inputs.x}"])
+    )
+    told = list(program.uses())
+    assert [(one.path[-1], isinstance(one, Use)) for one in told] == [
+        (1, False),
+        (2, False),
+        (0, True),
+        (3, True),
+    ]
+    with pytest.raises(ExpressionError, match="eval"):
+        program.step("b").read("command")
+
+
+def test_parts_of_a_list_that_only_their_neighbours_complete_are_told() -> None:
+    told = list(compiled(cli("b", ['echo "${inputs.x}', 'echo "${inputs.y}'])).uses())
+    assert [(one.path[-1], isinstance(one, Use)) for one in told] == [(0, False), (1, False)]

@@ -20,10 +20,8 @@ import pytest
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import InvalidSchema, UnsupportedSchema
-from checkpointflow.schemas.validation import (
-    InstanceError,
-    Schema,
-)
+from checkpointflow.schemas.instance_errors import InstanceError
+from checkpointflow.schemas.validation import Schema
 from tests.texts import Texts
 
 HERE = Path(__file__).parent / "cases"
@@ -414,7 +412,17 @@ def test_nothing_is_fetched_should_a_reference_reach_the_compiler(monkeypatch: p
 
     monkeypatch.setattr(Rewriter, "_rewrite", lambda *_: {"$ref": "file:///etc/hostname"})
     with pytest.raises(LookupError, match="a reference by file reached the compiler"):
-        Schema({}).errors({})
+        Schema({}).errors([])
+
+
+@pytest.mark.parametrize("schema", [{}, {"type": "object"}])
+def test_where_nothing_is_asked_for_and_nothing_given_nothing_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, schema: Any
+) -> None:
+    monkeypatch.setattr("checkpointflow.schemas.rewriting.rewrite", None)
+    assert (Schema(schema).errors({}), Schema(schema).complete({})) == ([], {})
+    with pytest.raises(TypeError):
+        Schema(schema).errors({"a": 1})
 
 
 def test_neither_fastjsonschema_nor_difflib_is_imported_before_it_is_needed() -> None:

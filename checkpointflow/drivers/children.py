@@ -1,0 +1,168 @@
+"""Processes of our own: started for as little as the system asks, and heard of once, when they end.
+
+Where it will do, a child is started by posix_spawn, for a third of what subprocess costs (whose import alone
+is a good part of a short run). It will not do where the child is to work in another directory than ours.
+
+Where the kernel tells of a process by a descriptor (pidfd, Linux), many children can be waited for at once
+and without threads; see `open_watch`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+SPAWNS = hasattr(os, "pidfd_open")  # Linux: elsewhere it has not been seen to work
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python, as no child expects
+
+
+class Inheritance(NamedTuple):
+    """What children get of us: our environment, and the descriptors that were left open when we were started.
+
+    The latter they must not have; those that Python opens never reach them.
+    """
+
+    environment: dict[bytes, bytes]
+    descriptors: tuple[int, ...]
+
+
+class Launch(NamedTuple):
+    """What is started: a program, by its name on the PATH, with its arguments.
+
+    stdout, stderr: descriptors for what it prints; lock: one that it inherits, under the number that
+    `lock_name` has in its environment; unwanted: descriptors that it must not inherit.
+    """
+
+    arguments: list[str]
+    environment: dict[bytes, bytes | str]
+    directory: str
+    stdout: int
+    stderr: int
+    lock: int | None
+    lock_name: bytes
+    unwanted: tuple[int, ...]
+
+
+class Child:
+    """A process that we started; its end may be asked for from several threads."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+        self._ended = False
+        self._reaping = threading.Lock()
+
+    def wait(self) -> int | None:
+        """Its exit code, or minus its signal, once it has ended; None if nobody can know."""
+        with self._reaping:
+            self._reap(0)
+        return self._code
+
+    def reap(self) -> None:
+        """Take it in if it has ended: a zombie counts as alive."""
+        if self._reaping.acquire(blocking=False):  # else somebody waits for just that
+            try:
+                self._reap(os.WNOHANG)
+            finally:
+                self._reaping.release()
+
+    def _reap(self, options: int) -> None:
+        if self._ended:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, options)
+        except ChildProcessError:  # SIGCHLD is ignored, or somebody here waits for whatever child there is
+            self._ended = True
+        else:
+            if pid:
+                self._ended, self._code = True, os.waitstatus_to_exitcode(status)
+
+
+def open_watch(pid: int) -> int | None:
+    """A descriptor that can be read from once the process *pid* has ended; None where there is none."""
+    if hasattr(os, "pidfd_open"):
+        with suppress(OSError):  # an old kernel, or one that lets nobody; or it has ended unseen
+            return os.pidfd_open(pid)
+    return None
+
+
+def find_inheritance() -> Inheritance:
+    """Ours of now. It is looked up once for many children, since that takes as long as to start one."""
+    found = []
+    with suppress(OSError):
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            with suppress(OSError):  # the one by which they are listed is closed by now
+                if fd > 2 and os.get_inheritable(fd):
+                    found.append(fd)
+    return Inheritance(dict(os.environb), tuple(found))
+
+
+def start(launch: Launch) -> Child:
+    """Start it in a session of its own, without input.
+
+    Raises OSError, with the name of the program where that is not found; ValueError.
+    """
+    program = _find_program(launch.arguments[0], launch.environment.get(b"PATH"), launch.directory)
+    descriptors = (launch.stdout, launch.stderr, 3 if launch.lock is None else launch.lock)
+    if SPAWNS and min(descriptors) > 2 and os.path.samefile(launch.directory, "."):
+        with suppress(NotImplementedError):  # a Python made where the system could not start a session
+            return Child(_spawn(launch, program))
+    return Child(_open(launch, program))
+
+
+def _spawn(launch: Launch, program: str) -> int:
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, launch.stdout, 1),
+        (os.POSIX_SPAWN_DUP2, launch.stderr, 2),
+    ]
+    actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in launch.unwanted]
+    if launch.lock is not None:
+        # Below 10, or dash could not close it; another number, since older systems do not make a descriptor
+        # inheritable that is duplicated onto itself; and not 9, which many scripts take for a lock of theirs.
+        number = 8 if launch.lock != 8 else 7
+        actions.append((os.POSIX_SPAWN_DUP2, launch.lock, number))
+        launch.environment[launch.lock_name] = str(number)
+    return os.posix_spawn(
+        program,
+        launch.arguments,
+        launch.environment,
+        file_actions=actions,
+        setsid=True,
+        setsigdef=_RESTORED,
+    )
+
+
+def _open(launch: Launch, program: str) -> int:
+    import subprocess  # late: few runs need it
+
+    if launch.lock is not None:
+        launch.environment[launch.lock_name] = str(launch.lock)
+    process = subprocess.Popen(
+        launch.arguments,
+        executable=program,
+        stdin=subprocess.DEVNULL,
+        stdout=launch.stdout,
+        stderr=launch.stderr,
+        cwd=launch.directory,
+        env=launch.environment,
+        start_new_session=True,
+        pass_fds=() if launch.lock is None else (launch.lock,),
+    )
+    process.returncode = 0  # so that it does not take in the child, whose end we hear of ourselves
+    return process.pid
+
+
+@lru_cache(maxsize=64)
+def _find_program(name: str, path: bytes | str | None, directory: str) -> str:
+    """Where the program *name* lies, for who works in *directory*: else every child would try all of PATH."""
+    for place in os.fsdecode(os.defpath if path is None else path).split(os.pathsep):
+        file = os.path.join(directory, place, name)
+        if os.access(file, os.X_OK) and os.path.isfile(file):
+            return file
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)

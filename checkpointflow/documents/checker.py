@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
@@ -21,6 +22,7 @@ from checkpointflow.documents.model import Api, AwaitEvent, Branch, Cli, Foreach
 from checkpointflow.documents.program import CompiledStep, Program, Use
 from checkpointflow.documents.references import check_references
 from checkpointflow.documents.yaml import Source, sort_by_place
+from checkpointflow.expressions.bodies import declared_type, find_fault
 from checkpointflow.expressions.urls import UrlTemplate
 
 MAX_LEVELS = 20
@@ -135,8 +137,10 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
     match step:
         case Cli():
             yield from _check_env(step, path)
+            yield from _check_retry(step, path)
         case Api():
             yield from _check_url(compiled.try_read("url"), (*path, "url"))
+            yield from _check_body(step, compiled.try_read("body"), (*path, "body"))
         case AwaitEvent():
             yield from _check_wait(step, path)
         case Foreach():
@@ -160,9 +164,22 @@ def _check_env(step: Cli, path: Path) -> Iterator[Diagnostic]:
             yield Diagnostic(message, (*path, "env", name), at_name=True)
 
 
+def _check_retry(step: Cli, path: Path) -> Iterator[Diagnostic]:
+    if step.retry is not None and step.retry.on:
+        message = "`on` names status codes, and a command has none"
+        hint = "a command is tried again after any failure; `success.exit_codes` says what is none"
+        yield Diagnostic(message, (*path, "retry", "on"), hint, at_name=True)
+
+
 def _check_url(url: UrlTemplate | None, path: Path) -> Iterator[Diagnostic]:
     if url is not None and url.problem is not None:
         yield Diagnostic(url.problem, path, url.hint)
+
+
+def _check_body(step: Api, body: Any, path: Path) -> Iterator[Diagnostic]:
+    fault = None if step.body is UNSET else find_fault(body, declared_type(step.headers))
+    if fault is not None:
+        yield Diagnostic(fault[0], path, fault[1])
 
 
 def _check_wait(step: AwaitEvent, path: Path) -> Iterator[Diagnostic]:

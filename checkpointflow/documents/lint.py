@@ -14,6 +14,7 @@
 | W110 | a reference to a step that may not have run on some way to here       | the reference       |
 | W111 | a schema that requires a property which its `properties` lack         | the required name   |
 | W112 | a value that a command may take for an option                         | the expression      |
+| W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
 The ids are stable. `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
@@ -23,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice, product
 from typing import Any
+
+from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.graph import Edge, StepList, Why, targets
@@ -72,6 +75,7 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         _warn_of_retries(workflow, lists),
         _warn_of_undescribed(workflow),
         _warn_of_unlisted(program),
+        _warn_of_unread(program),
     ]
     if flow_is_sound:
         known = [body for body in lists if len(body.steps) <= MAX_STEPS]
@@ -386,3 +390,9 @@ def _find_unlisted(schema: Any, path: Path) -> Iterator[Diagnostic]:
     # Not into allOf and the like: what they require is often listed beside them.
     for keyword in ("items", "additionalProperties"):
         yield from _find_unlisted(schema.get(keyword), (*path, keyword))
+
+
+def _warn_of_unread(program: Program) -> Iterator[Diagnostic]:
+    for path, schema in program.schemas():
+        for unread in schema.warnings:
+            yield replace(unread, path=(*path, *unread.path), id="W120")

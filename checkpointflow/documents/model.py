@@ -46,6 +46,13 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         Literal["fixed", "exponential"],
         Meta(description="`fixed`: the same pause each time; `exponential`: twice as long each time."),
     ] = "exponential"
+    on: Annotated[
+        tuple[Annotated[int, Meta(ge=100, le=599)], ...],
+        Meta(
+            description="Of `api` steps: status codes to try again after, besides 408, 425, 429 and 5xx.",
+            examples=[[404, 409]],
+        ),
+    ] = ()
 
 
 class Goto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,9 +232,13 @@ class Api(ActionStep, frozen=True, kw_only=True, tag="api"):
             description="Headers to send; values may hold `${…}`.", examples=[{"Accept": "application/json"}]
         ),
     ] = field(default_factory=dict)
-    body: Annotated[Any, Meta(description="Sent as JSON, or as it is when it is text; may hold `${…}`.")] = (
-        UNSET
-    )
+    body: Annotated[
+        Any,
+        Meta(
+            description="Sent as JSON, as a form where the header Content-Type says so, or as it is "
+            "when it is text; may hold `${…}`."
+        ),
+    ] = UNSET
     success: Annotated[
         StatusCodes, Meta(description="When it has succeeded.", examples=[{"status_codes": [200, 404]}])
     ] = StatusCodes()

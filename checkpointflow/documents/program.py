@@ -188,10 +188,9 @@ class Program:
         return compile_value(self.workflow.defaults.cwd)
 
     @cached_property
-    def stdout_readers(self) -> frozenset[str]:
-        """The steps whose `stdout` some expression refers to."""
-        found = {path[1] for use in self._uses(_may_name_stdout) for path in _steps_read(use, "stdout")}
-        return frozenset(map(str, found))
+    def parts_read(self) -> frozenset[tuple[str, str]]:
+        """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
+        return frozenset(part for use in self._uses(_may_name_part) for part in _parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of the document, and what is wrong with each text that is a faulty one."""
@@ -311,7 +310,12 @@ class CompiledStep:
     @property
     def keeps_stdout(self) -> bool:
         """Whether the document refers to what it printed."""
-        return self.step.id in self.program.stdout_readers
+        return (self.step.id, "stdout") in self.program.parts_read
+
+    @property
+    def keeps_headers(self) -> bool:
+        """Whether the document refers to the headers of its answer."""
+        return (self.step.id, "headers") in self.program.parts_read
 
     def uses(self, wanted: Callable[[Any], bool]) -> Iterator[Use | Diagnostic]:
         """Every expression of it, and every faulty text, in the fields whose value is *wanted*."""
@@ -374,11 +378,6 @@ class CompiledStep:
                 assert_never(reader)
 
 
-def understand_schema(schema: Any) -> Schema:
-    """What the schema of an answer means that no document has, but a run."""
-    return Schema(schema)
-
-
 def _read(parse: Any, *given: Any) -> Any:
     """What *parse* makes of it, or the ExpressionError that it raises."""
     try:
@@ -437,14 +436,14 @@ def _list_expressions(
                     yield path, [(expression, None) for expression in holes(found)]
 
 
-def _steps_read(use: Use | Diagnostic, part: str) -> Iterator[Path]:
+def _parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
     for path in references(use.expression) if isinstance(use, Use) else ():
-        if path[0] == "steps" and len(path) > 2 and path[2] == part:
-            yield path
+        if path[0] == "steps" and len(path) > 2 and path[2] in ("stdout", "headers"):
+            yield str(path[1]), str(path[2])
 
 
-def _may_name_stdout(value: Any) -> bool:
+def _may_name_part(value: Any) -> bool:
     """Whether a text in *value* may name it: only such texts are read to find out (an escape may hide it)."""
     plain = list(value) if isinstance(value, tuple) else value
     texts = [value] if isinstance(value, str) else [text for _, text in texts_in(plain)]
-    return any("stdout" in text or "\\u" in text for text in texts)
+    return any(word in text for text in texts for word in ("stdout", "headers", "\\u"))

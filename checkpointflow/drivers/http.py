@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,15 +27,26 @@ from msgspec.structs import replace
 
 from checkpointflow import __version__
 from checkpointflow.drivers.addresses import connect
-from checkpointflow.drivers.json_text import MAX_BYTES, read_json
+from checkpointflow.drivers.answers import (
+    Format,
+    Unreadable,
+    read_blocks,
+    read_format,
+    read_retry_after,
+    read_value,
+)
+from checkpointflow.drivers.json_text import MAX_BYTES
 from checkpointflow.drivers.logs import create, read_head
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
+from checkpointflow.expressions.bodies import FORM, declared_type, encode_form
 from checkpointflow.store.files import make_private
+from checkpointflow.store.layout import log_name
 
 MAX_REDIRECTS = 5
+MAX_SHOWN = 200
 REDIRECTS = (301, 302, 303, 307, 308)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -48,6 +60,10 @@ IMPERSONAL = re.compile(
 )
 
 OF_A_BODY = re.compile(r"content-|idempotency-key$", re.I)
+
+MAX_HEADERS, MAX_HEAD_BYTES, MAX_KEPT_CHARACTERS = 1000, 1 << 20, 1 << 16
+
+http.client._MAXHEADERS = MAX_HEADERS  # type: ignore[attr-defined]  # there is no other way to say it
 
 _CONTROL_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -143,19 +159,56 @@ class Call:
     def _judge(self) -> Outcome:
         action = self.action
         asked, answer = self._ask_to_the_end()
+        form, status, problem = read_format(answer.headers), answer.status, None
         with answer:
-            size = self._store(answer)
-        status = answer.status
+            try:
+                size = self._store(answer, form)
+            except Unreadable as error:
+                size, problem = 0, str(error)
         if status not in action.status_codes:
-            shown = read_head(self.stdout).strip()[:200]
-            how = f"{status} {answer.reason[:100]}".rstrip()
-            message = f"{asked.method} {asked.url} was answered with {how}"
-            return fail(f"{message}: {shown}" if shown else message, status_code=status)
-        if size > MAX_BYTES:
-            message = f"the answer of {asked.url} is larger than {MAX_BYTES} bytes"
-            return fail(message, status_code=status)
-        stdout = read_head(self.stdout) if action.keeps_stdout else None
-        return Success(outputs=_read_outputs(self.stdout.read_bytes()), status_code=status, stdout=stdout)
+            message = f"{asked.method} {asked.url} was answered with {status} {answer.reason[:100]}".rstrip()
+            shown = f"the answer {problem}" if problem else self._show_answer()
+            message = f"{message}: {shown}" if shown else message
+            retry_after = read_retry_after(answer.headers, time.time())
+            return fail(message, status_code=status, retry_after=retry_after)
+        if problem or size > MAX_BYTES:
+            problem = problem or f"is larger than {MAX_BYTES} bytes"
+            return fail(f"the answer of {asked.url} {problem}", status_code=status)
+        headers = self._keep_headers(answer) if action.keeps_headers else {}
+        if sum(len(name) + len(value) for name, value in headers.items()) > MAX_KEPT_CHARACTERS:
+            much = f"over {MAX_KEPT_CHARACTERS} characters"
+            return fail(f"the headers of {asked.url}, which are referred to, have {much}", status_code=status)
+        outputs = read_value(self.stdout.read_bytes(), form)
+        is_text = outputs is not None
+        return Success(
+            outputs=outputs if is_text else {"binary": self._tell_of_file(size, form)},
+            status_code=status,
+            headers=headers,
+            stdout=read_head(self.stdout) if action.keeps_stdout and is_text else None,
+        )
+
+    def _keep_headers(self, answer: http.client.HTTPResponse) -> dict[str, str]:
+        """The headers by lower-case names, those of one name joined, without line breaks and secrets."""
+        kept: dict[str, str] = {}
+        for name, value in answer.headers.items():
+            name = self._secrets.mask_text(name.lower())
+            shown = self._secrets.mask_text(" ".join(_decode_header(value).split()))
+            kept[name] = f"{kept[name]}, {shown}" if name in kept else shown
+        return kept
+
+    def _show_answer(self) -> str:
+        """The beginning of an answer that is a failure."""
+        text = read_head(self.stdout).strip()
+        if "\ufffd" in text[:MAX_SHOWN]:
+            return f"{self.stdout.stat().st_size} bytes that are no text"
+        return (
+            text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… (cut; the whole is in the step's log)"
+        )
+
+    def _tell_of_file(self, size: int, form: Format) -> dict[str, Any]:
+        """Where an answer lies that is no text, by the fields of an artifact."""
+        name = log_name("stdout", self.action.path, self.action.attempt)
+        return {"path": name, "size": size, "media_type": self._secrets.mask_text(form.media_type) or None}
 
     def _ask_to_the_end(self) -> tuple[Request, http.client.HTTPResponse]:
         """The first answer that is no redirect, and what it answers."""
@@ -225,41 +278,74 @@ class Call:
                 self._socket.close()
             self._socket = None
 
-    def _store(self, answer: http.client.HTTPResponse) -> int:
-        """Stream the answer into the file, up to just over the limit; returns its size."""
+    def _store(self, answer: http.client.HTTPResponse, form: Format) -> int:
+        """Stream the answer into the file, up to just over the limit; returns its size. Raises Unreadable."""
         make_private(self.stdout.parent)
-        size, promised = 0, answer.length
+        size, heard, promised = 0, 0, answer.length
 
         def blocks() -> Iterator[bytes]:
+            nonlocal heard
+            while block := answer.read1(1 << 16):
+                heard += len(block)
+                yield block
+            if self._stopped:  # to a reader that looks like the end of the answer
+                raise InterruptedError
+
+        def blocks_to_the_limit() -> Iterator[bytes]:
             nonlocal size
-            while size <= MAX_BYTES and (block := answer.read1(1 << 16)):
+            for block in read_blocks(blocks(), form):
                 size += len(block)
                 yield block
+                if size > MAX_BYTES:
+                    return
 
         with os.fdopen(create(self.stdout), "wb") as file:
-            for block in self._secrets.mask_blocks(blocks()):
+            for block in self._secrets.mask_blocks(blocks_to_the_limit()):
                 file.write(block)
                 file.flush()
-        if self._stopped:  # to the reader that looks like the end of the answer
-            raise InterruptedError
-        if promised is not None and size < min(promised, MAX_BYTES):
-            raise ConnectionError(f"it hung up after {size} of {promised} bytes")
+        if promised is not None and heard < promised and size <= MAX_BYTES:
+            raise ConnectionError(f"it hung up after {heard} of {promised} bytes")
         return size
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer whose head and chunks must be whole: http.client takes where they break off for their end."""
+    """An answer whose head and chunks must be whole: http.client takes where they break off for their end.
+
+    Of what a server says before its answer (RFC 9110, 15.2) http.client skips only 100; 101 is not asked for.
+    """
 
     def __init__(self, sock: socket.socket, method: str) -> None:
         super().__init__(sock, method=method)
-        self.fp = _Lines(self.fp.detach())
+        self.fp: _Lines = _Lines(self.fp.detach())
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status // 100 != 1 or status == 101:
+                return version, status, reason
+            while self.fp.readline().strip():
+                pass
+
+    def begin(self) -> None:
+        """Read the head, within its limit."""
+        lines = self.fp  # None afterwards, if there is no body
+        super().begin()
+        lines.left = None
 
 
 class _Lines(io.BufferedReader):
+    """Lines that must be there. left: how many bytes they may have; None: any, since the head is over."""
+
+    left: int | None = MAX_HEAD_BYTES
+
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(size)
         if not line:
             raise ConnectionError("it hung up before it had answered")
+        if self.left is not None:
+            self.left -= len(line)
+            if self.left < 0:
+                raise http.client.HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
         return line
 
 
@@ -278,9 +364,17 @@ def _make_request(action: CallHttp) -> Request:
 
 
 def _encode_body(action: CallHttp) -> bytes | None:
+    """The body, by the type that its headers declare. Raises Refused."""
     if action.body is UNSET:
         return None
-    return action.body.encode() if isinstance(action.body, str) else msgspec.json.encode(action.body)
+    if isinstance(action.body, str):
+        return action.body.encode()
+    if declared_type(action.headers) != FORM:
+        return msgspec.json.encode(action.body)
+    try:
+        return encode_form(action.body).encode()
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 def _complete_headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
@@ -307,15 +401,6 @@ def _make_tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _read_outputs(data: bytes) -> Any:
-    """A JSON object as it is; any other JSON, or text, under `body`."""
-    try:
-        value = read_json(data)
-    except ValueError:
-        value = data.decode(errors="replace")
-    return value if isinstance(value, dict) else {"body": value}
 
 
 def _describe(error: Exception, url: Url | None) -> str:

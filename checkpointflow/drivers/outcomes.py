@@ -17,15 +17,15 @@ def fail(
     details: Any = None,
     exit_code: int | None = None,
     status_code: int | None = None,
+    retry_after: float | None = None,
 ) -> Failure:
     """The outcome of an action that did not succeed.
 
     code: ERR_ and capitals, what `on_error` and people tell failures apart by; details: a JSON value;
-    exit_code, status_code: a command's, an HTTP answer's.
+    exit_code, status_code: a command's, an HTTP answer's; retry_after: seconds until it may succeed.
     """
-    return Failure(
-        Error(code=code, message=message, details=details, exit_code=exit_code, status_code=status_code)
-    )
+    error = Error(code=code, message=message, details=details, exit_code=exit_code, status_code=status_code)
+    return Failure(error, retry_after)
 
 
 def copy_outcome(outcome: object) -> Outcome:

@@ -71,6 +71,7 @@ class CallHttp(
     """Make an HTTP call.
 
     body: sent as JSON, or as it is when it is text; UNSET: none; secrets: those whose marks stand in it;
+    keeps_stdout, keeps_headers: the document refers to the text, or the headers, of the answer;
     host_is_data: not the author but a value chose the host, which must then be public, or one of allow_hosts.
     """
 
@@ -85,6 +86,7 @@ class CallHttp(
     timeout_seconds: float = 30
     status_codes: tuple[int, ...] = (200, 201, 202, 204)
     keeps_stdout: bool = False
+    keeps_headers: bool = False
     idempotency_key: str
     lock: LockRequest | None = None
     secrets: tuple[str, ...] = ()
@@ -123,19 +125,21 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """The action did what it should. stdout: its text, when the action keeps it."""
+    """The action did what it should. stdout, headers (by lower-case names): if they are kept."""
 
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
+    headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
 
 
 class Failure(Struct, frozen=True, tag=True):
-    """The action was tried and did not succeed."""
+    """The action was tried and did not succeed. retry_after: in so many seconds it may, says who answered."""
 
     error: Error
+    retry_after: float | None = None
 
 
 class Slept(Struct, frozen=True, tag=True):

@@ -163,6 +163,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
                 outputs=fact.outputs,
                 exit_code=fact.exit_code,
                 status_code=fact.status_code,
+                headers=fact.headers,
                 stdout=fact.stdout,
                 artifacts=fact.artifacts,
                 next=fact.next,

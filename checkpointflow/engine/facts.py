@@ -132,6 +132,7 @@ class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
+    headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
     next: str | None = None

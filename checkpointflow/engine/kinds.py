@@ -27,7 +27,7 @@ from checkpointflow.documents.model import (
     Switch,
 )
 from checkpointflow.documents.program import CompiledStep, Program
-from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, LockRequest, RunCommand
+from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, Error, LockRequest, RunCommand
 from checkpointflow.engine.bodies import Body, Scene, called_by, item_names
 from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
 from checkpointflow.engine.messages import later
@@ -44,6 +44,8 @@ from checkpointflow.shells.scripts import render_command
 
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
+
+PASSING_STATUS_CODES = (408, 425, 429)  # and all from 500 on
 
 
 def is_skipped(scene: Scene, body: Body, step: AnyStep) -> bool:
@@ -158,6 +160,7 @@ def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common:
         body=UNSET if step.body is UNSET else _fill_marked(compiled.read("body"), names, secrets),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds or HTTP_SECONDS,
         status_codes=step.success.status_codes,
+        keeps_headers=compiled.keeps_headers,
     )
 
 
@@ -242,10 +245,20 @@ def retry_of(body: Body, step: ActionStep) -> Retry:
     return step.retry or body.program.workflow.defaults.retry or Retry(max_attempts=1)
 
 
-def pause(retry: Retry, attempt: int) -> float:
-    """Seconds between the *attempt*-th attempt, which failed, and the next."""
+def may_help(retry: Retry, error: Error) -> bool:
+    """Whether another attempt may end otherwise: always, unless an answer says that it was understood."""
+    status = error.status_code
+    return status is None or status in PASSING_STATUS_CODES or status >= 500 or status in retry.on
+
+
+def pause(retry: Retry, attempt: int, retry_after: float | None = None) -> float:
+    """Seconds between the *attempt*-th attempt, which failed, and the next.
+
+    retry_after: what the failure asks for, which counts where it is longer, and up to the longest pause.
+    """
     doublings = min(attempt - 1, 64) if retry.strategy == "exponential" else 0
-    return min(retry.backoff_seconds * 2.0**doublings, retry.max_backoff_seconds)
+    own = retry.backoff_seconds * 2.0**doublings
+    return min(max(own, retry_after or 0), retry.max_backoff_seconds)
 
 
 # What it chooses

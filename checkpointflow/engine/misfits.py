@@ -9,6 +9,11 @@ from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.schemas.validation import Schema
 
 
+def understand_schema(schema: Any) -> Schema:
+    """What the schema of an answer means that no document has, but a run."""
+    return Schema(schema)
+
+
 def find_misfits(schema: Schema | None, value: Any) -> list[InstanceError]:
     """How *value* does not fit *schema*, if there is one."""
     return [] if schema is None else schema.errors(value)

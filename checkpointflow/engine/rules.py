@@ -20,7 +20,7 @@ from checkpointflow.documents.model import (
     AnyStep,
     AwaitEvent,
 )
-from checkpointflow.documents.program import Program, understand_schema
+from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import (
     Action,
     CallHttp,
@@ -62,7 +62,13 @@ from checkpointflow.engine.messages import (
     Retry,
     Seal,
 )
-from checkpointflow.engine.misfits import detail_misfits, find_misfits, list_misfits, misfit_error
+from checkpointflow.engine.misfits import (
+    detail_misfits,
+    find_misfits,
+    list_misfits,
+    misfit_error,
+    understand_schema,
+)
 from checkpointflow.engine.path import ROOT, at, inside, split
 from checkpointflow.engine.run import (
     Breakdown,
@@ -238,8 +244,8 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
     match outcome:
         case Slept():
             return [begin_attempt(scene, body, step, path, action.attempt)]
-        case Failure(error=error):
-            return end_attempt(scene, body, step, action, error)
+        case Failure(error=error, retry_after=retry_after):
+            return end_attempt(scene, body, step, action, error, retry_after)
         case Success(outputs=outputs, exit_code=exit_code):
             errors = find_misfits(body.program.step(step.id).outputs, outputs)
             if errors:
@@ -253,6 +259,7 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
                     outputs=outputs,
                     exit_code=exit_code,
                     status_code=outcome.status_code,
+                    headers=outcome.headers,
                     stdout=outcome.stdout,
                     artifacts=outcome.artifacts,
                 )

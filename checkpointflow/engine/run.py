@@ -64,6 +64,7 @@ class Succeeded(_Record, frozen=True, kw_only=True, tag="succeeded"):
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
+    headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
     next: str | None = None

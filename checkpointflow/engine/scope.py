@@ -73,6 +73,8 @@ def _view(record: Record | None) -> dict[str, Any] | None:
     match record:
         case Succeeded():
             view = _pick(record, ("outputs", "exit_code", "status_code", "stdout"))
+            if record.headers:
+                view["headers"] = record.headers
             if record.artifacts:
                 view["artifacts"] = to_builtins(record.artifacts)
             return view

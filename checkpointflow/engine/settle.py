@@ -41,7 +41,16 @@ from checkpointflow.engine.facts import (
     StepSucceeded,
     Wait,
 )
-from checkpointflow.engine.kinds import is_skipped, make_action, make_inputs, pause, retry_of, start, survives
+from checkpointflow.engine.kinds import (
+    is_skipped,
+    make_action,
+    make_inputs,
+    may_help,
+    pause,
+    retry_of,
+    start,
+    survives,
+)
 from checkpointflow.engine.messages import later
 from checkpointflow.engine.misfits import find_misfits, misfit_error
 from checkpointflow.engine.path import ROOT, at, inside, split
@@ -193,14 +202,16 @@ def begin_attempt(scene: Scene, body: Body, step: AnyStep, path: str, attempt: i
     return StepStarted(at=scene.now, path=path, action=make_action(scene, body, step, path, attempt))
 
 
-def end_attempt(scene: Scene, body: Body, step: AnyStep, action: Action, error: Error) -> list[Fact]:
+def end_attempt(
+    scene: Scene, body: Body, step: AnyStep, action: Action, error: Error, retry_after: float | None = None
+) -> list[Fact]:
     """The attempt is tried again if the policy says so; otherwise the step has failed."""
     assert isinstance(step, ActionStep)
     path, attempt = action.path, action.attempt
     retry = retry_of(body, step)
-    if attempt >= retry.max_attempts:
+    if attempt >= retry.max_attempts or not may_help(retry, error):
         return [fail(scene, step, path, error)]
-    seconds = pause(retry, attempt)
+    seconds = pause(retry, attempt, retry_after)
     again = (
         StepStarted(
             at=scene.now,

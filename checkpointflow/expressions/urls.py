@@ -1,7 +1,8 @@
 """URLs with `${…}` in them: what can be told of one before its holes are filled in, and filling them in.
 
-Behind the host a value is data, which cannot end the path or begin a query. A value that has a part in the
-host chooses where the call goes, which whoever makes the call must know.
+Behind the host a value is data, which cannot end the path or begin a query, nor lead to what stands above by
+being `..` or nothing at all. A value that has a part in the host chooses where the call goes, which whoever
+makes the call must know.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def fill_url(url: UrlTemplate, scope: Mapping[str, Any]) -> tuple[str, bool]:
     """*url* filled in, and whether a value had a part in its host. Raises EvaluationError."""
     from urllib.parse import quote  # late: few runs make calls
 
-    text, host_is_data = "", False
+    text, host_is_data, data = "", False, list[tuple[int, str]]()
     for piece in url.template.pieces:
         if isinstance(piece, str):
             text += piece
@@ -49,11 +50,32 @@ def fill_url(url: UrlTemplate, scope: Mapping[str, Any]) -> tuple[str, bool]:
         host = _AUTHORITY.match(text)
         behind_host = host is not None and host.end() < len(text)
         host_is_data = host_is_data or not behind_host
+        if behind_host:
+            data.append((len(text), piece.text))
         text += quote(value, safe="\0") if behind_host else value
+    _refuse_other_resources(text, data)
     host = _AUTHORITY.match(text)
     if host is not None and "@" in host[1]:
         raise EvaluationError("a URL may hold no name and password; give them in a header", "url")
     return text, host_is_data
+
+
+def _refuse_other_resources(text: str, data: list[tuple[int, str]]) -> None:
+    """Refuse a part of the path of *text* that has a value in it and is empty, `.` or `..`.
+
+    data: where each value behind the host begins, and the expression that it is of. Raises EvaluationError.
+    """
+    from urllib.parse import unquote
+
+    path = re.split(r"[?#]", text, maxsplit=1)[0]
+    for at, expression in data:
+        if at <= len(path):
+            part = unquote(path[path.rfind("/", 0, at) + 1 :].partition("/")[0])
+            if part in ("", ".", ".."):
+                shown = f'would be "{part}"' if part else "would be empty"
+                raise EvaluationError(
+                    f"this part of the URL's path {shown}, and name another resource", expression
+                )
 
 
 def _find_problem(template: Template) -> tuple[str | None, str | None]:

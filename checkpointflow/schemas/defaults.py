@@ -56,7 +56,7 @@ class _Filler:
             return []
         if "default" in schema:
             original = self._schema  # not the copy that was surveyed, in which 1.0 is 1
-            for part in (*path, "default"):
+            for part in self._survey.translation.find_origin((*path, "default")):
                 original = original[part]
             return [original]
         targets = self._survey.resolve_all(path)

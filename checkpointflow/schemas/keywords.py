@@ -2,8 +2,8 @@
 
 A schema is refused unless each keyword in it is known and does what 2020-12 says; none is ever ignored. What
 only annotates (`ANNOTATIONS`, and whatever begins with `x-`) is checked for its type and passes. Refused as
-unsupported are: unknown keywords, `$vocabulary`, another `$schema`, counts of `contains` beyond 0 and 1, and
-patterns that could run for long (`patterns`). What a reference leads to is looked at in `survey`.
+unsupported are: unknown keywords, `$vocabulary`, an unknown `$schema`, counts of `contains` beyond 0 and 1,
+and patterns that could run for long (`patterns`). What a reference leads to is looked at in `survey`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from checkpointflow.errors import InvalidSchema, UnsupportedSchema
 from checkpointflow.schemas.patterns import read_pattern
 from checkpointflow.schemas.wording import abbreviate, add_hint
 
+DRAFTS = ("draft-04", "draft-06", "draft-07", "2019-09", "2020-12")
+"""Those that a schema may be written in. Here all is 2020-12; the others are put into it by `dialects`."""
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-"""The only `$schema`; whoever knows more of them begins at `_check_dialect` and at the tables below."""
 
 REFUSALS = (InvalidSchema, UnsupportedSchema)
 """What is raised about a schema that is wrong, or good (perhaps) and not to be honoured."""
@@ -79,7 +81,7 @@ def _is_names(value: Any) -> bool:
     )
 
 
-def _is_type(value: Any) -> bool:
+def is_type(value: Any) -> bool:
     several = value if isinstance(value, list) else [value]
     return bool(several) and _is_names(several) and all(name in TYPES for name in several)
 
@@ -126,6 +128,17 @@ ANNOTATIONS = _spread(
         "default": _ANY,
         "deprecated readOnly writeOnly": _FLAG,
         "examples": _LIST,
+        # OpenAPI and AsyncAPI; what `nullable` adds to a type is put there by `dialects`
+        "discriminator example externalDocs xml": _ANY,
+        "nullable": _FLAG,
+        # editors, and forms made of schemas
+        "allowComments allowTrailingCommas defaultSnippets doNotSuggest errorMessage order": _ANY,
+        "deprecationMessage markdownDeprecationMessage markdownDescription patternErrorMessage": _TEXT,
+        "enumDescriptions enumItemLabels enumNames enumTitles markdownEnumDescriptions": _ANY,
+        "propertyOrder suggestSortText": _ANY,
+        # makers of types, and vendors of models
+        "javaInterfaces javaType tsEnumNames tsType": _ANY,
+        "propertyOrdering": _LIST,
     }
 )
 """What says something about a value, and never that it does not fit."""
@@ -137,7 +150,7 @@ SCALARS = _spread(
         "maxItems maxLength maxProperties minItems minLength minProperties": _COUNT,
         "multipleOf": ("a number above 0", lambda value: _is_number(value) and value > 0),
         "required": ("a list of different names", _is_names),
-        "type": (f"one of {', '.join(TYPES)}, or a list of different ones", _is_type),
+        "type": (f"one of {', '.join(TYPES)}, or a list of different ones", is_type),
         "uniqueItems": _FLAG,
     }
 )
@@ -167,7 +180,6 @@ _INSTEAD = {
     "additionalItems": "`items` beside `prefixItems`",
     "dependencies": "`dependentRequired` and `dependentSchemas`",
     "id": "`$id`",
-    "nullable": '`type: ["…", "null"]`',
     "optional": "`required`, on the object",
 }
 
@@ -209,8 +221,15 @@ def _check_meaning(schema: dict[str, Any], keyword: str, value: Any) -> None:
 
 
 def _check_dialect(uri: str) -> None:
-    if uri.rstrip("#") != DIALECT:
-        raise UnsupportedSchema(problem=f"only {DIALECT} is known, not {abbreviate(uri)}")
+    if read_draft(uri) is None:
+        known = f"{', '.join(DRAFTS[:-1])} and {DIALECT} are known"
+        raise UnsupportedSchema(problem=f"only {known}, not {abbreviate(uri)}")
+
+
+def read_draft(uri: str) -> str | None:
+    """Which of `DRAFTS` a `$schema` names."""
+    found = re.fullmatch(r"https?://json-schema\.org/(draft-0[467]|draft/(20(?:19-09|20-12)))/schema#?", uri)
+    return found and (found[2] or found[1])
 
 
 def _check_counts(schema: dict[str, Any], keyword: str) -> None:

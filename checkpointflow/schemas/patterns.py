@@ -7,14 +7,14 @@ knows, back references, `\\p{…}`, look-behind of no fixed length, and whatever
 does not settle it. Let a pattern take k·n**d steps for n characters: every open unbounded repeat adds one to
 d, so does not beginning with `^`; every open bounded choice multiplies k. Then refused are:
 
-- an open choice within a group that is repeated more than ten times, or such a group that can be empty:
-  `(a+)+`, `(a*)*`, `(a|aa)*`, `(\\w+\\s?)*` (but `-` settles `[a-z]+(-[a-z]+)*`, and `b` `(a|ab)*`);
+- a group that is repeated more than ten times and can be empty, or can read one text in two ways
+  (`ambiguity`): `(a+)+`, `(a*)*`, `(a|aa)*`, `(\\w+\\s?)*`, but neither `[a-z]+(-[a-z]+)*` nor `(a|ab)*`;
 - a pattern that for 100 characters could take more than 10**8 steps: `a?a?a?…aaa…`, `.*a.*b.*c.*d.*e`.
 
 With any other pattern, a text so long that it could take more than 10**8 steps is refused as an instance.
 
-The rule looks one character ahead, so it refuses what is harmless, too: `([ab]c|ad)*` never runs long. To
-time a pattern instead would not do, since nobody knows the worst text for it.
+Outside of repeated groups the rule looks one character ahead, so it may take a pattern for costlier than it
+is. To time a pattern instead would not do, since nobody knows the worst text for it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import re
 from typing import Any, NamedTuple
 
 from checkpointflow.errors import InvalidSchema, UnsupportedSchema
+from checkpointflow.schemas.ambiguity import CHARACTERS, Loop, Ranges, examine, list_characters, overlap
 from checkpointflow.schemas.wording import abbreviate
 
 MAX_PATTERN_CHARACTERS = 1_000
@@ -175,7 +176,6 @@ def _read_atom(atom: str) -> int | str:
 
 # what one may cost
 
-_Ranges = tuple[tuple[int, int], ...]
 _NO_CHARACTER = (-1, -1)
 
 
@@ -186,7 +186,7 @@ class _Cost(NamedTuple):
     factor · n**degree steps for n characters; opens: how many choices the next character does not settle.
     """
 
-    first: _Ranges = ()
+    first: Ranges = ()
     degree: int = 0
     factor: float = 1
     opens: int = 0
@@ -223,7 +223,7 @@ class _Estimate:
     def _add(self, op: str, argument: Any, after: _Cost) -> _Cost:
         match op:
             case "LITERAL" | "NOT_LITERAL" | "IN" | "FAILURE":
-                return after._replace(first=_list_characters(op, argument))
+                return after._replace(first=list_characters(op, argument))
             case "AT":
                 return after._replace(first=()) if argument.name == "AT_END_STRING" else after
             case "SUBPATTERN":
@@ -231,15 +231,13 @@ class _Estimate:
             case "BRANCH":
                 return _cost_choice([self.of(branch, after) for branch in argument[1]])
             case "ASSERT" | "ASSERT_NOT":  # once decided it is never tried another way
-                inside = self.of(argument[1], _Cost())
-                degree, factor = max(after.degree, inside.degree), max(after.factor, inside.factor)
-                return after._replace(degree=degree, factor=factor, opens=max(after.opens, inside.opens))
+                return _cost_assertion(self.of(argument[1], _Cost()), after)
         least, most, body = argument
         return self._add_repeat(least, most, body, after)
 
     def _add_repeat(self, least: int, most: int, body: Any, after: _Cost) -> _Cost:
         first = self.of(body, _Cost((_NO_CHARACTER,))).first
-        if len(body) == 1 and body[0][0].name in ("LITERAL", "NOT_LITERAL", "IN"):
+        if len(body) == 1 and body[0][0].name in CHARACTERS:
             return _cost_repeat(first, least, most, after)
         if most <= 10:
             for count in range(most, 0, -1):
@@ -247,23 +245,44 @@ class _Estimate:
                 after = _cost_choice([once, after]) if count > least else once
             return after
         inside = self.of(body, _Cost(first + after.first))
-        if inside.opens or _NO_CHARACTER in first:
+        if not inside.opens and _NO_CHARACTER not in first:
+            return _cost_repeat(first, least, most, after)
+        loop = examine(body)
+        if loop is None:
             why = "repeats a group that can share a text in many ways, and could run for very long"
             raise UnsupportedSchema(problem=f"the pattern {why}")
-        return _cost_repeat(first, least, most, after)
+        return _cost_loop(first, least, loop, after)
 
 
-def _cost_repeat(first: _Ranges, least: int, most: int, after: _Cost) -> _Cost:
+def _cost_repeat(first: Ranges, least: int, most: int, after: _Cost) -> _Cost:
     """Of a repeat that settles all choices but the one to go on."""
-    opens = least != most and _overlap(first, after.first)
+    opens = least != most and overlap(first, after.first)
     begin = first if least else (*first, *after.first)
     if most - least > MAX_PATTERN_CHARACTERS:
         return _Cost(begin, max(1, after.degree + opens), after.factor, after.opens + opens)
     return _Cost(begin, after.degree, after.factor * (1 + opens * (most - least)), after.opens + opens)
 
 
+def _cost_assertion(inside: _Cost, after: _Cost) -> _Cost:
+    """One that is not bounded counts as an open choice of a group: it is tried anew in each round."""
+    return _Cost(
+        (*after.first, *inside.first) if inside.degree else after.first,
+        max(after.degree, inside.degree),
+        max(after.factor, inside.factor),
+        max(after.opens, inside.opens, inside.degree),
+    )
+
+
+def _cost_loop(first: Ranges, least: int, loop: Loop, after: _Cost) -> _Cost:
+    """Of a repeat with one way at most into each of its states: what follows is tried from all its ends."""
+    opens = bool(after.first)
+    begin = first if least else (*first, *after.first)
+    factor = loop.states + loop.ends * after.factor
+    return _Cost(begin, max(1, after.degree + opens), factor, after.opens + opens)
+
+
 def _cost_choice(costs: list[_Cost]) -> _Cost:
-    opens = any(_overlap(one.first, two.first) for n, one in enumerate(costs) for two in costs[:n])
+    opens = any(overlap(one.first, two.first) for n, one in enumerate(costs) for two in costs[:n])
     factors = [cost.factor for cost in costs]
     return _Cost(
         tuple(dict.fromkeys(span for cost in costs for span in cost.first)),
@@ -271,25 +290,3 @@ def _cost_choice(costs: list[_Cost]) -> _Cost:
         sum(factors) if opens else max(factors),
         max(cost.opens for cost in costs) + opens,
     )
-
-
-def _list_characters(op: str, argument: Any) -> _Ranges:
-    if op == "LITERAL":
-        return ((argument, argument),)
-    if op == "NOT_LITERAL":
-        return _exclude([(argument, argument)])
-    ranges = sorted((value, value) if op.name == "LITERAL" else value for op, value in argument if value)
-    return _exclude(ranges) if argument and argument[0][0].name == "NEGATE" else tuple(ranges)
-
-
-def _exclude(ranges: list[tuple[int, int]]) -> _Ranges:
-    """All characters but those in *ranges*, which are sorted."""
-    found, place = [], 0
-    for low, high in ranges:
-        found.append((place, low - 1))
-        place = max(place, high + 1)
-    return tuple((low, high) for low, high in [*found, (place, 0x10FFFF)] if low <= high)
-
-
-def _overlap(one: _Ranges, two: _Ranges) -> bool:
-    return any(low <= most and least <= high for low, high in one for least, most in two)

@@ -1,9 +1,9 @@
 """Survey of a schema: where schemas stand in it, where its references lead, and what is wrong with it.
 
-A schema is copied first, into plain types and within bounds. Then every place where a schema stands is
-listed, with the URI that its references start from. A reference must lead to a listed place: one to anything
-else, such as into a `const`, would make a schema of what nobody meant as one; one out of the document is
-refused, since nothing is ever fetched.
+A schema is copied first, into plain types and within bounds, and put into 2020-12 (`dialects`). Then every
+place where a schema stands is listed, with the URI that its references start from. A reference must lead to a
+listed place: one to anything else, such as into a `const`, would make a schema of what nobody meant as one;
+one out of the document is refused, since nothing is ever fetched.
 
 Rewriting relies on what is checked here: each keyword is what it must be, each reference leads somewhere, and
 no schema comes back to itself without going down into the instance.
@@ -18,6 +18,7 @@ from typing import Any
 
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.errors import InvalidSchema, UnsupportedSchema
+from checkpointflow.schemas.dialects import Translation
 from checkpointflow.schemas.keywords import (
     IN_PLACE,
     REFERENCES,
@@ -90,19 +91,20 @@ def _copy_scalar(value: Any) -> Any:
 
 
 class Survey:
-    """Every place of a copied schema where a schema stands, in order, and what is named there.
+    """Every place of a translated schema where a schema stands, in order, and what is named there.
 
     `duplicates`: names that two schemas have.
     """
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, translation: Translation) -> None:
+        self.translation = translation
         self.schemas: dict[Path, Any] = {}
         self.duplicates: list[Diagnostic] = []
         self._bases: dict[Path, str] = {}
         self._resources: dict[str, Path] = {"": ()}
         self._anchors: dict[str, Path] = {}
         self._dynamic: dict[str, int] = {}
-        self._visit(schema, (), "")
+        self._visit(translation.schema, (), "")
 
     def _visit(self, schema: Any, path: Path, base: str) -> None:
         if isinstance(schema, dict):
@@ -158,7 +160,9 @@ class Survey:
         if not fragment:
             return self._resources[uri]
         if fragment.startswith("/"):
-            return _follow_pointer(self.schemas[()], self._resources[uri], fragment)
+            start = self.translation.find_origin(self._resources[uri])
+            found = _follow_pointer(self.translation.original, start, fragment)
+            return found and self.translation.find_place(found)
         return self._anchors.get(f"{uri}#{fragment}")
 
     def resolve_all(self, path: Path) -> list[Path]:
@@ -221,9 +225,10 @@ def find_problems(survey: Survey) -> list[Diagnostic]:
                 problems += _check_keyword(survey, path, keyword)
         elif not isinstance(schema, bool):
             problems.append(diagnose(path, _refuse_as_schema(path, schema)))
-    if not problems:  # only then do all references lead somewhere
+    if not problems and not survey.translation.problems:  # only then do all references lead somewhere
         problems += _find_endless(survey)
-    return sorted(problems, key=lambda problem: _rank(survey.schemas[()], problem.path))
+    told = [*survey.translation.problems, *map(survey.translation.bring_home, problems)]
+    return sorted(told, key=lambda problem: _rank(survey.translation.original, problem.path))
 
 
 def _check_keyword(survey: Survey, path: Path, keyword: str) -> Iterator[Diagnostic]:

@@ -1,10 +1,11 @@
-"""User-written JSON Schemas (2020-12): what is wrong with one, and what does not fit it.
+"""User-written JSON Schemas: what is wrong with one, and what does not fit it.
 
-A `Schema` is understood once, as far as it is asked: copied and surveyed (`survey`), rewritten into draft-07
-(`rewriting`), compiled by fastjsonschema. No keyword is ever ignored (`keywords` says which are known, and
-`patterns` what a pattern may cost); whatever is not done as 2020-12 says is refused. So are references that
-leave the document (nothing is ever fetched) or choose among several `$dynamicAnchor`s, `unevaluated…` beside
-more than 64 combinations of branches, schemas of more than 20,000 nodes or 64 levels.
+A `Schema` is understood once, as far as it is asked: copied, put into 2020-12 (`dialects`), surveyed
+(`survey`), rewritten into draft-07 (`rewriting`), compiled by fastjsonschema. No keyword is ever ignored
+(`keywords` says which are known, and `patterns` what a pattern may cost); whatever is not done as its draft
+says is refused. So are references that leave the document (nothing is ever fetched) or choose among several
+`$dynamicAnchor`s, `unevaluated…` beside more than 64 combinations of branches, schemas of more than 20,000
+nodes or 64 levels.
 
 An instance may be nested 100 levels deep. Its errors come in its own order, worded here (`wording`): the
 generated code says which rule was broken, and where, and everything else is worked out from the user's own
@@ -55,6 +56,15 @@ class Schema:
         """
         return self._understanding.problems
 
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """Keywords that its draft does not read where they stand, though they were to refuse something.
+
+        Of a schema without problems; `path` and `id` are as in `problems`.
+        """
+        survey = self._understanding.survey
+        return survey.translation.warnings if survey else []
+
     def errors(self, instance: Any) -> list[InstanceError]:
         """All that does not fit, in the order of *instance*; none means that it fits.
 
@@ -83,18 +93,22 @@ class Schema:
 
     @cached_property
     def _understanding(self) -> Understanding:
+        from checkpointflow.schemas.dialects import translate
         from checkpointflow.schemas.rewriting import rewrite
         from checkpointflow.schemas.survey import Survey, copy_schema, find_problems
 
         copy, problems = copy_schema(self.schema)
         if problems:
             return Understanding(problems)
-        survey = Survey(copy)
+        translation = translate(copy)
+        survey = Survey(translation)
         problems = find_problems(survey)
         if problems:
             return Understanding(problems)
         rewritten, problems = rewrite(survey)
-        return Understanding(problems) if problems else Understanding([], survey, rewritten)
+        if problems:
+            return Understanding([translation.bring_home(problem) for problem in problems])
+        return Understanding([], survey, rewritten)
 
     @cached_property
     def _validator(self) -> Validator:

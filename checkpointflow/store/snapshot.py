@@ -72,6 +72,7 @@ class SavedSucceeded(
     outputs_in: str | None = None
     exit_code: int | None = None
     status_code: int | None = None
+    headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
     next: str | None = None

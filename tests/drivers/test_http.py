@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import os
@@ -11,9 +12,12 @@ import ssl
 import subprocess
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from email.message import Message
+from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -238,10 +242,138 @@ def test_anything_else_stands_under_body(tmp_path: Path, server: Server, text: s
     assert outputs(tmp_path, server.answer("/a", text)) == {"body": value}
 
 
-def test_bytes_that_are_no_text_are_replaced(tmp_path: Path, peer: Say) -> None:
-    url = peer(b"HTTP/1.0 200 OK\r\n\r\n\xff\xfea")
-    assert outputs(tmp_path, url) == {"body": "\ufffd\ufffda"}
-    assert (tmp_path / "stdout/step.txt").read_bytes() == b"\xff\xfea"
+def said(body: bytes, *headers: str, status: int = 200) -> bytes:
+    """An answer, byte by byte."""
+    lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def test_what_is_no_text_stays_in_the_file_and_is_told(tmp_path: Path, peer: Say) -> None:
+    url = peer(said(b"\x89PNG\xff", "Content-Type: image/png"))
+    found = outcome(tmp_path, url, keeps_stdout=True, path="each[0]/a", attempt=2)
+    assert isinstance(found, Success)
+    name = "stdout/each[0]/a.2.txt"
+    told = {"path": name, "size": 5, "media_type": "image/png"}
+    assert (found.outputs, found.stdout) == ({"binary": told}, None)
+    assert (tmp_path / name).read_bytes() == b"\x89PNG\xff"
+    assert outputs(tmp_path, peer(said(b"\xff\xfea")))["binary"]["media_type"] is None
+
+
+@pytest.mark.parametrize(
+    ("media_type", "text", "value"),
+    [
+        ("text/plain", "1.10", "1.10"), ("text/plain", "null", "null"), ("text/html", '"x"', '"x"'),
+        ("text/plain; charset=utf-8", '{"n": 1.10}', None), ("text/csv", "[1]", [1]),
+        ("application/json", "1.10", 1.1), ("Application/Problem+JSON; v=1", "null", None), ("", "7", 7),
+        ("application/json", "1.10 or so", "1.10 or so"), ("application/octet-stream", "true", "true"),
+    ],
+)  # fmt: skip
+def test_only_what_says_that_it_is_json_is_a_number(
+    tmp_path: Path, peer: Say, media_type: str, text: str, value: object
+) -> None:
+    url = peer(said(text.encode(), *([f"Content-Type: {media_type}"] if media_type else [])))
+    assert outputs(tmp_path, url) == ({"n": 1.1} if text.startswith("{") else {"body": value})
+
+
+pack = partial(gzip.compress, mtime=0)  # the same at each import, as names of tests must be
+PACKED = pack(b'{"a": 1}')
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", PACKED), ("x-gzip", PACKED), ("GZIP, identity", PACKED),
+        ("deflate", zlib.compress(b'{"a": 1}')),
+        ("deflate", RAW_DEFLATE.compress(b'{"a": 1}') + RAW_DEFLATE.flush()),
+        ("deflate, gzip", pack(zlib.compress(b'{"a": 1}'))),
+        ("gzip", pack(b'{"a":') + pack(b" 1}")), ("gzip", PACKED + b"\0" * 9),
+        ("gzip", pack(b'{"a": ' + b" " * 300_000 + b"1}")),
+    ],
+)  # fmt: skip
+def test_a_packed_answer_is_unpacked(tmp_path: Path, peer: Say, coding: str, body: bytes) -> None:
+    assert outputs(tmp_path, peer(said(body, f"Content-Encoding: {coding}"))) == {"a": 1}
+    assert json.loads((tmp_path / "stdout/step.txt").read_bytes()) == {"a": 1}
+
+
+def test_a_packed_answer_may_come_byte_by_byte(tmp_path: Path, peer: Say) -> None:
+    def slow(connection: socket.socket) -> None:
+        for byte in said(PACKED, "Content-Encoding: gzip"):
+            connection.sendall(bytes([byte]))
+
+    assert outputs(tmp_path, peer(slow)) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "why"),
+    [
+        ("br", b"\x0b\x02\x80", 'has the Content-Encoding "br"; only gzip and deflate can be read'),
+        ("gzip", b"plain", "is not the gzip that its Content-Encoding says"),
+        ("deflate", b"\xff\xff", "is not the deflate"), ("gzip", PACKED[:-9], "it hung up within its gzip"),
+        ("gzip, gzip, gzip, gzip", PACKED, 'has the Content-Encoding "gzip, gzip, gzip, gzip"'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_unpacked_is_a_failure(
+    tmp_path: Path, peer: Say, coding: str, body: bytes, why: str
+) -> None:
+    assert why in error(tmp_path, peer(said(body, f"Content-Encoding: {coding}"))).message
+    told = error(tmp_path, peer(said(body, f"Content-Encoding: {coding}", status=503)))
+    assert why in told.message and "\ufffd" not in told.message
+
+
+def test_an_answer_without_a_body_needs_no_unpacking(tmp_path: Path, peer: Say) -> None:
+    url = peer(said(b"", "Content-Encoding: br"))
+    assert outputs(tmp_path, url) == outputs(tmp_path, url, method="HEAD") == {"body": ""}
+
+
+def test_a_bomb_is_stopped_at_the_limit(tmp_path: Path, peer: Say) -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(400)) + packer.flush()
+    for coding, body in (("gzip", bomb), ("gzip, gzip", pack(bomb))):
+        url = peer(said(body, f"Content-Encoding: {coding}"))
+        assert f"is larger than {MAX_BYTES} bytes" in error(tmp_path, url).message
+        assert (tmp_path / "stdout/step.txt").stat().st_size < MAX_BYTES + (1 << 17)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "value"),
+    [
+        ("text/plain; charset=ISO-8859-1", "Zoë".encode("latin-1"), "Zoë"),
+        ('text/plain; charset="windows-1252"', "1 €".encode("cp1252"), "1 €"),
+        ("text/html;charset=Shift_JIS", "東京".encode("shift_jis"), "東京"),
+        ("text/plain; charset=utf-16", "Zoë".encode("utf-16"), "Zoë"),
+        ("text/plain; charset=utf-16be", "Zoë".encode("utf-16-be"), "Zoë"),
+        ("text/plain", "Zoë".encode("utf-16"), "Zoë"), ("text/plain", "\ufeffZoë".encode(), "Zoë"),
+        ("text/plain; charset=us-ascii", "Zoë".encode(), "Zoë"), ("text/plain; charset=rot13", b"Zoe", "Zoe"),
+        ("text/plain; charset=no-such", "Zoë".encode(), "Zoë"),
+        ("text/plain; charset=unicode_escape", b"\\n", "\\n"),
+        ("application/json; charset=iso-8859-1", '["Zoë"]'.encode("latin-1"), ["Zoë"]),
+        ("application/json", '["Zoë"]'.encode("utf-16"), ["Zoë"]), ("text/plain; charset=utf-16", b"", ""),
+    ],
+)  # fmt: skip
+def test_text_is_read_in_its_charset(
+    tmp_path: Path, peer: Say, media_type: str, body: bytes, value: object
+) -> None:
+    url = peer(said(body, f"Content-Type: {media_type}"))
+    assert outputs(tmp_path, url) == {"body": value}
+    assert "Zo" not in str(value) or b"Zo" in (tmp_path / "stdout/step.txt").read_bytes()
+
+
+def test_text_that_is_not_in_its_charset_is_a_failure(tmp_path: Path, peer: Say) -> None:
+    url = peer(said(b"\xd8\x00\xd8", "Content-Type: text/plain; charset=utf-16"))
+    assert "is not text in utf-16, as it says" in error(tmp_path, url).message
+
+
+def test_a_secret_is_masked_however_the_answer_is_written(
+    tmp_path: Path, peer: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "Zoë-secret")
+    body = pack("it is Zoë-secret".encode("utf-16"))
+    url = peer(said(body, "Content-Encoding: gzip", "Content-Type: text/plain; charset=utf-16"))
+    assert outputs(tmp_path, url, secrets=("TOKEN",)) == {"body": "it is ***"}
+    url = peer(said(b"\xff", "Content-Type: a/Zo-secret"))
+    monkeypatch.setenv("TOKEN", "zo-secret")
+    assert outputs(tmp_path, url, secrets=("TOKEN",))["binary"]["media_type"] == "a/***"
 
 
 def test_the_answer_lies_in_a_private_file(tmp_path: Path, server: Server) -> None:
@@ -296,8 +428,15 @@ def test_the_author_says_what_is_success(tmp_path: Path, server: Server) -> None
     assert error(tmp_path, server.answer("/b"), status_codes=(201,)).status_code == 200
 
 
-def test_a_long_answer_is_cut_in_the_message(tmp_path: Path, server: Server) -> None:
-    assert len(error(tmp_path, server.answer("/a", "x" * 100_000, 500)).message) < 400
+def test_a_long_answer_is_cut_in_the_message_with_a_mark(tmp_path: Path, server: Server) -> None:
+    shown = error(tmp_path, server.answer("/a", "x" * 100_000, 500)).message
+    assert len(shown) < 400 and shown.endswith("xxx… (cut; the whole is in the step's log)")
+    assert error(tmp_path, server.answer("/a", "x" * 200, 500)).message.endswith(": " + "x" * 200)
+
+
+def test_a_failure_shows_no_text_where_there_is_none(tmp_path: Path, peer: Say) -> None:
+    found = error(tmp_path, peer(said(b"\x89PNG\xff", status=500)))
+    assert found.message.endswith(": 5 bytes that are no text")
 
 
 def test_204_and_head_have_no_body(tmp_path: Path, peer: Say) -> None:
@@ -327,6 +466,32 @@ def test_text_is_sent_as_it_is(tmp_path: Path, server: Server, body: str) -> Non
     outcome(tmp_path, server.url, method="POST", body=body)
     (heard,) = server.heard
     assert (heard.body.decode(), heard.headers["Content-Type"]) == (body, "text/plain; charset=utf-8")
+
+
+def test_a_mapping_goes_out_as_the_form_that_its_type_declares(tmp_path: Path, server: Server) -> None:
+    headers = {"content-type": "Application/X-WWW-Form-Urlencoded; charset=utf-8"}
+    body = {"user": "a&admin=1", "n": 1.5, "ok": True, "to": ["é", 2], "none": []}
+    outputs(tmp_path, server.url + "/a", method="POST", headers=headers, body=body)
+    assert server.heard[-1].body == b"user=a%26admin%3D1&n=1.5&ok=true&to=%C3%A9&to=2"
+    outputs(tmp_path, server.url + "/a", method="POST", headers=headers, body="a=b&c")
+    assert server.heard[-1].body == b"a=b&c"
+
+
+@pytest.mark.parametrize("body", [["a"], 7, None, {"a": {"b": 1}}, {"a": None}, {"a": [[1]]}])
+def test_what_is_no_form_is_not_sent_as_one(tmp_path: Path, server: Server, body: object) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    found = error(tmp_path, server.url + "/a", method="POST", headers=headers, body=body)
+    assert "form" in found.message and server.heard == []
+
+
+def test_a_secret_in_a_form_is_encoded(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "a&b=c")
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = {"secret": str(Secret("TOKEN"))}
+    outputs(tmp_path, server.url + "/a", method="POST", headers=headers, body=body, secrets=("TOKEN",))
+    assert server.heard[-1].body == b"secret=a%26b%3Dc"
 
 
 def test_without_a_body_nothing_is_sent_nor_said_of_it(tmp_path: Path, server: Server) -> None:
@@ -718,7 +883,7 @@ def test_an_unknown_host_is_told(tmp_path: Path) -> None:
     [
         b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"\0" * 100, b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 99 OK\r\n\r\n", b"HTTP/2.0 200 OK\r\n\r\n", b"x" * 100_000,
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 2000 + b"\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
     ],
@@ -758,6 +923,70 @@ def test_an_answer_that_breaks_off_is_no_answer(tmp_path: Path, peer: Say, part:
 )
 def test_an_answer_may_be_framed_in_many_ways(tmp_path: Path, peer: Say, whole: bytes) -> None:
     assert outputs(tmp_path, peer(whole)) == {"body": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("said_so", "seconds"),
+    [
+        ("7", 7), (" 120 ", 120), ("soon", None), ("-1", None), ("9" * 5000, None), (None, None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2015 07:28:00", 0), ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)  # fmt: skip
+def test_when_a_server_wants_to_be_asked_again_is_told(
+    tmp_path: Path, peer: Say, said_so: str | None, seconds: float | None
+) -> None:
+    headers = [] if said_so is None else [f"Retry-After: {said_so}"]
+    found = outcome(tmp_path, peer(said(b"", *headers, status=503)))
+    assert isinstance(found, Failure)
+    assert found.retry_after == seconds
+
+
+def test_a_server_may_name_the_date(tmp_path: Path, peer: Say) -> None:
+    url = peer(said(b"", f"Retry-After: {formatdate(time.time() + 1000, usegmt=True)}", status=429))
+    found = outcome(tmp_path, url)
+    assert isinstance(found, Failure) and found.retry_after == pytest.approx(1000, abs=300)
+
+
+def test_headers_are_kept_when_asked_for(tmp_path: Path, peer: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    url = peer(
+        said(
+            b"",
+            "ETag: e",
+            "Link: <a>",
+            "X-Folded: a",
+            " b",
+            "link: <b>",
+            "Set-Cookie: t=s3cret",
+            "N: \xc3\xa9",
+        )
+    )
+    found = outcome(tmp_path, url, keeps_headers=True, secrets=("TOKEN",))
+    assert isinstance(found, Success)
+    assert found.headers == {
+        "content-length": "0", "etag": "e", "link": "<a>, <b>",
+        "x-folded": "a b", "set-cookie": "t=***", "n": "é",
+    }  # fmt: skip
+    assert outcome(tmp_path, url).headers == {}  # type: ignore[union-attr]
+    long = peer(said(b"", "A: " + "x" * 60_000, "B: " + "x" * 6000))
+    assert "which are referred to, have over 65536" in error(tmp_path, long, keeps_headers=True).message
+    assert outputs(tmp_path, long) == {"body": ""}
+
+
+def test_what_a_server_says_before_its_answer_is_skipped(tmp_path: Path, peer: Say) -> None:
+    before = (
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\nContent-Length: 9\r\n\r\n"
+    )
+    assert outputs(tmp_path, peer(before + b"HTTP/1.1 100 Continue\r\n\r\n" + HELLO)) == {"body": "hello"}
+    assert error(tmp_path, peer(b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + HELLO)).status_code == 101
+
+
+def test_an_answer_may_have_hundreds_of_headers_but_no_more(tmp_path: Path, peer: Say) -> None:
+    assert outputs(tmp_path, peer(said(b"x", *(f"A{n}: {n}" for n in range(990))))) == {"body": "x"}
+    assert "more than 1000 headers" in error(tmp_path, peer(said(b"", *["A: b"] * 1001))).message
+    endless = b"HTTP/1.1 103 Hints\r\nA: " + b"x" * 60_000 + b"\r\n\r\n"
+    assert "a head of more than 1048576 bytes" in error(tmp_path, peer(endless * 20 + HELLO)).message
 
 
 def test_an_answer_is_heard_though_the_body_was_not(tmp_path: Path, peer: Say) -> None:

@@ -98,7 +98,7 @@ def test_only_texts_that_may_name_stdout_are_read_to_find_its_readers(
     monkeypatch.setattr(
         understanding, "parse_command", lambda text, shell: read.append(text) or real(text, shell)
     )
-    assert program.stdout_readers == {"a"}
+    assert program.parts_read == {("a", "stdout")}
     assert read == ["${steps.a.stdout}"]
 
 

@@ -159,6 +159,26 @@ def test_behind_the_host_a_value_is_data(url: str, given: object, asked: str) ->
     assert story.run.steps["a"].action.url == asked
 
 
+@pytest.mark.parametrize(
+    ("url", "given"),
+    [
+        ("u/${inputs.x}/del", ".."), ("u/${inputs.x}/del", "."), ("u/${inputs.x}", ""),
+        ("u/${inputs.x}?a=1", ""), ("u/${inputs.x}#f", ".."), (".${inputs.x}", "."),
+        ("%2E${inputs.x}/u", "."), ("${inputs.x}${inputs.x}", "."),
+    ],
+)  # fmt: skip
+def test_a_value_that_would_name_another_resource_is_refused(url: str, given: str) -> None:
+    story = Story({"id": "a", "kind": "api", "url": f"http://h/{url}"}, inputs={"x": given})
+    assert "name another resource, in ${inputs.x}" in story.error.message
+
+
+@pytest.mark.parametrize("given", ["...", "..a", "%2e%2e", "a/..", "../b", " "])
+def test_any_other_value_is_a_part_of_the_path(given: str) -> None:
+    for url in ("http://h/${inputs.x}", "http://h/a${inputs.x}/b", "http://h/a?q=/${inputs.x}"):
+        story = Story({"id": "a", "kind": "api", "url": url}, inputs={"x": given})
+        assert story.run.steps["a"].action.url.startswith("http://h/")
+
+
 @pytest.mark.parametrize(("url", "given"), [("http://u:p@h/", ""), ("http://${inputs.x}", "u:p@h/")])
 def test_a_url_with_a_password_is_refused_before_it_stands_anywhere(url: str, given: str) -> None:
     story = Story({"id": "a", "kind": "api", "url": url}, inputs={"x": given})
@@ -254,6 +274,18 @@ def test_the_status_of_an_answer_can_be_referred_to() -> None:
     story = Story(step, cli("b", "${steps.a.status_code} ${steps.a.error.status_code}"))
     story.report("a", Failure(Error(code="ERR_STEP_FAILED", message="no", status_code=503)))
     assert set(story.run.steps["b"].action.variables.values()) == {"503"}
+
+
+def test_the_headers_of_an_answer_are_kept_where_they_are_referred_to() -> None:
+    step = {"id": "a", "kind": "api", "url": "http://h"}
+    story = Story(step, cli("b", """echo ${steps.a.headers.etag} ${steps.a.headers["x-n"]}"""))
+    assert story.run.steps["a"].action.keeps_headers
+    story.report("a", Success(outputs={}, headers={"etag": "e", "x-n": "1"}))
+    assert sorted(story.run.steps["b"].action.variables.values()) == ["1", "e"]
+    assert story.replayed() == story.run
+    assert (
+        not Story(step, cli("b", "echo ${steps.a.status_code} headers")).run.steps["a"].action.keeps_headers
+    )
 
 
 def test_a_late_answer_of_an_abandoned_attempt_falls_away() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.engine.actions import Sleep
+from checkpointflow.engine.actions import Error, Failure, Sleep
+from checkpointflow.engine.messages import later
 from tests.helpers import Story, cli, end, switch
 
 NO_PAUSE = {"max_attempts": 3, "backoff_seconds": 0}
@@ -51,6 +52,37 @@ def test_the_pause_before_the_next_attempt_follows_the_strategy(
     strategy: str, most: float, seconds: list[float]
 ) -> None:
     assert pauses(strategy, most) == seconds
+
+
+def answered(status: int | None, retry_after: float | None = None, **retry: object) -> Story:
+    """A call that was answered so for the first time."""
+    policy = {"max_attempts": 3, "backoff_seconds": 2, **retry}
+    story = Story({"id": "a", "kind": "api", "url": "http://h", "retry": policy})
+    error = Error(code="ERR_STEP_FAILED", message="no", status_code=status)
+    return story.report("a", Failure(error, retry_after))
+
+
+@pytest.mark.parametrize("status", [None, 408, 425, 429, 500, 503, 599])
+def test_a_call_is_tried_again_where_that_may_help(status: int | None) -> None:
+    assert answered(status).pending == ["a"]
+
+
+@pytest.mark.parametrize("status", [200, 304, 400, 401, 403, 404, 409, 422])
+def test_after_any_other_answer_it_is_not_unless_the_author_says_so(status: int) -> None:
+    assert answered(status).run.status == "failed"
+    assert answered(status, on=[409, status]).pending == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "most", "seconds"), [(None, 300, 2), (1, 300, 2), (7.5, 300, 7.5), (900, 60, 60), (9, 0, 0)]
+)
+def test_the_pause_is_what_the_server_asks_for_up_to_the_longest(
+    asked: float | None, most: float, seconds: float
+) -> None:
+    story = answered(503, asked, max_backoff_seconds=most)
+    action = story.run.steps["a"].action
+    until = action.until if isinstance(action, Sleep) else story.now
+    assert until == later(story.now, seconds)
 
 
 def test_a_result_does_not_answer_a_pause() -> None:

@@ -7,9 +7,9 @@
     print(handle.run.outcome)
 
 A call does its work in the thread that calls, holds the run's lock only meanwhile, and returns when the run
-rests: it has ended, or it waits. In between nothing of the run is in memory: any process may go on with it,
-`cpf` too. Runs may be driven in any thread, several at once; of the main thread, SIGINT, SIGTERM and SIGHUP
-are taken over meanwhile, and raise Interrupted with the run safe on disk.
+rests: it has ended, or it waits. Between two calls nothing of the run is kept in memory: any process may go
+on with it, `cpf` too. Runs may be driven in any thread, several at once; of the main thread, SIGINT, SIGTERM
+and SIGHUP are taken over meanwhile, and raise Interrupted with the run safe on disk.
 
 A refusal is a CheckpointflowError: its class says which (`checkpointflow.errors` has them all), `code` is
 that of an envelope, and the run is as it was. A step that fails raises nothing: the run says so.

@@ -48,9 +48,9 @@ class Diagnostic(Struct, frozen=True):
         return {name: value for name, value in detail.items() if value is not None}
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.file else f"{self.line}:{self.column}"
+        where = f"{self.file}:{self.line}:{self.column}" if self.file else f"{self.line}:{self.column}"
         name = f"{self.id} " if self.id else ""
-        return f"{place}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{where}: {name}{self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 def format_path(path: Path) -> str:

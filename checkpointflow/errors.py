@@ -2,7 +2,7 @@
 
 An error is raised for a request that makes no sense, and leaves everything as it was. What goes
 wrong inside a run (a command that fails, a value that does not fit) is data, never an exception.
-One place catches these: `checkpointflow.cli.main`, which prints the envelope.
+One place makes envelopes of them: `checkpointflow.cli`.
 
 Codes and exit codes are a contract with scripts and agents; they never change their meaning.
 """

@@ -18,6 +18,6 @@ class _Late:
         return found
 
 
-def late(pattern: str, flags: int = 0) -> re.Pattern[str]:
+def compile_late(pattern: str, flags: int = 0) -> re.Pattern[str]:
     """*pattern*, compiled when something is first asked of it."""
     return cast("re.Pattern[str]", _Late(pattern, flags))

@@ -11,7 +11,16 @@ from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error, Failure, Outcome, Slept, Success
 from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.facts import Fact
-from checkpointflow.engine.messages import Begin, Cancel, Deliver, Interrupt, Message, Recover, Report, later
+from checkpointflow.engine.messages import (
+    Begin,
+    Cancel,
+    Deliver,
+    Interrupt,
+    Message,
+    Recover,
+    Report,
+    add_seconds,
+)
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, pending, unanswered, waits
 
@@ -93,7 +102,7 @@ class Story:
         return self.hear(Cancel(now=self.tick(), reason=reason))
 
     def tick(self, seconds: float = 1) -> str:
-        self.now = later(self.now, seconds)
+        self.now = add_seconds(self.now, seconds)
         return self.now
 
     @property

@@ -1,4 +1,4 @@
-"""The command line. `main` is the one place that catches: whatever happens, stdout gets one envelope.
+"""The command line. `answer` is where every exception ends: whatever happens, stdout gets one envelope.
 
 A command is a module of this package with a click command called `command`, which returns the envelope
 to print, or None when it has printed its own text. It is imported when it is called: a start pays only
@@ -24,16 +24,16 @@ COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",
     "validate": "Check a workflow before anything runs.",
-    "flows": "The workflows that can be run by their ids.",
+    "flows": "List the workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
-    "status": "Where a run stands.",
-    "inspect": "Everything about a run: inputs, steps, outputs, history.",
-    "logs": "What the steps of a run printed.",
+    "status": "Show where a run stands.",
+    "inspect": "Show everything about a run: inputs, steps, outputs, history.",
+    "logs": "Show what the steps of a run printed.",
     "retry-step": "Run a failed or interrupted step again, and go on.",
     "cancel": "Stop a run for good.",
-    "list": "The runs of the store, newest first.",
-    "diff": "What differs between two runs, or two checkpoints of one.",
+    "list": "List the runs of the store, newest first.",
+    "diff": "Show what differs between two runs, or two checkpoints of one.",
     "export": "Write a run into one file, to hand it over.",
     "import": "Take in a run that somebody hands over.",
     "verify": "Check a run: its history, its snapshot, every digest.",
@@ -93,21 +93,21 @@ def answer(arguments: list[str]) -> int:
     try:
         given = group.main(arguments, prog_name="cpf", standalone_mode=False)
     except click.UsageError as error:
-        return _refused(_usage_error(error))
+        return _refuse(_translate_usage_error(error))
     except (KeyboardInterrupt, click.Abort):
-        return _refused(Interrupted(signal="SIGINT"))
+        return _refuse(Interrupted(signal="SIGINT"))
     except CheckpointflowError as error:
-        return _refused(error)
+        return _refuse(error)
     except BrokenPipeError:
         return 60  # nobody reads the answer any more
-    except Exception as error:  # noqa: BLE001, the one place that catches
-        return _refused(_bug(error))
+    except Exception as error:  # noqa: BLE001, here every exception ends
+        return _refuse(_report_bug(error))
     if isinstance(given, int):
         return given
     try:
-        return _printed(given)
+        return _print(given)
     except Exception as error:  # noqa: BLE001, an envelope that cannot be written is a bug, too
-        return _refused(_bug(error))
+        return _refuse(_report_bug(error))
 
 
 def main() -> NoReturn:
@@ -121,43 +121,43 @@ def main() -> NoReturn:
     os._exit(code)  # the interpreter's own goodbye takes longer than most answers
 
 
-def _printed(envelope: Envelope | None) -> int:
+def _print(envelope: Envelope | None) -> int:
     if envelope is None:
         return 0
-    from checkpointflow.cli.envelope import encoded
-    from checkpointflow.cli.options import for_people
+    from checkpointflow.cli.envelope import encode
+    from checkpointflow.cli.options import is_watched
 
-    if envelope.warnings and for_people():
+    if envelope.warnings and is_watched():
         from checkpointflow.cli.terminal import show_warnings
 
         show_warnings(envelope.warnings)
     try:
-        sys.stdout.buffer.write(encoded(envelope))
+        sys.stdout.buffer.write(encode(envelope))
         sys.stdout.buffer.flush()
     except OSError:
         return envelope.exit_code or 60
     return envelope.exit_code
 
 
-def _refused(error: CheckpointflowError) -> int:
-    from checkpointflow.cli.envelope import of_error
-    from checkpointflow.cli.options import for_people
+def _refuse(error: CheckpointflowError) -> int:
+    from checkpointflow.cli.envelope import wrap_error
+    from checkpointflow.cli.options import is_watched
 
-    if for_people():
+    if is_watched():
         from checkpointflow.cli.terminal import show_error
 
         show_error(error)
-    return _printed(of_error(_name(), error))
+    return _print(wrap_error(_name(), error))
 
 
-def _usage_error(error: click.UsageError) -> UsageError:
+def _translate_usage_error(error: click.UsageError) -> UsageError:
     path = error.ctx.command_path if error.ctx else "cpf"
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return UsageError(problem=f"a command is missing; see: {path} --help")
     return UsageError(problem=f"{error.format_message().rstrip('.')}; see: {path} --help")
 
 
-def _bug(error: Exception) -> InternalError:
+def _report_bug(error: Exception) -> InternalError:
     if group.debug:
         import traceback
 

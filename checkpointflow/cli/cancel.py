@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.drivers import local
 
@@ -18,6 +18,6 @@ def command(
     run_id: str | None, run_dir: str | None, base_dir: str | None, reason: str, lock_timeout: float
 ) -> Envelope:
     """Stop a run for good."""
-    directory = run_at(run_id, run_dir, base_dir)
+    directory = find_run(run_id, run_dir, base_dir)
     run = local.cancel(directory, reason, lock_timeout)
-    return of_run("cancel", run, directory, exit_code=0)
+    return wrap_run("cancel", run, directory, exit_code=0)

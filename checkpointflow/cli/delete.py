@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.store import sweeping as runs
 
@@ -19,6 +19,6 @@ def command(
     run_id: str | None, run_dir: str | None, base_dir: str | None, force: bool, lock_timeout: float
 ) -> Envelope:
     """Remove a run that has ended, with all that it kept."""
-    directory = run_at(run_id, run_dir, base_dir)
+    directory = find_run(run_id, run_dir, base_dir)
     freed = runs.delete(directory, force=force, lock_timeout=lock_timeout)
-    return of_result("delete", {"deleted": [to_builtins(freed)], "freed_bytes": freed.bytes})
+    return wrap_result("delete", {"deleted": [to_builtins(freed)], "freed_bytes": freed.bytes})

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import allowing_shared, store_at
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import allows_shared, find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.comparison import Side, compare, load_side
 from checkpointflow.store.directory import RunDirectory
@@ -19,20 +19,20 @@ from checkpointflow.store.directory import RunDirectory
 @click.argument("run_b")
 @base_dir_option
 def command(run_a: str, run_b: str, base_dir: str | None) -> Envelope:
-    """What differs between two runs: document, inputs, path taken, what steps came to, result, timing.
+    """Show what differs between two runs: document, inputs, path taken, outcomes of steps, result, timing.
 
     A run is named by its id or its first 4 or more characters, or by its directory (with a / in it);
     ID@CHECKPOINT is the run as it was at that checkpoint.
     """
-    a, b = (_side(text, base_dir) for text in (run_a, run_b))
-    return of_result("diff", to_builtins(compare(a, b)))
+    a, b = (_find_side(text, base_dir) for text in (run_a, run_b))
+    return wrap_result("diff", to_builtins(compare(a, b)))
 
 
-def _side(text: str, base_dir: str | None) -> Side:
+def _find_side(text: str, base_dir: str | None) -> Side:
     name, _, checkpoint = text.partition("@")
     if "/" in text:
         name, _, checkpoint = text.rpartition("@") if "@" in text.rpartition("/")[2] else (text, "", "")
-        directory = RunDirectory.at(Path(name), allow_shared=allowing_shared())
+        directory = RunDirectory.at(Path(name), allow_shared=allows_shared())
     else:
-        directory = store_at(base_dir).find(name)
+        directory = find_store(base_dir).find(name)
     return load_side(directory, checkpoint or None)

@@ -7,13 +7,13 @@ from datetime import datetime
 
 import click
 
-from checkpointflow.engine.messages import later
+from checkpointflow.engine.messages import add_seconds
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 
 
-def span(text: str) -> int:
+def parse_span(text: str) -> int:
     """Seconds, from a number and a unit."""
     found = _SPAN.fullmatch(text)
     if found is None:
@@ -21,10 +21,10 @@ def span(text: str) -> int:
     return int(found[1]) * _SECONDS[found[2]]
 
 
-def ago(now: str, seconds: float) -> str:
+def subtract_seconds(now: str, seconds: float) -> str:
     """The time *seconds* before *now*; the beginning of all times if that lies before it."""
     try:
-        return later(now, -seconds)
+        return add_seconds(now, -seconds)
     except OverflowError:
         return ""
 
@@ -37,7 +37,7 @@ def seconds_between(start: str, end: str) -> float:
         return 0.0
 
 
-def in_words(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """*seconds* as the largest unit of which there are at least two: `95s`, `3h`, `12d`."""
     for unit in "dhm":
         if abs(seconds) >= 2 * _SECONDS[unit]:

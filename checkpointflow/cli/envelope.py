@@ -12,7 +12,7 @@ from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
 from checkpointflow.errors import CheckpointflowError
-from checkpointflow.store.clock import fresh_id
+from checkpointflow.store.clock import make_id
 from checkpointflow.store.directory import RunDirectory
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
@@ -99,12 +99,12 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     logs: tuple[LogShown, ...] | None = None
 
 
-def of_result(command: str, result: Any, *, warnings: tuple[str, ...] = ()) -> Envelope:
+def wrap_result(command: str, result: Any, *, warnings: tuple[str, ...] = ()) -> Envelope:
     """The answer of a command that is not about a run."""
     return Envelope(**_head(command, "ok", 0), result=result, warnings=warnings)
 
 
-def of_run(
+def wrap_run(
     command: str,
     run: Run,
     directory: RunDirectory,
@@ -115,22 +115,22 @@ def of_run(
 ) -> Envelope:
     """Where *run* stands."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
-    shown = tuple(_shown(run, directory, path, wait) for path, wait in waits(run).items())
-    open_ = shown if run.status == "waiting" else ()
+    described = tuple(_show_wait(run, directory, path, wait) for path, wait in waits(run).items())
+    open_ = described if run.status == "waiting" else ()
     return Envelope(
         **_head(command, run.status, code),
         **_identity(run),
         wait=open_[0] if open_ else None,
         waits=open_ if len(open_) > 1 else (),
         result=run.outcome.result if isinstance(run.outcome, Completion) else UNSET,
-        error=_failed(run),
+        error=_show_failure(run),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
         **more,
     )
 
 
-def of_error(command: str, error: CheckpointflowError) -> Envelope:
+def wrap_error(command: str, error: CheckpointflowError) -> Envelope:
     """Why a request was refused, or how to go on when cpf was told to stop."""
     message, identity = str(error), {}
     if error.directory is not None:
@@ -143,7 +143,7 @@ def of_error(command: str, error: CheckpointflowError) -> Envelope:
     )
 
 
-def encoded(envelope: Envelope) -> bytes:
+def encode(envelope: Envelope) -> bytes:
     """The text of *envelope*: indented JSON and a newline."""
     return msgspec.json.format(msgspec.json.encode(envelope), indent=2) + b"\n"
 
@@ -151,7 +151,7 @@ def encoded(envelope: Envelope) -> bytes:
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
     return {
         "schema_version": ENVELOPE_VERSION,
-        "request_id": fresh_id(),
+        "request_id": make_id(),
         "ok": exit_code in (0, 40),
         "command": command,
         "status": status,
@@ -173,7 +173,7 @@ def _identity(run: Run) -> dict[str, Any]:
     }
 
 
-def _shown(run: Run, directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
+def _show_wait(run: Run, directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
     wait = record.wait
     same = [w for w in waits(run).values() if w.wait.event_name == wait.event_name]
     answer = ["--event", wait.event_name, *(["--step", path] if len(same) > 1 else [])]
@@ -188,12 +188,12 @@ def _shown(run: Run, directory: RunDirectory, path: str, record: Waiting) -> Wai
         timeout_at=wait.timeout_at,
         risk_level=wait.risk_level,
         step=path,
-        in_doubt=_doubt(directory, path, record.started_at, wait),
+        in_doubt=_show_doubt(directory, path, record.started_at, wait),
         resume=Resume(command=resume_command(directory, *answer, "--input", "@response.json")),
     )
 
 
-def _doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait) -> Doubt | None:
+def _show_doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait) -> Doubt | None:
     if wait.in_doubt is None:
         return None
     attempt = wait.in_doubt.attempt
@@ -205,7 +205,7 @@ def _doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait) -> D
     )
 
 
-def _failed(run: Run) -> ErrorShown | None:
+def _show_failure(run: Run) -> ErrorShown | None:
     if not isinstance(run.outcome, Breakdown):
         return None
     error = run.outcome.error

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
@@ -37,7 +37,7 @@ def command(
 
     With `-o -` the archive itself goes to standard output, and no envelope.
     """
-    directory = run_at(run_id, run_dir, base_dir)
+    directory = find_run(run_id, run_dir, base_dir)
     if output == "-":
         if sys.stdout.isatty():
             raise UsageError(
@@ -49,13 +49,13 @@ def command(
     file = Path(output or f"{run.run_id}.tar.gz")
     if not force and os.path.lexists(file):
         raise FileAlreadyThere(file=file)
-    warnings = _written(directory, file, lock_timeout)
+    warnings = _write(directory, file, lock_timeout)
     size, digest = file_digest(file)
-    envelope = of_run("export", directory.load(), directory, exit_code=0, warnings=tuple(warnings))
+    envelope = wrap_run("export", directory.load(), directory, exit_code=0, warnings=tuple(warnings))
     return replace(envelope, result={"file": str(file), "bytes": size, "sha256": digest})
 
 
-def _written(directory: RunDirectory, file: Path, lock_timeout: float) -> list[str]:
+def _write(directory: RunDirectory, file: Path, lock_timeout: float) -> list[str]:
     """Write the archive to *file*, whole or not at all."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with translate_errors(file):

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from msgspec import UNSET, Struct, to_builtins
 
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import store_at
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
 from checkpointflow.drivers.catalog import Found, find_flow, list_flows
@@ -49,22 +49,22 @@ class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command()
 @base_dir_option
-@click.option("--detail", metavar="ID", help="Everything about this one, with a line that runs it.")
+@click.option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
 def command(base_dir: str | None, detail: str | None) -> Envelope:
-    """The workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
-    base = store_at(base_dir).base
+    """List the workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
+    base = find_store(base_dir).base
     if detail is not None:
-        return of_result("flows", _detail(find_flow(detail, Path.cwd(), base)))
+        return wrap_result("flows", _describe(find_flow(detail, Path.cwd(), base)))
     seen: set[str] = set()
     rows = []
     for found in list_flows(Path.cwd(), base):
-        row = _row(found, seen)
+        row = _make_row(found, seen)
         rows.append(to_builtins(row))
         seen.add(row.id or "")
-    return of_result("flows", {"flows": rows})
+    return wrap_result("flows", {"flows": rows})
 
 
-def _row(found: Found, seen: set[str]) -> Row:
+def _make_row(found: Found, seen: set[str]) -> Row:
     workflow = found.workflow
     if workflow is None:
         return Row(file=str(found.file), problem=found.problem)
@@ -78,22 +78,22 @@ def _row(found: Found, seen: set[str]) -> Row:
     )
 
 
-def _detail(found: Found) -> dict[str, Any]:
+def _describe(found: Found) -> dict[str, Any]:
     assert found.workflow is not None
-    inputs = list(_inputs(found.workflow))
+    inputs = list(_list_inputs(found.workflow))
     steps = [
         StepRow(id=s.id, kind=str(s.__struct_config__.tag), name=s.name, description=s.description)
         for s in found.workflow.steps
     ]
     return {
-        **to_builtins(_row(found, set())),
+        **to_builtins(_make_row(found, set())),
         "inputs": to_builtins(inputs),
         "steps": to_builtins(steps),
-        "run": _line(found.workflow, inputs),
+        "run": _write_line(found.workflow, inputs),
     }
 
 
-def _inputs(workflow: Workflow) -> list[Input]:
+def _list_inputs(workflow: Workflow) -> list[Input]:
     schema = workflow.inputs
     required = schema.get("required", ())
     return [
@@ -110,14 +110,14 @@ def _inputs(workflow: Workflow) -> list[Input]:
     ]
 
 
-def _line(workflow: Workflow, inputs: list[Input]) -> str:
+def _write_line(workflow: Workflow, inputs: list[Input]) -> str:
     """A shell line that runs it, with something of the right type for each input that is required."""
-    given = {i.name: _stand_in(i) for i in inputs if i.required and i.default is UNSET}
+    given = {i.name: _make_stand_in(i) for i in inputs if i.required and i.default is UNSET}
     more = ["--input", json.dumps(given, ensure_ascii=False)] if given else []
     return shlex.join(["cpf", "run", workflow.id, *more])
 
 
-def _stand_in(wanted: Input) -> Any:
+def _make_stand_in(wanted: Input) -> Any:
     if isinstance(wanted.enum, list) and wanted.enum:
         return wanted.enum[0]
     return STAND_INS.get(wanted.type if isinstance(wanted.type, str) else "string", "…")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.durations import ago, span
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import store_at
+from checkpointflow.cli.durations import parse_span, subtract_seconds
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store import sweeping as runs
 from checkpointflow.store.clock import now
@@ -19,7 +19,7 @@ STATUSES = ("running", "waiting", "completed", "failed", "cancelled")
 @base_dir_option
 @click.option(
     "--older-than",
-    type=span,
+    type=parse_span,
     metavar="SPAN",
     help="Runs that have not changed for this long: 12h, 30d, 8w.",
 )
@@ -42,8 +42,8 @@ def command(
     With neither --older-than nor --keep only what crashes have left is removed.
     """
     swept = runs.sweep(
-        store_at(base_dir),
-        before=None if older_than is None else ago(now(), older_than),
+        find_store(base_dir),
+        before=None if older_than is None else subtract_seconds(now(), older_than),
         statuses=statuses,
         keep=keep,
         force=force,
@@ -51,4 +51,4 @@ def command(
     )
     result = {**to_builtins(swept), "freed_bytes": swept.freed_bytes, "dry_run": dry_run}
     warnings = tuple(f"{kept.directory} was kept: {kept.problem}" for kept in swept.kept)
-    return of_result("gc", result, warnings=warnings)
+    return wrap_result("gc", result, warnings=warnings)

@@ -19,13 +19,13 @@ def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names."""
     text = GUIDE.read_bytes().decode()
     if topics:
-        text = "".join(f"{name}\n" for name in parts(text))
+        text = "".join(f"{name}\n" for name in find_parts(text))
     elif topic is not None:
-        text = _part(topic, parts(text))
+        text = _find_part(topic, find_parts(text))
     click.echo(text.encode(), nl=False)
 
 
-def parts(text: str) -> dict[str, str]:
+def find_parts(text: str) -> dict[str, str]:
     """The parts of the guide *text*: each heading of the levels 2 and 3 with all below it, by its name.
 
     A heading's name is its words in lower case, joined by hyphens; a command's goes without `cpf`.
@@ -41,16 +41,16 @@ def parts(text: str) -> dict[str, str]:
     for number, (start, level, heading) in enumerate(starts):
         if level <= 3:
             ends = (later for later, its_level, _ in starts[number + 1 :] if its_level <= level)
-            found[_name(heading)] = text[start : next(ends, len(text))].rstrip() + "\n"
+            found[_name_heading(heading)] = text[start : next(ends, len(text))].rstrip() + "\n"
     return found
 
 
-def _name(heading: str) -> str:
+def _name_heading(heading: str) -> str:
     return "-".join(re.findall(r"[a-z0-9_]+", heading.lower())).removeprefix("cpf-")
 
 
-def _part(topic: str, known: dict[str, str]) -> str:
-    name = _name(topic)
+def _find_part(topic: str, known: dict[str, str]) -> str:
+    name = _name_heading(topic)
     if name in known:
         return known[name]
     from checkpointflow.diagnostics import shorten, suggest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import store_at
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError
 
@@ -29,17 +29,22 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 
 @click.command(epilog="Templates: " + "; ".join(f"{name} ({about})" for name, about in NAMES.items()) + ".")
 @click.option(
-    "--file", "-f", default="checkpointflow.yaml", show_default=True, metavar="PATH", help="Where to."
+    "--file",
+    "-f",
+    default="checkpointflow.yaml",
+    show_default=True,
+    metavar="PATH",
+    help="The file to write.",
 )
 @click.option("--template", type=click.Choice(tuple(NAMES)), default="minimal", show_default=True)
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @click.option(
     "--schema/--no-schema",
     default=True,
     show_default=True,
-    help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find that.",
+    help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find it.",
 )
-@click.option("--git", is_flag=True, help="Instead: prepare the store for being kept in a git repository.")
+@click.option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
 @base_dir_option
 def command(file: str, template: str, force: bool, schema: bool, git: bool, base_dir: str | None) -> Envelope:
     """Write a workflow to start from.
@@ -49,17 +54,19 @@ def command(file: str, template: str, force: bool, schema: bool, git: bool, base
     if git:
         from checkpointflow.store.git import prepare
 
-        return of_result("init", {"files": [str(written) for written in prepare(store_at(base_dir).base)]})
+        return wrap_result(
+            "init", {"files": [str(written) for written in prepare(find_store(base_dir).base)]}
+        )
     text = (TEMPLATES / f"{template}.yaml").read_bytes()
     _write(file, MODELINE + text if schema else text, over=force)
     result = {"file": file, "template": template, "next": f"cpf validate -f {file}"}
     if schema:
-        from checkpointflow.cli.schema import text as schema_text
+        from checkpointflow.cli.schema import write_schema as schema_text
 
         result["schema"] = str(Path(file).parent / SCHEMA_FILE)
         # It holds nothing of the user's: one that an older cpf wrote is brought up to date.
         _write(result["schema"], schema_text("workflow"), over=True)
-    return of_result("init", result)
+    return wrap_result("init", result)
 
 
 def _write(file: str, data: bytes, *, over: bool) -> None:

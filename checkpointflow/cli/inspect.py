@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.standing import warnings_about, warnings_of_chain
 
@@ -14,10 +14,10 @@ from checkpointflow.cli.standing import warnings_about, warnings_of_chain
 @click.command()
 @run_options
 def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
-    """Everything about a run: inputs, steps, outputs, history; the exit code is that of its state."""
-    directory = run_at(run_id, run_dir, base_dir)
+    """Show everything about a run: inputs, steps, outputs, history; the exit code is that of its state."""
+    directory = find_run(run_id, run_dir, base_dir)
     run = directory.load()
-    return of_run(
+    return wrap_run(
         "inspect",
         run,
         directory,

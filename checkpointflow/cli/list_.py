@@ -1,4 +1,4 @@
-"""`cpf list`: the runs of a store, newest first. It reads the head of each snapshot and nothing else."""
+"""`cpf list`: the runs of a store, newest first, by the heads of their snapshots (`store.listing`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import click
 from msgspec import Struct, to_builtins
 
-from checkpointflow.cli.durations import ago, in_words, seconds_between, span
-from checkpointflow.cli.envelope import Envelope, of_result
-from checkpointflow.cli.location import store_at
+from checkpointflow.cli.durations import format_span, parse_span, seconds_between, subtract_seconds
+from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.clock import now
 from checkpointflow.store.listing import ListedRun, list_runs
@@ -58,7 +58,9 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type=click.Choice(("user", "agent", "system")),
     help="Only runs that wait for one of these.",
 )
-@click.option("--since", type=span, metavar="SPAN", help="Only runs started within this time: 90s, 12h, 2d.")
+@click.option(
+    "--since", type=parse_span, metavar="SPAN", help="Only runs started within this time: 90s, 12h, 2d."
+)
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the N newest of them.")
 @click.option("-o", "--output", type=click.Choice(("json", "text")), default="json", help="text: a table.")
 def command(
@@ -70,16 +72,16 @@ def command(
     limit: int | None,
     output: str,
 ) -> Envelope | None:
-    """The runs of the store, newest first."""
+    """List the runs of the store, newest first."""
     moment = now()
-    earliest = None if since is None else ago(moment, since)
-    rows = (_row(run, moment) for run in list_runs(store_at(base_dir)))
+    earliest = None if since is None else subtract_seconds(moment, since)
+    rows = (_make_row(run, moment) for run in list_runs(find_store(base_dir)))
     wanted = (row for row in rows if _fits(row, statuses, workflow, waiting_for, earliest))
     found = list(islice(wanted, limit))
     if output == "text":
-        sys.stdout.write(table([HEADINGS, *(_cells(row, moment) for row in found)]))
+        sys.stdout.write(format_table([HEADINGS, *(_list_cells(row, moment) for row in found)]))
         return None
-    return of_result("list", {"runs": to_builtins(found)})
+    return wrap_result("list", {"runs": to_builtins(found)})
 
 
 def _fits(
@@ -93,7 +95,7 @@ def _fits(
     )
 
 
-def _row(run: ListedRun, moment: str) -> Row:
+def _make_row(run: ListedRun, moment: str) -> Row:
     head = run.head
     if head is None:
         return Row(run_id=run.run_id, status="damaged", problem=run.problem)
@@ -123,7 +125,7 @@ def _row(run: ListedRun, moment: str) -> Row:
     )
 
 
-def _cells(row: Row, moment: str) -> tuple[str, ...]:
+def _list_cells(row: Row, moment: str) -> tuple[str, ...]:
     first = row.waits[0] if row.waits else None
     more = f" (+{len(row.waits) - 1})" if len(row.waits) > 1 else ""
     since = first.since if first else row.updated_at
@@ -133,22 +135,22 @@ def _cells(row: Row, moment: str) -> tuple[str, ...]:
         f"{row.status}{' (unattended)' if row.unattended else ''}",
         row.step or row.problem or "",
         f"{first.event_name} by {first.audience}{more}" if first else "",
-        in_words(seconds_between(since, moment)) if since else "",
-        _deadline(first, moment) if first else "",
-        "" if row.age_seconds is None else in_words(row.age_seconds),
+        format_span(seconds_between(since, moment)) if since else "",
+        _describe_deadline(first, moment) if first else "",
+        "" if row.age_seconds is None else format_span(row.age_seconds),
     )
 
 
-def _deadline(wait: WaitRow, moment: str) -> str:
+def _describe_deadline(wait: WaitRow, moment: str) -> str:
     if wait.timeout_at is None:
         return ""
-    left = in_words(abs(seconds_between(moment, wait.timeout_at)))
+    left = format_span(abs(seconds_between(moment, wait.timeout_at)))
     return f"OVERDUE by {left}" if wait.overdue else f"in {left}"
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def format_table(rows: list[tuple[str, ...]]) -> str:
     """*rows* as text in columns; what a terminal would obey is shown as `?`."""
-    plain = [[_plain(cell) for cell in row] for row in rows]
+    plain = [[_make_plain(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*plain, strict=True)]
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
@@ -156,6 +158,6 @@ def table(rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def _plain(cell: Any) -> str:
+def _make_plain(cell: Any) -> str:
     text = "".join(c if c.isprintable() else "?" for c in str(cell))
     return text if len(text) <= 60 else text[:59] + "…"

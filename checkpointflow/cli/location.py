@@ -17,30 +17,30 @@ ALLOW_SHARED = "checkpointflow.allow_shared"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
 
 
-def store_at(base_dir: str | None) -> Store:
+def find_store(base_dir: str | None) -> Store:
     """The store that is meant. Raises UsageError where there can be none."""
     named = base_dir or os.environ.get(BASE_DIR_VARIABLE)
     if named:
-        return Store(Path(named).absolute(), allow_shared=allowing_shared())
-    default = _default()
+        return Store(Path(named).absolute(), allow_shared=allows_shared())
+    default = _find_default()
     if default is None:
         problem = f"there is no home directory to store runs in; set --base-dir or {BASE_DIR_VARIABLE}"
         raise UsageError(problem=problem)
-    return Store(default, allow_shared=allowing_shared())
+    return Store(default, allow_shared=allows_shared())
 
 
-def run_at(run_id: str | None, run_dir: str | None, base_dir: str | None) -> RunDirectory:
+def find_run(run_id: str | None, run_dir: str | None, base_dir: str | None) -> RunDirectory:
     """The run that is meant. Raises UsageError, RunNotFound."""
     if (run_id is None) == (run_dir is None):
         raise UsageError(problem="name the run with one of --run-id and --run-dir")
     if run_dir is None:
-        return store_at(base_dir).find(str(run_id))
+        return find_store(base_dir).find(str(run_id))
     if base_dir is not None:
         raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
-    return RunDirectory.at(Path(run_dir), allow_shared=allowing_shared())
+    return RunDirectory.at(Path(run_dir), allow_shared=allows_shared())
 
 
-def allowing_shared() -> bool:
+def allows_shared() -> bool:
     """Whether the command that runs was given `--allow-shared`."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(ALLOW_SHARED))
@@ -56,15 +56,15 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     place = directory.place
     if place.parent.name != "runs" or not is_run_id(place.name):
         where = ["--run-dir", str(place)]
-    elif place.parent.parent == _default():
+    elif place.parent.parent == _find_default():
         where = ["--run-id", place.name]
     else:
         where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
-    shared = ["--allow-shared"] if allowing_shared() else []
+    shared = ["--allow-shared"] if allows_shared() else []
     return shlex.join(["cpf", command, *where, *shared, *more])
 
 
-def _default() -> Path | None:
+def _find_default() -> Path | None:
     try:
         return Path.home() / ".checkpointflow"
     except RuntimeError:

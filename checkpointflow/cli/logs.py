@@ -10,9 +10,9 @@ from typing import BinaryIO, Literal, NamedTuple, cast
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, LogShown, of_run
-from checkpointflow.cli.location import run_at
-from checkpointflow.cli.options import for_people, run_options
+from checkpointflow.cli.envelope import Envelope, LogShown, wrap_run
+from checkpointflow.cli.location import find_run
+from checkpointflow.cli.options import is_watched, run_options
 from checkpointflow.engine.actions import CallHttp, RunCommand
 from checkpointflow.engine.facts import StepStarted
 from checkpointflow.engine.path import split
@@ -52,28 +52,28 @@ def command(
     follow: bool,
     raw: bool,
 ) -> Envelope | None:
-    """What the steps of a run printed, in the order in which they ran.
+    """Show what the steps of a run printed, in the order in which they ran.
 
     The envelope holds the last 64 KiB of each stream; --raw prints all of it. With --follow and without
     --raw, what is printed meanwhile goes to stderr if that is a terminal, and the envelope comes at the end.
     """
-    directory = run_at(run_id, run_dir, base_dir)
+    directory = find_run(run_id, run_dir, base_dir)
     streams = ("stdout", "stderr") if stream == "both" else (stream,)
     wanted = _Wanted(directory, step, cast(tuple[Stream, ...], streams))
     run = directory.load()
-    if step is not None and not follow and not wanted.logs(run):
-        known = sorted({log.step for log in _Wanted(directory, None, ("stdout",)).logs(run)})
+    if step is not None and not follow and not wanted.list_logs(run):
+        known = sorted({log.step for log in _Wanted(directory, None, ("stdout",)).list_logs(run)})
         raise UsageError(problem=f"no step {step} has run; these have: {', '.join(known) or 'none'}")
     if follow:
-        out = sys.stdout.buffer if raw else sys.stderr.buffer if for_people() else None
+        out = sys.stdout.buffer if raw else sys.stderr.buffer if is_watched() else None
         run = _follow(wanted, tail, out)
     elif raw:
-        for log in wanted.logs(run):
-            _copy(log.file, _start(log.file, tail), sys.stdout.buffer)
+        for log in wanted.list_logs(run):
+            _copy(log.file, _find_start(log.file, tail), sys.stdout.buffer)
     if raw:
         return None
-    shown = tuple(_shown(log, tail) for log in wanted.logs(run))
-    return of_run("logs", run, directory, exit_code=0, logs=shown)
+    logs = tuple(_show(log, tail) for log in wanted.list_logs(run))
+    return wrap_run("logs", run, directory, exit_code=0, logs=logs)
 
 
 class _Wanted(NamedTuple):
@@ -81,16 +81,16 @@ class _Wanted(NamedTuple):
     step: str | None
     streams: tuple[Stream, ...]
 
-    def logs(self, run: Run) -> list[Log]:
+    def list_logs(self, run: Run) -> list[Log]:
         """The logs there are, in the order in which the attempts began."""
         return [
             Log(path, attempt, stream, file)
-            for path, attempt in self._attempts(run)
+            for path, attempt in self._list_attempts(run)
             for stream in self.streams
             if (file := self.directory.log(stream, path, attempt)).exists()
         ]
 
-    def _attempts(self, run: Run) -> Iterator[tuple[str, int]]:
+    def _list_attempts(self, run: Run) -> Iterator[tuple[str, int]]:
         for entry in self.directory.history(run):
             match entry.fact:
                 case StepStarted(
@@ -100,9 +100,9 @@ class _Wanted(NamedTuple):
                         yield path, attempt
 
 
-def _shown(log: Log, tail: int | None) -> LogShown:
+def _show(log: Log, tail: int | None) -> LogShown:
     size = log.file.stat().st_size
-    start = max(_start(log.file, tail), size - MAX_SHOWN_BYTES)
+    start = max(_find_start(log.file, tail), size - MAX_SHOWN_BYTES)
     with log.file.open("rb") as opened:
         opened.seek(start)
         text = opened.read(size - start).decode(errors="replace")
@@ -111,7 +111,7 @@ def _shown(log: Log, tail: int | None) -> LogShown:
     )
 
 
-def _start(file: Path, tail: int | None) -> int:
+def _find_start(file: Path, tail: int | None) -> int:
     """Where the last *tail* lines of *file* begin."""
     if tail is None:
         return 0
@@ -144,13 +144,13 @@ def _copy(file: Path, start: int, out: BinaryIO) -> int:
 
 def _follow(wanted: _Wanted, tail: int | None, out: BinaryIO | None) -> Run:
     """Show what comes until the run rests, or until the process that drives it is gone."""
-    shown: dict[Path, int] = {}
+    copied: dict[Path, int] = {}
     while True:
         run = wanted.directory.load()
         resting = run.status != "running" or not wanted.directory.seems_held()
-        for log in wanted.logs(run) if out is not None else ():
-            start = shown[log.file] if log.file in shown else _start(log.file, tail)
-            shown[log.file] = _copy(log.file, start, cast(BinaryIO, out))
+        for log in wanted.list_logs(run) if out is not None else ():
+            start = copied[log.file] if log.file in copied else _find_start(log.file, tail)
+            copied[log.file] = _copy(log.file, start, cast(BinaryIO, out))
         if resting:
             return run
         time.sleep(POLL_SECONDS)

@@ -24,7 +24,7 @@ def base_dir_option(command: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=lambda context, _, value: context.meta.__setitem__(ALLOW_SHARED, value),
-        help="Use a store that others may write into.",
+        help="Use the store even if others may write into it.",
     )(command)
     return click.option(
         "--base-dir",
@@ -40,7 +40,9 @@ def run_options(command: F) -> F:
         decorated
     )
     return click.option(
-        "--run-id", metavar="ID", help="The run's id, or its first 4 or more characters if no other has them."
+        "--run-id",
+        metavar="ID",
+        help="The run's id, or at least its first 4 characters, if no other id begins with them.",
     )(decorated)
 
 
@@ -55,7 +57,7 @@ def lock_option(default: float = 0) -> Callable[[F], F]:
     )
 
 
-def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
+def read_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
     """The JSON that an `--input` means: inline, `@file`, or `-` for standard input.
 
     Raises *refusal* for what is not JSON, FileMissing for a file that cannot be read.
@@ -65,7 +67,7 @@ def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
     if text == "-":
         data, what = read_stdin(), "standard input"
     elif text.startswith("@"):
-        data, what = _from_file(text[1:], read_file), text[1:]
+        data, what = _read_from_file(text[1:], read_file), text[1:]
     else:
         data, what = text.encode("utf-8", "surrogateescape"), "--input"
     try:
@@ -74,13 +76,13 @@ def json_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
         raise refusal(problem=f"{what}: {error}") from None
 
 
-def _from_file(name: str, read_file: Callable[[Path], bytes]) -> bytes:
+def _read_from_file(name: str, read_file: Callable[[Path], bytes]) -> bytes:
     if not os.path.lexists(name):  # the line that a waiting run prints, pasted before the answer is written
         problem = "there is no such file; write the JSON into it first, or give it inline"
         raise FileMissing(file=name, problem=problem)
     return read_file(Path(name))
 
 
-def for_people() -> bool:
+def is_watched() -> bool:
     """Whether a person looks on: hints and progress go to stderr only then."""
     return sys.stderr.isatty() and os.environ.get("LLM", "").lower() != "true"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.options import for_people
+from checkpointflow.cli.options import is_watched
 from checkpointflow.drivers.local import Observe, ignore
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.run import Run, pending
 
 
-def observer() -> Observe:
+def choose_observer() -> Observe:
     """What tells of a run's progress: to a person, or to nobody."""
-    return _tell if for_people() else ignore
+    return _tell if is_watched() else ignore
 
 
 def _tell(run: Run) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
-from checkpointflow.cli.options import json_input, lock_option, run_options
-from checkpointflow.cli.progress import observer
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
+from checkpointflow.cli.options import lock_option, read_input, run_options
+from checkpointflow.cli.progress import choose_observer
 from checkpointflow.cli.standing import warnings_at_resume, warnings_of_chain
 from checkpointflow.drivers import local
 from checkpointflow.errors import InvalidEvent, UsageError
@@ -39,15 +39,15 @@ def command(
         raise UsageError(problem="--event and --input go together")
     if step is not None and event is None:
         raise UsageError(problem="--step goes with --event")
-    payload: Any = None if given is None else json_input(given, InvalidEvent)
-    directory = run_at(run_id, run_dir, base_dir)
+    payload: Any = None if given is None else read_input(given, InvalidEvent)
+    directory = find_run(run_id, run_dir, base_dir)
     run = local.resume(
         directory,
         event=event,
         payload=payload,
         step=step,
         lock_timeout=lock_timeout,
-        world=local.World(observe=observer()),
+        world=local.World(observe=choose_observer()),
     )
     warnings = warnings_at_resume(run) + warnings_of_chain(run, directory)
-    return of_run("resume", run, directory, warnings=warnings)
+    return wrap_run("resume", run, directory, warnings=warnings)

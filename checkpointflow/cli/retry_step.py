@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import lock_option, run_options
-from checkpointflow.cli.progress import observer
+from checkpointflow.cli.progress import choose_observer
 from checkpointflow.cli.standing import warnings_at_resume
 from checkpointflow.drivers import local
 
@@ -23,7 +23,7 @@ def command(
 
     With --step-id an earlier step may be named: it and what came after it are done anew.
     """
-    directory = run_at(run_id, run_dir, base_dir)
-    world = local.World(observe=observer())
+    directory = find_run(run_id, run_dir, base_dir)
+    world = local.World(observe=choose_observer())
     run = local.retry(directory, step=step_id, lock_timeout=lock_timeout, world=world)
-    return of_run("retry-step", run, directory, warnings=warnings_at_resume(run))
+    return wrap_run("retry-step", run, directory, warnings=warnings_at_resume(run))

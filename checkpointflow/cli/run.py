@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import store_at
-from checkpointflow.cli.options import base_dir_option, json_input
-from checkpointflow.cli.progress import observer
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_store
+from checkpointflow.cli.options import base_dir_option, read_input
+from checkpointflow.cli.progress import choose_observer
 from checkpointflow.drivers import local
 from checkpointflow.drivers.catalog import find_flow
 from checkpointflow.drivers.sources import read_workflow
@@ -25,17 +25,19 @@ from checkpointflow.store.cache import Cache
 def command(workflow: str | None, file: str | None, given: str, base_dir: str | None) -> Envelope:
     """Start a run, and follow it to its end or to the next wait (exit code 40).
 
-    The workflow is a FILE, or one that `cpf flows` lists, by its ID.
+    Name the workflow by its FILE, or by its ID if `cpf flows` lists it.
     """
     if (workflow is None) == (file is None):
         raise UsageError(problem="name the workflow: its file with -f, or an id that `cpf flows` lists")
-    inputs = json_input(given, InvalidInput)
+    inputs = read_input(given, InvalidInput)
     document = (
-        Path(file) if file is not None else find_flow(str(workflow), Path.cwd(), store_at(base_dir).base).file
+        Path(file)
+        if file is not None
+        else find_flow(str(workflow), Path.cwd(), find_store(base_dir).base).file
     )
-    store = store_at(base_dir)
+    store = find_store(base_dir)
     checked = read_workflow(document, to_run=True, cache=Cache(store.base))
-    world = local.World(observe=observer())
+    world = local.World(observe=choose_observer())
     directory, run = local.begin(store, checked, inputs, world)
     warnings = tuple(map(str, checked.warnings))
-    return of_run("run", run, directory, warnings=warnings)
+    return wrap_run("run", run, directory, warnings=warnings)

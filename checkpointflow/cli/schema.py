@@ -19,36 +19,36 @@ SCHEMAS = {
 @click.argument("name", type=click.Choice(tuple(SCHEMAS)))
 def command(name: str) -> None:
     """Print a published JSON Schema."""
-    click.echo(text(name), nl=False)
+    click.echo(write_schema(name), nl=False)
 
 
-def text(name: str) -> bytes:
+def write_schema(name: str) -> bytes:
     """The published schema called *name*, as its file in `schemas/` holds it."""
     _, version, title = SCHEMAS[name]
-    made = _flush_left(msgspec.json.schema(_type(name)))
+    made = _align_left(msgspec.json.schema(_find_type(name)))
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:checkpointflow:{version.replace('/', ':')}",
-        **(for_editors(made) if name == "workflow" else made),
+        **(adapt_for_editors(made) if name == "workflow" else made),
         "title": title,
     }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 
 
-def _flush_left(schema: Any) -> Any:
+def _align_left(schema: Any) -> Any:
     """*schema* with its texts as Python 3.13 gives them: before, docstrings kept their indentation."""
     match schema:
         case list():
-            return [_flush_left(inner) for inner in schema]
+            return [_align_left(inner) for inner in schema]
         case dict():
-            return {name: _flush_left(inner) for name, inner in schema.items()}
+            return {name: _align_left(inner) for name, inner in schema.items()}
         case str():
             return "\n".join(line.strip() for line in schema.strip().split("\n"))
         case _:
             return schema
 
 
-def _type(name: str) -> Any:
+def _find_type(name: str) -> Any:
     if name == "workflow":
         from checkpointflow.documents.model import Document
 
@@ -62,33 +62,33 @@ def _type(name: str) -> Any:
     return Snapshot
 
 
-def for_editors(schema: Any) -> Any:
+def adapt_for_editors(schema: Any) -> Any:
     """*schema*, which means the same, as an editor can make the most of it.
 
     The whole stands at the root and not behind a reference, each definition has a title for people, what
     can be one value only is a `const`, a type that may be absent is told in one line, and nothing stands
     there that an editor would show or fill in to no use.
     """
-    definitions = {name: _told(name, inner) for name, inner in schema["$defs"].items()}
+    definitions = {name: _describe(name, inner) for name, inner in schema["$defs"].items()}
     return {**definitions.pop("Document"), "$defs": definitions}
 
 
-def _told(name: str, definition: Any) -> Any:
+def _describe(name: str, definition: Any) -> Any:
     """The definition of a Struct, in words for whoever writes a document."""
-    told = _plainer(definition)
-    kind = told["properties"].get("kind")
+    described = _simplify(definition)
+    kind = described["properties"].get("kind")
     if kind is None:
-        return {**told, "title": re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()}
-    kind["description"] = told["description"]
-    return {**told, "title": f"{kind['const']} step"}
+        return {**described, "title": re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()}
+    kind["description"] = described["description"]
+    return {**described, "title": f"{kind['const']} step"}
 
 
-def _plainer(schema: Any) -> Any:
+def _simplify(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_plainer(inner) for inner in schema]
+        return [_simplify(inner) for inner in schema]
     if not isinstance(schema, dict):
         return schema
-    plain = {keyword: _plainer_within(keyword, value) for keyword, value in schema.items()}
+    plain = {keyword: _simplify_within(keyword, value) for keyword, value in schema.items()}
     if choice := plain.pop("discriminator", None):
         # OpenAPI's, unknown to JSON Schema. Editors offer all kinds only if they are listed in one place.
         kinds = {"description": "What kind of step it is.", "enum": list(choice["mapping"])}
@@ -97,18 +97,18 @@ def _plainer(schema: Any) -> Any:
         del plain["default"]
     if len(plain.get("enum", ())) == 1:
         plain["const"] = plain.pop("enum")[0]
-    return _one_type(plain) if "anyOf" in plain else plain
+    return _merge_types(plain) if "anyOf" in plain else plain
 
 
-def _plainer_within(keyword: str, value: Any) -> Any:
+def _simplify_within(keyword: str, value: Any) -> Any:
     if keyword == "properties":
-        return {name: _plainer(inner) for name, inner in value.items()}
+        return {name: _simplify(inner) for name, inner in value.items()}
     return (
-        value if keyword in ("default", "discriminator", "examples", "enum", "required") else _plainer(value)
+        value if keyword in ("default", "discriminator", "examples", "enum", "required") else _simplify(value)
     )
 
 
-def _one_type(schema: dict[str, Any]) -> dict[str, Any]:
+def _merge_types(schema: dict[str, Any]) -> dict[str, Any]:
     """*schema* with its alternatives of which each is one type, and at most one says more, made one."""
     branches = schema["anyOf"]
     if {"type": "number"} in branches:

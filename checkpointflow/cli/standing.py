@@ -13,7 +13,7 @@ from checkpointflow.store.directory import RunDirectory
 def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """What a reader of *run* should know: a source that has changed, a process that is gone."""
     found = []
-    if run.outcome is None and _changed(run):
+    if run.outcome is None and _has_changed(run):
         found.append(
             f"{run.workflow.source} has changed since the run started; the run goes on from its copy"
         )
@@ -39,7 +39,7 @@ def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     return (f"{broken}; see what else is wrong with: {command_for('verify', directory)}",)
 
 
-def _changed(run: Run) -> bool:
+def _has_changed(run: Run) -> bool:
     """Whether the file that the run was started from now says something else; False if it is gone."""
     from checkpointflow.errors import FileMissing
     from checkpointflow.store.files import digest, read_file

@@ -1,11 +1,11 @@
-"""`cpf status`: where a run stands. It reads the snapshot and nothing else."""
+"""`cpf status`: where a run stands, by its snapshot and what the history tells beyond it."""
 
 from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_run
-from checkpointflow.cli.location import run_at
+from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.standing import warnings_about
 
@@ -13,7 +13,7 @@ from checkpointflow.cli.standing import warnings_about
 @click.command()
 @run_options
 def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
-    """Where a run stands; the exit code is that of its state."""
-    directory = run_at(run_id, run_dir, base_dir)
+    """Show where a run stands; the exit code is that of its state."""
+    directory = find_run(run_id, run_dir, base_dir)
     run = directory.load()
-    return of_run("status", run, directory, warnings=warnings_about(run, directory))
+    return wrap_run("status", run, directory, warnings=warnings_about(run, directory))

@@ -26,7 +26,7 @@ def show_error(error: CheckpointflowError) -> None:
     """Tell of *error* on stderr: of a document every problem, up to 20, of anything else the message."""
     if isinstance(error, InvalidWorkflow):
         for problem in error.problems[:MAX_SHOWN]:
-            _tell("\n".join(_lines(problem)))
+            _tell("\n".join(_format(problem)))
         _tell_how_many_more(len(error.problems))
     else:
         _tell(f"cpf: {error}")
@@ -39,24 +39,24 @@ def show_warnings(warnings: Sequence[str]) -> None:
     _tell_how_many_more(len(warnings))
 
 
-def _lines(problem: Diagnostic) -> Iterator[str]:
-    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.file else f"line {problem.line}"
-    yield f"{place}: {problem.message}"
+def _format(problem: Diagnostic) -> Iterator[str]:
+    where = f"{problem.file}:{problem.line}:{problem.column}" if problem.file else f"line {problem.line}"
+    yield f"{where}: {problem.message}"
     if problem.text is not None and problem.text.strip():
-        yield from ("    " + line for line in _pointed_at(problem.text, problem.column))
+        yield from ("    " + line for line in _point_at(problem.text, problem.column))
     if problem.hint:
         yield f"    {problem.hint}"
 
 
-def _pointed_at(text: str, column: int) -> tuple[str, str]:
+def _point_at(text: str, column: int) -> tuple[str, str]:
     """The line *text*, or what of it stands around *column*, and below it a caret."""
     start = max(0, min(column - 1 - MAX_WIDTH // 2, len(text) - MAX_WIDTH))
-    shown = "".join(map(_visible, text[start : start + MAX_WIDTH])).rstrip()
-    before = shown[: column - 1 - start]
-    return shown, "".join(map(_gap, before)) + "^"
+    visible = "".join(map(_make_visible, text[start : start + MAX_WIDTH])).rstrip()
+    before = visible[: column - 1 - start]
+    return visible, "".join(map(_fill, before)) + "^"
 
 
-def _gap(character: str) -> str:
+def _fill(character: str) -> str:
     """As much room as *character* takes on a terminal."""
     if character == "\t" or combining(character):
         return character if character == "\t" else ""
@@ -69,9 +69,9 @@ def _tell_how_many_more(count: int) -> None:
 
 
 def _tell(text: str) -> None:
-    click.echo("".join(map(_visible, text)), err=True)
+    click.echo("".join(map(_make_visible, text)), err=True)
 
 
-def _visible(character: str) -> str:
+def _make_visible(character: str) -> str:
     # What a document holds must not speak to the terminal: no escape sequence reaches it.
     return character if character.isprintable() or character in "\n\t" else "\ufffd"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, of_result
+from checkpointflow.cli.envelope import Envelope, wrap_result
 from checkpointflow.drivers.sources import read_workflow
 
 
@@ -22,4 +22,4 @@ def command(file: str) -> Envelope:
         "inputs": workflow.inputs,
         "warnings": [warning.as_detail() for warning in checked.warnings],
     }
-    return of_result("validate", result, warnings=tuple(map(str, checked.warnings)))
+    return wrap_result("validate", result, warnings=tuple(map(str, checked.warnings)))

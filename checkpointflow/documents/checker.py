@@ -21,11 +21,12 @@ from checkpointflow.documents.lint import find_warnings
 from checkpointflow.documents.model import Api, AwaitEvent, Branch, Cli, Foreach, Parallel, Workflow
 from checkpointflow.documents.program import CompiledStep, Program, Use
 from checkpointflow.documents.references import check_references
-from checkpointflow.documents.yaml import Source, sort_by_place
-from checkpointflow.expressions.bodies import declared_type, find_fault
+from checkpointflow.documents.yaml import Source, sort_by_mark
+from checkpointflow.expressions.bodies import find_fault, find_media_type
 from checkpointflow.expressions.urls import UrlTemplate
 
 MAX_LEVELS = 20
+MAX_LISTED = 10
 
 
 class CheckedDocument(NamedTuple):
@@ -53,7 +54,7 @@ def check_document(data: bytes, file: str | None = None) -> CheckedDocument:
     program = Program(workflow)
     errors, warnings = check(program, source)
     if problems:
-        errors, warnings = sort_by_place([*problems, *errors]), []
+        errors, warnings = sort_by_mark([*problems, *errors]), []
     return CheckedDocument(program, errors, warnings, source)
 
 
@@ -79,14 +80,14 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
 
 
 def _check_ids(lists: list[StepList], source: Source) -> Iterator[Diagnostic]:
-    places: dict[str, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
     for body in lists:
         for index, step in enumerate(body.steps):
-            places.setdefault(step.id, []).append((*body.path_of(index), "id"))
-    for name, paths in places.items():
+            by_name.setdefault(step.id, []).append((*body.path_of(index), "id"))
+    for name, paths in by_name.items():
         # The lists come from the outside in, and "first" is by the file.
-        first, *rest = sorted(paths, key=source.place)
-        where = "{}:{}".format(*source.place(first))
+        first, *rest = sorted(paths, key=source.find_mark)
+        where = "{}:{}".format(*source.find_mark(first))
         for path in rest:
             message = f'a second step with the id "{name}", first at {where}'
             hint = "ids are unique in the whole document, bodies and branches included"
@@ -110,9 +111,9 @@ def _refuse_target(target: str, everywhere: set[str], body: StepList, path: Path
     return Diagnostic(f'there is no step "{target}"', path, hint)
 
 
-def _list_some(names: Iterable[str], most: int = 10) -> str:
-    known = list(islice(names, most + 1))
-    return ", ".join(map(shorten, known[:most])) + (" …" if len(known) > most else "")
+def _list_some(names: Iterable[str]) -> str:
+    known = list(islice(names, MAX_LISTED + 1))
+    return ", ".join(map(shorten, known[:MAX_LISTED])) + (" …" if len(known) > MAX_LISTED else "")
 
 
 # Fields that do not go together
@@ -153,7 +154,7 @@ def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> It
     first: dict[str, Path] = {}
     for path, name in names:
         if first.setdefault(name, path) != path:
-            where = "{}:{}".format(*source.place(first[name]))
+            where = "{}:{}".format(*source.find_mark(first[name]))
             yield Diagnostic(f'a second {what} "{name}", first at {where}', path)
 
 
@@ -173,13 +174,13 @@ def _check_retry(step: Cli, path: Path) -> Iterator[Diagnostic]:
 
 def _check_url(url: UrlTemplate | None, path: Path) -> Iterator[Diagnostic]:
     if url is not None and url.problem is not None:
-        yield Diagnostic(url.problem, path, url.hint)
+        yield replace(url.problem, path=path)
 
 
 def _check_body(step: Api, body: Any, path: Path) -> Iterator[Diagnostic]:
-    fault = None if step.body is UNSET else find_fault(body, declared_type(step.headers))
+    fault = None if step.body is UNSET else find_fault(body, find_media_type(step.headers))
     if fault is not None:
-        yield Diagnostic(fault[0], path, fault[1])
+        yield replace(fault, path=path)
 
 
 def _check_wait(step: AwaitEvent, path: Path) -> Iterator[Diagnostic]:

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, join_words, shorten, suggest
 from checkpointflow.documents.model import NAME, SCHEMA_VERSION, Document, Step, Workflow
-from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_place
+from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow
 
 _ID_RULE = "a letter or _, then letters, digits, _ and -"
@@ -68,7 +68,7 @@ def decode_leniently(
         wrong = list(islice(_fit_document(source.value), MAX_PROBLEMS)) or [Diagnostic(str(error))]
         problems = source.problems + [source.locate(one) for one in wrong]
         workflow = _salvage(source.value, [one.path for one in wrong])
-    return workflow, source, sort_by_place(problems)
+    return workflow, source, sort_by_mark(problems)
 
 
 # Walking the types
@@ -121,11 +121,11 @@ def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnost
     if fitting:
         yield from _fit(value, fitting[0], path)
     else:
-        words = [w for w in dict.fromkeys(map(_describe_type, members)) if w != "nothing"]
-        if "a number" in words:
-            words = [w for w in words if w != "a whole number"]
-        message = f"expected {join_words(words)}, and found {describe(value)}"
-        yield Diagnostic(message, path, _advise(path, value, words))
+        expected = [name for name in dict.fromkeys(map(_describe_type, members)) if name != "nothing"]
+        if "a number" in expected:
+            expected = [name for name in expected if name != "a whole number"]
+        message = f"expected {join_words(expected)}, and found {describe(value)}"
+        yield Diagnostic(message, path, _advise(path, value, expected))
 
 
 def _name_shape(value: Any) -> str:
@@ -158,19 +158,21 @@ def _describe_type(kind: Any) -> str:
 def _refuse_shape(kind: Any, value: Any, path: Path) -> Diagnostic:
     from msgspec import inspect
 
-    words = _describe_type(kind)
+    expected = _describe_type(kind)
     if isinstance(kind, inspect.LiteralType):
-        words = join_words([f'"{choice}"' for choice in kind.values])
-    found = "a fraction" if words == "a whole number" and _name_shape(value) == "float" else describe(value)
+        expected = join_words([f'"{choice}"' for choice in kind.values])
+    found = (
+        "a fraction" if expected == "a whole number" and _name_shape(value) == "float" else describe(value)
+    )
     return Diagnostic(
-        f"expected {words}, and found {found}", path, _advise(path, value, [_describe_type(kind)])
+        f"expected {expected}, and found {found}", path, _advise(path, value, [_describe_type(kind)])
     )
 
 
-def _advise(path: Path, value: Any, words: list[str]) -> str | None:
+def _advise(path: Path, value: Any, expected: list[str]) -> str | None:
     if path and path[-1] in _ADVICE:
         return _ADVICE[str(path[-1])]
-    if "text" in words and isinstance(value, bool | int | float):
+    if "text" in expected and isinstance(value, bool | int | float):
         return "put it in quotes"
     return None
 

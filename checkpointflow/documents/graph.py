@@ -106,7 +106,7 @@ class StepList:
         """Where the step at *index* stands in the document."""
         return (*self.path, index)
 
-    def around(self) -> Iterator[tuple[StepList, int | None]]:
+    def walk_outwards(self) -> Iterator[tuple[StepList, int | None]]:
         """This list and those around it, each with the index of the step that leads inwards."""
         yield self, None
         steps = self
@@ -171,7 +171,7 @@ class Graph:
     def owned(self) -> dict[int, frozenset[int]]:
         """The steps that belong to the branches of each `parallel`, whose index is the key."""
         return {
-            i: frozenset(reachable(self._find_starts(step), self._jumps.__getitem__)) - {i}
+            i: frozenset(find_reachable(self._find_starts(step), self._jumps.__getitem__)) - {i}
             for i, step in enumerate(self.steps)
             if isinstance(step, Parallel)
         }
@@ -198,17 +198,17 @@ class Graph:
         """Whether a branch of the `parallel` at *index* comes to that same step: it would never end."""
         step = self.steps[index]
         assert isinstance(step, Parallel)
-        return index in reachable(self._find_starts(step), self._jumps.__getitem__)
+        return index in find_reachable(self._find_starts(step), self._jumps.__getitem__)
 
     # Where it goes on
 
     @cached_property
     def first(self) -> int:
         """The step that the main line begins with, or the end."""
-        return self._passing_over[0]
+        return self._next_on_main[0]
 
     @cached_property
-    def _passing_over(self) -> list[int]:
+    def _next_on_main(self) -> list[int]:
         """For each place of the list, the end included: the first step of the main line from there on."""
         found = [self.end] * (self.end + 1)
         for i in reversed(range(self.end)):
@@ -217,7 +217,7 @@ class Graph:
 
     def next_in_list(self, index: int) -> int:
         """The step of the main line below the one at *index*, or the end."""
-        return self._passing_over[index + 1]
+        return self._next_on_main[index + 1]
 
     def follow(self, index: int, *, in_branch: bool) -> int:
         """Where one goes from the step at *index* that chose no other way: to a step, or to the end.
@@ -279,19 +279,19 @@ class Graph:
     @cached_property
     def reachable(self) -> set[int]:
         """The nodes that can be reached from the first, and the end if that can."""
-        return self.reached_from(self.first)
+        return self.find_descendants(self.first)
 
     def nodes_of(self, index: int) -> list[int]:
         """The nodes of the step at *index* that can be reached: on the main line, in a branch."""
         return [node for node in (index, index + self.end + 1) if node in self.reachable]
 
-    def reached_from(self, node: int) -> set[int]:
+    def find_descendants(self, node: int) -> set[int]:
         """What can be reached from *node*, itself included."""
-        return reachable([node], lambda i: (edge.end for edge in self.out[i]))
+        return find_reachable([node], lambda i: (edge.end for edge in self.out[i]))
 
-    def leading_to(self, node: int) -> set[int]:
+    def find_ancestors(self, node: int) -> set[int]:
         """What *node* can be reached from, itself included."""
-        return reachable([node], self._back.__getitem__)
+        return find_reachable([node], self._back.__getitem__)
 
     @cached_property
     def _back(self) -> dict[int, list[int]]:
@@ -300,22 +300,22 @@ class Graph:
             back[edge.end].append(edge.start)
         return back
 
-    def run_before(self, index: int, carrying: frozenset[Why]) -> int:
+    def find_surely_run(self, index: int, carrying: frozenset[Why]) -> int:
         """The steps that every way from the first to the step at *index* has run, as bits.
 
         Only a way that leaves a step by an edge of *carrying* counts as having run it. After a
         `parallel`, all steps of its branches count.
         """
-        known = self._run_before.get(carrying)
+        known = self._surely_run.get(carrying)
         if known is None:
-            known = self._run_before[carrying] = self._solve(carrying)
+            known = self._surely_run[carrying] = self._solve(carrying)
         surely = (1 << self.end) - 1
         for node in self.nodes_of(index):
             surely &= known[node]
         return surely
 
     @cached_property
-    def _run_before(self) -> dict[frozenset[Why], dict[int, int]]:
+    def _surely_run(self) -> dict[frozenset[Why], dict[int, int]]:
         return {}
 
     def _solve(self, carrying: frozenset[Why]) -> dict[int, int]:
@@ -325,14 +325,14 @@ class Graph:
             node = pending.pop()
             for edge in self.out[node]:
                 known = before.get(edge.end)
-                new = before[node] | (self._done_by[self.step_of(node)] if edge.why in carrying else 0)
+                new = before[node] | (self._bits_done[self.step_of(node)] if edge.why in carrying else 0)
                 before[edge.end] = new if known is None else new & known
                 if before[edge.end] != known:
                     pending.append(edge.end)
         return before
 
     @cached_property
-    def _done_by(self) -> list[int]:
+    def _bits_done(self) -> list[int]:
         """The steps that have run when a step is done, as bits: itself, and those of its branches."""
         return [sum(1 << j for j in {i, *self.owned.get(i, ())}) for i in range(self.end)]
 
@@ -340,7 +340,7 @@ class Graph:
 _WHYS: dict[str, Why] = {"on_error": "error", "on_timeout": "timeout", "branches": "enter"}
 
 
-def reachable(starts: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:
+def find_reachable(starts: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:
     """*starts* and all that one comes to from there, going *onward*."""
     reached = set(starts)
     pending = list(reached)

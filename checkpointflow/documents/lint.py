@@ -53,7 +53,7 @@ from checkpointflow.expressions.syntax import (
     Reference,
     references,
 )
-from checkpointflow.expressions.templates import texts_in
+from checkpointflow.expressions.templates import list_texts
 from checkpointflow.schemas.validation import Schema
 
 MAX_STEPS = 1000  # of longer lists the flow is not looked at: that takes time by the square
@@ -139,10 +139,10 @@ def _warn_of_loops(lists: list[StepList]) -> Iterator[Diagnostic]:
     for body in lists:
         graph = body.graph
         told: set[int] = set()
-        for node in sorted(graph.reachable - graph.leading_to(graph.end), key=graph.step_of):
-            loop = graph.reached_from(node)
+        for node in sorted(graph.reachable - graph.find_ancestors(graph.end), key=graph.step_of):
+            loop = graph.find_descendants(node)
             # Whatever can be reached must lead back: else it only leads into the loop.
-            if node not in told and loop <= graph.leading_to(node):
+            if node not in told and loop <= graph.find_ancestors(node):
                 told |= loop
                 names = ", ".join(body.steps[i].id for i in sorted(set(map(graph.step_of, loop)))[:10])
                 message = f"a loop with no way out: {names}"
@@ -183,18 +183,18 @@ def _find_references(use: Use) -> Iterator[tuple[Any, ...]]:
 
 
 def _is_guarded(use: Use) -> bool:
-    around = ((body, use.number if at is None else at) for body, at in use.body.around())
+    around = ((body, use.number if at is None else at) for body, at in use.body.walk_outwards())
     return any(body.steps[at or 0].when is not None for body, at in around)
 
 
 def _has_surely_run(name: str, part: str, use: Use) -> bool:
-    around = use.body.around()
+    around = use.body.walk_outwards()
     body, at = next((body, at) for body, at in around if name in body.index)
     here, there = use.number if at is None else at, body.index[name]
     # A step's own outcome is there when an event is judged and artifacts are collected.
     if len(body.steps) > MAX_STEPS or (here == there and use.field in ("transitions", "artifacts")):
         return True
-    return bool(body.graph.run_before(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
+    return bool(body.graph.find_surely_run(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
 
 
 def _find_compared_with_null(node: Node) -> Iterator[Path]:
@@ -267,7 +267,7 @@ def _may_be_option(use: Use, program: Program) -> bool:
     known = Schema(schema)
     if known.problems:  # as when it is a piece of one, with references into the rest
         return True
-    values: list[Any] = [*_OPTIONS, *(text for _, text in texts_in(schema) if text.startswith("-"))]
+    values: list[Any] = [*_OPTIONS, *(text for _, text in list_texts(schema) if text.startswith("-"))]
     if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.context.spreads:
         count = schema.get("minItems", 1)
         values += [[value] * (count if count in range(1, 100) else 1) for value in values]

@@ -2,7 +2,7 @@
 
 Frozen Structs, one for each kind of step. They are also the published schema
 (`schemas/checkpointflow.schema.json` is generated from them), so every field carries the words and the
-examples that an editor shows. What no schema can say (targets, references, cycles) is `checker.py`'s.
+examples that an editor shows. What no schema can say (targets, references, cycles) is for `checker.py`.
 """
 
 # The annotations are objects, not texts that msgspec would have to compile at each start: so no

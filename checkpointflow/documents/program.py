@@ -3,8 +3,8 @@
 A Program is a workflow with those that it calls, and all that their texts mean: every expression, template,
 command and schema, the secrets of a step, whose stdout is read, and the lists of steps with their graphs.
 Each is worked out when it is first asked for and remembered, so that a start pays only for what it comes to.
-The checker asks for all of it and tells what is wrong; the engine, and whoever explores or explains a
-workflow, asks for what it needs, and nobody reads a text of the document a second time.
+The checker asks for all of it and tells what is wrong; the engine asks for what it needs, and nobody reads a
+text of the document a second time.
 
 One table, `FIELDS`, says where texts stand and which names each may use. A text that cannot be read is kept
 as its ExpressionError, which the checker tells and which fails a step that comes to it all the same.
@@ -32,7 +32,7 @@ from checkpointflow.documents.model import (
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, compiled_texts, holes, texts_in
+from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates, list_texts
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import CODE_VARIABLES, OTHER_NAME, RUNS_VARIABLE
@@ -190,7 +190,7 @@ class Program:
     @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
-        return frozenset(part for use in self._uses(_may_name_part) for part in _parts_read(use))
+        return frozenset(part for use in self._uses(_may_name_part) for part in _find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of the document, and what is wrong with each text that is a faulty one."""
@@ -246,7 +246,7 @@ class CompiledStep:
     def read(self, *names: str) -> Any:
         """The compiled field; None if the step has none. Raises ExpressionError."""
         found = self._compile(self._field(names))
-        return _sound(found[0][1]) if found else None
+        return _require_sound(found[0][1]) if found else None
 
     def try_read(self, *names: str) -> Any:
         """As `read`, and None for a text that cannot be read."""
@@ -255,7 +255,7 @@ class CompiledStep:
 
     def read_all(self, *names: str) -> list[Any]:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
-        return [_sound(read) for _, read in self._compile(self._field(names))]
+        return [_require_sound(read) for _, read in self._compile(self._field(names))]
 
     @cached_property
     def condition(self) -> Expression | None:
@@ -386,7 +386,7 @@ def _read(parse: Any, *given: Any) -> Any:
         return error
 
 
-def _sound(read: Any) -> Any:
+def _require_sound(read: Any) -> Any:
     if isinstance(read, ExpressionError):
         raise read
     return read
@@ -429,14 +429,14 @@ def _list_expressions(
         case UrlTemplate(template=template):
             yield (), [(expression, None) for expression in holes(template)]
         case _:
-            for path, found in compiled_texts(read):
+            for path, found in list_templates(read):
                 if isinstance(found, ExpressionError):
                     yield path, found
                 else:
                     yield path, [(expression, None) for expression in holes(found)]
 
 
-def _parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
+def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
     for path in references(use.expression) if isinstance(use, Use) else ():
         if path[0] == "steps" and len(path) > 2 and path[2] in ("stdout", "headers"):
             yield str(path[1]), str(path[2])
@@ -445,5 +445,5 @@ def _parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
 def _may_name_part(value: Any) -> bool:
     """Whether a text in *value* may name it: only such texts are read to find out (an escape may hide it)."""
     plain = list(value) if isinstance(value, tuple) else value
-    texts = [value] if isinstance(value, str) else [text for _, text in texts_in(plain)]
+    texts = [value] if isinstance(value, str) else [text for _, text in list_texts(plain)]
     return any(word in text for text in texts for word in ("stdout", "headers", "\\u"))

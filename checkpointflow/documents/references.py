@@ -10,7 +10,7 @@ from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.expressions.syntax import Expression, Reference, references
-from checkpointflow.expressions.templates import compiled_texts
+from checkpointflow.expressions.templates import list_templates
 
 
 def check_references(program: Program, uses: Iterable[Use]) -> Iterator[Diagnostic]:
@@ -78,7 +78,7 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
     if not isinstance(name, str):
         return _refuse(use, ("steps",), "`steps` needs the id of a step, as in steps.plan.outputs.url", None)
     parts = rest[1:]
-    seen = next((body for body, _ in use.body.around() if name in body.index), None)
+    seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
     if seen is None:
         return _refuse_unseen(name, use, program)
     if not parts or parts[0] not in _PARTS:
@@ -93,12 +93,12 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
 
 
 def _refuse_unseen(name: str, use: Use, program: Program) -> Diagnostic:
-    around = [body for body, _ in use.body.around()]
+    around = [body for body, _ in use.body.walk_outwards()]
     home: StepList | None = program.find_list(name)
     if home is None:
         hint = suggest(name, [known for body in around for known in body.index])
         return _refuse(use, ("steps", name), f'there is no step "{shorten(name)}"', hint)
-    owner = next(body.steps[at].id for body, at in home.around() if at is not None and body in around)
+    owner = next(body.steps[at].id for body, at in home.walk_outwards() if at is not None and body in around)
     message = f'the step "{name}" cannot be seen from here: it stands inside of "{owner}"'
     return _refuse(use, ("steps", name), message, f"what it puts out becomes part of steps.{owner}.outputs")
 
@@ -150,7 +150,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case ("inputs", *parts):
             schema: Any = program.workflow.inputs
         case ("steps", str() as name, "outputs", *parts):
-            seen = next((body for body, _ in use.body.around() if name in body.index), None)
+            seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
             schema = None if seen is None else schema_of_outputs(seen.steps[seen.index[name]])
         case ("item", *parts):
             schema = _schema_of_item(use, program)
@@ -166,7 +166,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
 
 def _schema_of_item(use: Use, program: Program) -> Any:
     """What is known of the item that *use*, inside of a foreach, refers to."""
-    for inner, _ in use.body.around():
+    for inner, _ in use.body.walk_outwards():
         body, step = inner.outer, inner.outer and inner.outer.steps[inner.at]
         if body is not None and isinstance(step, Foreach):
             items = program.step(step.id).try_read("items")
@@ -179,4 +179,4 @@ def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
         root = items.root
         schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
         return schema.get("items") if isinstance(schema, dict) else None
-    return None if any(True for _ in compiled_texts(items)) else {"enum": items}
+    return None if any(True for _ in list_templates(items)) else {"enum": items}

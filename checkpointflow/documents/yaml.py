@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, shorten, suggest
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -32,18 +32,18 @@ _TOO_LARGE = 10**MAX_DIGITS
 Mark = tuple[int, int]
 
 # All but what YAML 1.2 calls printable; as a set of what it is not, this compiles ten times as fast.
-_UNPRINTABLE = late("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
-_TAG_LIKE_RUN = late("!{1000}")
-_DIRECTIVES = late(r"\A(?:[ \t]*(?:#.*)?(?:\r\n|\r|\n)|%(?!YAML).*(?:\r\n|\r|\n))*%YAML[ \t]+(\S+)")
-_INTEGER = late(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = late(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_A_NUMBER = late(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_UNPRINTABLE = compile_late("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_TAG_LIKE_RUN = compile_late("!{1000}")
+_DIRECTIVES = compile_late(r"\A(?:[ \t]*(?:#.*)?(?:\r\n|\r|\n)|%(?!YAML).*(?:\r\n|\r|\n))*%YAML[ \t]+(\S+)")
+_INTEGER = compile_late(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = compile_late(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_A_NUMBER = compile_late(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_SILENCED = late(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
+_SILENCED = compile_late(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
 
 # What the parser says, and what to say to people instead: (problem, context) -> (message, hint).
 _WORDS: tuple[tuple[str, str, str | None], ...] = (
@@ -119,43 +119,44 @@ class Source:
         self.value: Any = None
         self.problems: list[Diagnostic] = []
 
-    def place(self, path: Path) -> Mark:
+    def find_mark(self, path: Path) -> Mark:
         """Line and column, from 1, of the value at *path*, or of what is nearest above it."""
         return self._walk(path)[-1].mark if self.root else (1, 1)
 
-    def key_place(self, path: Path) -> Mark:
+    def find_key_mark(self, path: Path) -> Mark:
         """The same of the name that the value is given under; of a list's item, the item."""
         above = self._walk(path[:-1])[-1] if self.root and path else None
-        return above.keys.get(path[-1], self.place(path)) if above else self.place(path)  # type: ignore[arg-type]
+        return above.keys.get(path[-1], self.find_mark(path)) if above else self.find_mark(path)  # type: ignore[arg-type]
 
-    def find(self, path: Path, words: str, column: int = 1) -> Mark | None:
-        """Where *words* stand in the text at *path*, moved to their *column*; None if not found."""
-        if self.root is None or not words:
+    def find(self, path: Path, quote: str, column: int = 1) -> Mark | None:
+        """Where *quote* stands in the text at *path*, moved to its *column*; None if not found."""
+        if self.root is None or not quote:
             return None
-        line, start = self.place(path)
-        pattern = re.compile(re.escape(words) + r"(?![\w-])")
+        line, start = self.find_mark(path)
+        pattern = re.compile(re.escape(quote) + r"(?![\w-])")
         for number in range(line, self._walk(path)[-1].end + 1):
             found = pattern.search(self.lines[number - 1], start - 1 if number == line else 0)
             if found:
                 return number, found.start() + column
         return None
 
-    def locate(self, told: Diagnostic, mark: Mark | None = None) -> Diagnostic:
-        """*told* with its place in the file: *mark*, or else where its path and its quotes lead."""
-        line, column = mark or self._find_place(told)
-        return structs.replace(told, file=self.file, line=line, column=column, text=self.lines[line - 1])
+    def locate(self, diagnostic: Diagnostic, mark: Mark | None = None) -> Diagnostic:
+        """*diagnostic*, located in the file: at *mark*, or else where its path and its quotes lead."""
+        line, column = mark or self._find_mark_at_fault(diagnostic)
+        text = self.lines[line - 1]
+        return structs.replace(diagnostic, file=self.file, line=line, column=column, text=text)
 
-    def locate_all(self, told: Iterable[Diagnostic]) -> list[Diagnostic]:
-        """*told* with their places, in the order of the file, less the warnings that a comment silences."""
-        located = (one for one in map(self.locate, told) if not _is_silenced(one))
-        return sort_by_place(islice(located, MAX_PROBLEMS))
+    def locate_all(self, diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+        """*diagnostics*, located, in the order of the file, less the warnings that a comment silences."""
+        located = (one for one in map(self.locate, diagnostics) if not _is_silenced(one))
+        return sort_by_mark(islice(located, MAX_PROBLEMS))
 
-    def _find_place(self, told: Diagnostic) -> Mark:
-        for quote in told.quotes:
+    def _find_mark_at_fault(self, diagnostic: Diagnostic) -> Mark:
+        for quote in diagnostic.quotes:
             # Text in quotes or folded over lines may spell it otherwise, so that it is not found.
-            if found := self.find(told.path, quote, told.offset + 1):
+            if found := self.find(diagnostic.path, quote, diagnostic.offset + 1):
                 return found
-        return self.key_place(told.path) if told.at_name else self.place(told.path)
+        return self.find_key_mark(diagnostic.path) if diagnostic.at_name else self.find_mark(diagnostic.path)
 
     def _walk(self, path: Path) -> list[Node]:
         """The values on the way to *path*, from the outside in, as far as there are any."""
@@ -169,14 +170,14 @@ class Source:
         return nodes
 
 
-def _is_silenced(told: Diagnostic) -> bool:
+def _is_silenced(diagnostic: Diagnostic) -> bool:
     """Whether a comment `# cpf: ignore W103` on its line says not to tell of this warning."""
-    found = _SILENCED.search(told.text or "")
-    return found is not None and told.id in re.split(r"[\s,]+", found.group(1))
+    found = _SILENCED.search(diagnostic.text or "")
+    return found is not None and diagnostic.id in re.split(r"[\s,]+", found.group(1))
 
 
-def sort_by_place(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """*problems* in the order of the file, each once: an alias shows the same place by two paths."""
+def sort_by_mark(problems: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """*problems* in the order of the file, each once: an alias shows the same mark by two paths."""
     once: dict[tuple[int, int, str], Diagnostic] = {}
     for problem in problems:
         once.setdefault((problem.line, problem.column, problem.message), problem)

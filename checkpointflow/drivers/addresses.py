@@ -17,7 +17,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def connect(host: str, port: int, seconds: float, *, public_only: bool = False) -> socket.socket:
-    """A connection to *host*: the one place where a name becomes addresses, and an address a connection.
+    """A connection to *host*.
 
     With *public_only* every address must be a public one; the connection goes to an address that was
     checked. They are tried in turn, each for its share of *seconds*. Raises Refused, and OSError, that of

@@ -108,7 +108,7 @@ def _unpack(blocks: Iterable[bytes], coding: str) -> Iterator[bytes]:
     for block in blocks:
         while block:
             if unpacker is None or (unpacker.eof and block.startswith(b"\x1f\x8b")):
-                unpacker = zlib.decompressobj(_window(block, coding))
+                unpacker = zlib.decompressobj(_find_window(block, coding))
             elif unpacker.eof:
                 break
             try:
@@ -122,7 +122,7 @@ def _unpack(blocks: Iterable[bytes], coding: str) -> Iterator[bytes]:
             raise ConnectionError(f"it hung up within its {coding}")
 
 
-def _window(block: bytes, coding: str) -> int:
+def _find_window(block: bytes, coding: str) -> int:
     """What zlib takes for the kind of stream that *block* begins. Raises Unreadable."""
     match coding:
         case "gzip" | "x-gzip":

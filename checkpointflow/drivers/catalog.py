@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from checkpointflow.documents.model import Workflow
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
-from checkpointflow.store.files import read_file, shared_with
+from checkpointflow.store.files import describe_sharing, read_file
 
 DIRECTORY = ".checkpointflow"
 SUFFIXES = (".yaml", ".yml")
 
 
 class Found(NamedTuple):
-    """A document: what it says, or what is wrong with it."""
+    """A document: what it says, or the message of the error that tells what is wrong with it."""
 
     file: Path
     workflow: Workflow | None
@@ -70,6 +70,6 @@ def _read(file: Path) -> Found:
 def _is_ours(directory: Path) -> bool:
     try:
         usable = directory.is_dir() and os.access(directory, os.R_OK | os.X_OK)
-        return usable and shared_with(directory) is None
+        return usable and describe_sharing(directory) is None
     except OSError:
         return False

@@ -1,8 +1,8 @@
 """One action: a shell command, in a process group of its own, its output straight into files.
 
 What the command prints never passes through our memory, however much it is; at most 16 MiB of it are
-read back when it is to be JSON. What goes wrong with the command is a Failure, and only a store that
-cannot be written raises, before anything has begun.
+read back when it is to be JSON. What goes wrong with the command is a Failure; only what is wrong with the
+store raises, before anything has begun.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Command:
         if self.child is None:
             return ()
         found = []
-        for log, name in zip(self._read_logs(), self._names, strict=False):
+        for log, name in zip(self._read_logs(), self._names, strict=False):  # not its JSON, which is gone
             with suppress(CheckpointflowError):  # a link leads to it
                 found += [log.seal(name)] if log.size and self.directory.file(name) else []
             log.close()

@@ -41,7 +41,7 @@ from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
-from checkpointflow.expressions.bodies import FORM, declared_type, encode_form
+from checkpointflow.expressions.bodies import FORM, encode_form, find_media_type
 from checkpointflow.store.files import make_private
 from checkpointflow.store.layout import log_name
 
@@ -167,8 +167,8 @@ class Call:
                 size, problem = 0, str(error)
         if status not in action.status_codes:
             message = f"{asked.method} {asked.url} was answered with {status} {answer.reason[:100]}".rstrip()
-            shown = f"the answer {problem}" if problem else self._show_answer()
-            message = f"{message}: {shown}" if shown else message
+            said = f"the answer {problem}" if problem else self._show_answer()
+            message = f"{message}: {said}" if said else message
             retry_after = read_retry_after(answer.headers, time.time())
             return fail(message, status_code=status, retry_after=retry_after)
         if problem or size > MAX_BYTES:
@@ -192,8 +192,8 @@ class Call:
         kept: dict[str, str] = {}
         for name, value in answer.headers.items():
             name = self._secrets.mask_text(name.lower())
-            shown = self._secrets.mask_text(" ".join(_decode_header(value).split()))
-            kept[name] = f"{kept[name]}, {shown}" if name in kept else shown
+            masked = self._secrets.mask_text(" ".join(_decode_header(value).split()))
+            kept[name] = f"{kept[name]}, {masked}" if name in kept else masked
         return kept
 
     def _show_answer(self) -> str:
@@ -369,7 +369,7 @@ def _encode_body(action: CallHttp) -> bytes | None:
         return None
     if isinstance(action.body, str):
         return action.body.encode()
-    if declared_type(action.headers) != FORM:
+    if find_media_type(action.headers) != FORM:
         return msgspec.json.encode(action.body)
     try:
         return encode_form(action.body).encode()

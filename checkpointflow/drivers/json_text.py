@@ -28,7 +28,7 @@ def read_json(data: bytes) -> Any:
         raise ValueError(f"it is not JSON: {error}") from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    if _depth(value) > MAX_DEPTH:
+    if _measure_depth(value) > MAX_DEPTH:
         raise ValueError(TOO_DEEP)
     return value
 
@@ -49,7 +49,7 @@ def copy_json(value: Any) -> Any:
     return read_json(text.encode())
 
 
-def _depth(value: Any) -> int:
+def _measure_depth(value: Any) -> int:
     """How deep *value* is nested, counted without recursion, up to just over the limit."""
     layer, depth = [value], 0
     while layer and depth <= MAX_DEPTH:

@@ -1,8 +1,8 @@
-"""The loop of this machine: save, perform, report, until the run rests.
+"""The loop of this machine: commit, perform, report, until the run rests.
 
-The law of it: an action is performed only after the checkpoint that names it is on disk, and the outcome
-of one step and the start of the next are one write. So whatever kills this process, `pending` of the run
-on disk is exactly what may or may not have happened.
+The law of it: an action is performed only after the facts that name it are on disk, and the outcome of one
+step and the start of the next are one commit. So whatever kills this process, `pending` of the run on disk
+is exactly what may or may not have happened.
 
 Runs may be driven in any thread, several at once; each is held by its lock, not by its thread.
 """
@@ -38,8 +38,8 @@ from checkpointflow.engine.rules import advance, find_wait
 from checkpointflow.engine.run import Run, pending, unanswered
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import Interrupted, LockConflict, StateCorrupt
-from checkpointflow.store.clock import fresh_id, now
-from checkpointflow.store.directory import LAG_SECONDS, RunDirectory
+from checkpointflow.store.clock import make_id, now
+from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
 from checkpointflow.store.files import digest
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 from checkpointflow.store.locks import find_holders
@@ -47,7 +47,7 @@ from checkpointflow.store.seals import seal_artifacts, seal_logs
 from checkpointflow.store.store import Store
 
 CANCEL_SECONDS = 30.0
-LISTENING_SECONDS = 0.2
+LISTENING_SECONDS = 0.2  # between two looks for a wish to cancel: it is a file, of which nobody is told
 
 Observe = Callable[[Run], None]
 """Is told of each new Run, once it is on disk."""
@@ -82,7 +82,7 @@ def begin(
     called = {name: digest(data) for name, data in workflow.called.items()}
     message = Begin(
         now=world.now(),
-        run_id=fresh_id(),
+        run_id=make_id(),
         inputs=inputs,
         digest=digest(workflow.data),
         documents=called,
@@ -121,6 +121,8 @@ def resume(
         messages: list[Message] = [Recover(now=time, lost=unanswered(run))]
         if event is not None:
             path = find_wait(run, event, step)
+            # First: every message also ends the waits whose time is up. After Recover an event that comes too
+            # late would be told that nobody waits for it.
             messages.insert(0, Deliver(now=time, path=path, payload=payload))
         return _go_on(directory, run, messages, world)
 
@@ -170,7 +172,7 @@ def _end_orphans(lock: Path) -> None:
 def _go_on(directory: RunDirectory, run: Run, messages: list[Message], world: World) -> Run:
     writer = _take_up(directory, run, world)
     salvaged = writer.salvage()
-    reason = directory.asked_to_cancel()
+    reason = directory.find_cancel_reason()
     if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
         return writer.tell(*salvaged, Cancel(now=world.now(), reason=reason))
     writer.tell(*salvaged, *messages)
@@ -199,7 +201,7 @@ class _Writer:
         self.world = world
 
     def tell(self, *messages: Message) -> Run:
-        """The run after *messages*, on disk in one write, all sealed that it leaves when it rests."""
+        """The run after *messages*, on disk in one commit, all sealed that it leaves when it rests."""
         run, facts = self.run, list[Fact]()
         for message in messages:
             run, new = advance(self.program, run, message)
@@ -254,11 +256,11 @@ class _Writer:
         while True:
             for action in pending(self.run):
                 executor.start(action)
-            if not executor.busy or self.run.outcome is not None:
+            if not executor.is_busy or self.run.outcome is not None:
                 return not_begun
-            with interrupts.listening():
-                executor.wait(LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS)
-            reason = self.directory.asked_to_cancel()
+            with interrupts.listen():
+                executor.wait(MAX_LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS)
+            reason = self.directory.find_cancel_reason()
             if reason is not None:
                 executor.stop()
                 cancelled = Cancel(now=self.world.now(), reason=reason)
@@ -285,7 +287,7 @@ class _Writer:
         return self.tell(*self._seal(executor.collect_logs()), *deferred, Interrupt(now=time))
 
     def _report(self, executor: Executor, all_ended: Iterable[Ended]) -> None:
-        """Tell the run how they ended, in one write."""
+        """Tell the run how they ended, in one commit."""
         # Those first that cannot end the run: what has not begun is no matter to one that has ended.
         in_turn = sorted(all_ended, key=lambda ended: not isinstance(ended[1], NotBegun))
         if in_turn:

@@ -2,7 +2,8 @@
 
 A command needs nobody to wait for it: it is started here, and the kernel says when its process has ended.
 Where it does not say so, each command has a thread that waits; so has whatever waits for more than a
-process: HTTP calls, pauses, commands that need a lock or print secrets.
+process: HTTP calls, pauses, commands that need a lock or print secrets, and those that have to be ended or
+have left much to read.
 
 Whoever drives a run may give a function that performs commands and HTTP calls instead: it is called in a
 thread, nothing can cut it short, and what it raises is raised again where the run is driven, since nobody
@@ -114,7 +115,7 @@ class Executor:
         self._bell: tuple[FileIO, FileIO] | None = None
 
     @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether anything is under way."""
         return bool(self._busy)
 
@@ -164,6 +165,8 @@ class Executor:
 
     def stop(self) -> Stopped:
         """Cut short all that is under way; returns once nothing is. Nothing may be started afterwards."""
+        # A command that ended by itself meanwhile counts as cut short, too. That is not nice, but after a
+        # signal nobody can tell which of the two it was.
         self._stopping.set()
         under_way = dict(self._busy)
         stopping = [threading.Thread(target=attempt.stop) for attempt, _ in under_way.values()]
@@ -192,8 +195,8 @@ class Executor:
             return _Function(self._function, action)
         match action:
             case RunCommand():
-                place, start = self._directory, self._start_directory
-                return Command(action, place, start, self._run_id, self._inheritance)
+                directory, start = self._directory, self._start_directory
+                return Command(action, directory, start, self._run_id, self._inheritance)
             case CallHttp():
                 from checkpointflow.drivers.http import Call  # late: few runs make calls
 
@@ -276,7 +279,7 @@ class Executor:
         try:
             with ExitStack() as stack:
                 if not isinstance(action, Sleep) and action.lock is not None:
-                    lock = self._directory.shared_lock(action.lock, self._clock(), self._stopping.is_set)
+                    lock = self._directory.hold_shared_lock(action.lock, self._clock(), self._stopping.is_set)
                     stack.enter_context(lock)
                 begun = isinstance(attempt, _Function)  # which may raise such an error of its own
                 return attempt.perform()

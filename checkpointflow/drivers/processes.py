@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from checkpointflow.store.locks import PROC, other_processes
+from checkpointflow.store.locks import PROC, list_other_processes
 
 GRACE_SECONDS = 5.0
 
@@ -21,7 +21,7 @@ GRACE_SECONDS = 5.0
 def find_marked(marks: dict[str, str]) -> set[int]:
     """The processes, other than this one, in whose environment all of *marks* stand."""
     wanted = {f"{name}={value}".encode() for name, value in marks.items()}
-    return {pid for pid in other_processes() if wanted <= set(_read_environment(pid))}
+    return {pid for pid in list_other_processes() if wanted <= set(_read_environment(pid))}
 
 
 def end(
@@ -39,12 +39,12 @@ def end(
             _send(os.killpg, group, number)
         for pid in others():
             _send(os.kill, pid, number)
-        if _gone(group, others, grace_seconds, reap):
+        if _wait_until_gone(group, others, grace_seconds, reap):
             return True
     return False
 
 
-def _gone(
+def _wait_until_gone(
     group: int | None, others: Callable[[], set[int]], within_seconds: float, reap: Callable[[], None]
 ) -> bool:
     deadline = time.monotonic() + within_seconds

@@ -1,7 +1,6 @@
 """Being told to stop: SIGINT, SIGTERM and SIGHUP, heard only where stopping is safe.
 
-A signal between two writes must not tear a commit, so outside of `listening` it is remembered, and
-raised as KeyboardInterrupt at the next place that listens.
+A signal must not break off a commit, so outside of `listen` it is remembered, and raised as
 
 Python hears signals in its main thread only. A run that is driven in another one is told to stop by whoever
 cancels it, or by nobody.
@@ -48,7 +47,7 @@ class Interrupts:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listen(self) -> Iterator[None]:
         """Within it a signal, or one that came before, raises KeyboardInterrupt."""
         self._listening = True
         try:

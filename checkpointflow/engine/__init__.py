@@ -15,11 +15,11 @@ does what the run then asks for. The whole of a driver is:
 
 - The engine owns what follows: which step is next, what it may be told, what a failure leads to. A message
   that makes no sense raises, and leaves the run as it was.
-- The driver owns what is done, and when: time (`now`, UTC, never backwards), ids, secrets, threads. It may
-  perform all that is pending at once and report in any order; what has fallen away meanwhile is not heard.
-- `save` owns the law: it returns once run and facts, both or neither, would survive a crash, and only then is
+- The driver owns what is done, and when: time (`now`, UTC), ids, secrets, threads. It may perform all that is
+  pending at once and report in any order; what has fallen away meanwhile is not heard.
+- `save` owns the law: it returns once the facts would survive a crash, all of them or none, and only then is
   anything performed. So what is pending on disk is exactly what may or may not have happened: whoever finds
-  it after a crash says `Recover(now=now(), lost=unanswered(run))` before all else.
+  it after a crash says `Recover(now=now(), lost=unanswered(run))` before anything is performed.
 - A run that waits is answered with `Deliver(now=now(), path=…, payload=…)`, and goes on as above.
 - Equal runs behave equally: `run` is all of the state, and plain data. Folding the facts through `evolve`
   gives it again. Nobody but `evolve` makes one out of another.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 
 class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -147,5 +147,3 @@ class Slept(Struct, frozen=True, tag=True):
 
 
 Outcome = Success | Failure | Slept
-
-Unset = UnsetType

@@ -1,7 +1,7 @@
 """The bodies of a run: where each stands in the document and in the run, and how a block has them.
 
 The root, an iteration, a branch and a called workflow are all bodies. They differ in three things that
-are told here: which names they see, how a block numbers them, and what their ends add up to.
+are told here: which names they see, what a block calls them, and what their ends add up to.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, Branch, Call, Foreach, Parallel, Sequenced
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
-from checkpointflow.engine.path import ROOT, inside, owner, split
-from checkpointflow.engine.run import Failed, Opened, Run, Skipped, Succeeded, latest
+from checkpointflow.engine.path import ROOT, body_path, owner, split
+from checkpointflow.engine.run import Failed, Opened, Run, Skipped, Succeeded, latest_record
 
 
 class Scene(Struct, frozen=True):
@@ -49,7 +49,7 @@ class Body(Struct, frozen=True, kw_only=True):
             return self.steps.find(self.start_at)
         return self._step(self.steps.graph.first)
 
-    def successor(self, step: AnyStep, record: Succeeded | Failed | Skipped) -> AnyStep | None:
+    def find_successor(self, step: AnyStep, record: Succeeded | Failed | Skipped) -> AnyStep | None:
         """The step that follows *step*, or None when the body has come to its end.
 
         In order: the step that it chose; its `next`; what the graph says. A skipped step does not take its
@@ -74,11 +74,11 @@ def root(scene: Scene) -> Body:
 
 def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
     """The step of the document that *path* addresses, and the body it stands in. Raises LookupError."""
-    place, name, _ = split(path)
-    if place == ROOT:
+    outer, name, _ = split(path)
+    if outer == ROOT:
         body = root(scene)
     else:
-        block, key = owner(place)
+        block, key = owner(outer)
         body = enter(scene, *locate(scene, block), block, key)
     return body, body.steps.find(name)
 
@@ -97,7 +97,7 @@ def keys(step: AnyStep, opened: Opened) -> Sequence[str] | range:
             return [""]
 
 
-def free_slots(step: AnyStep, opened: Opened) -> int:
+def count_free_slots(step: AnyStep, opened: Opened) -> int:
     """How many bodies more may begin now. Once an iteration has failed, no other begins."""
     if isinstance(step, Foreach):
         return 0 if opened.failed else step.max_concurrency - len(opened.open)
@@ -111,11 +111,11 @@ def name_of(branch: Branch) -> str:
 
 def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     """The body called *key* of the block *step*, which stands at *path* in *body*."""
-    place = inside(path, key)
-    program = called_by(body, step)
+    inner = body_path(path, key)
+    program = find_called(body, step)
     if program is not None:
-        names = {"inputs": scene.run.cursors[place].inputs}
-        return Body(path=place, program=program, steps=program.root, names=names)
+        names = {"inputs": scene.run.cursors[inner].inputs}
+        return Body(path=inner, program=program, steps=program.root, names=names)
     names = {**body.names, **item_names(scene, step, path, key)}
     if isinstance(step, Parallel):
         branch = next(branch for branch in step.branches if name_of(branch) == key)
@@ -124,10 +124,10 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     else:
         assert isinstance(step, Foreach)
         start_at, steps = None, body.program.inner_list(step.id)
-    return Body(path=place, program=body.program, steps=steps, names=names, outer=body, start_at=start_at)
+    return Body(path=inner, program=body.program, steps=steps, names=names, outer=body, start_at=start_at)
 
 
-def called_by(body: Body, step: AnyStep) -> Program | None:
+def find_called(body: Body, step: AnyStep) -> Program | None:
     """The workflow that *step* calls, if it calls one."""
     ref = step.workflow_ref if isinstance(step, Foreach | Call) else None
     return None if ref is None else body.program.called[ref]
@@ -156,18 +156,18 @@ def join(step: AnyStep, opened: Opened) -> Any:
 def explain_failure(step: AnyStep, path: str, opened: Opened) -> Error:
     """Why a block with failed bodies has failed: the one reason, or each with its body."""
     order = [str(key) for key in keys(step, opened)]
-    failed = {inside(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
+    failed = {body_path(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
     if len(failed) == 1:
         (error,) = failed.values()
         ref = step.workflow_ref if isinstance(step, Call | Foreach) else None
         return error if ref is None else replace(error, message=f"in {ref}: {error.message}")
-    details = [{"body": place, **to_builtins(error)} for place, error in failed.items()]
-    what = "; ".join(f"{place}: {error.message}" for place, error in list(failed.items())[:5])
+    details = [{"body": body, **to_builtins(error)} for body, error in failed.items()]
+    what = "; ".join(f"{body}: {error.message}" for body, error in list(failed.items())[:5])
     return Error(code=next(iter(failed.values())).code, message=what, details=details)
 
 
-def own_outputs(scene: Scene, body: Body) -> dict[str, Any]:
+def collect_outputs(scene: Scene, body: Body) -> dict[str, Any]:
     """What an iteration or a branch without a result of its own yields: the outputs of its steps."""
-    records = {step.id: latest(scene.run, body.path, step.id) for step in body.steps.steps}
+    records = {step.id: latest_record(scene.run, body.path, step.id) for step in body.steps.steps}
     found = {name: record.outputs for name, record in records.items() if isinstance(record, Succeeded)}
     return {name: {} if outputs is UNSET else outputs for name, outputs in found.items()}

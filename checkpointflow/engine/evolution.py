@@ -8,6 +8,7 @@ which made a step cost what the document is long; so `fork` copies once, and `ap
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any, TypeVar, assert_never
 
 from msgspec.structs import replace
@@ -17,7 +18,6 @@ from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
     BodyClosed,
-    BodyFact,
     BodyOpened,
     Fact,
     FilesSealed,
@@ -37,7 +37,7 @@ from checkpointflow.engine.facts import (
     WaitOpened,
     encode_fact,
 )
-from checkpointflow.engine.path import ROOT, at, owner, split, within
+from checkpointflow.engine.path import ROOT, is_within, owner, split, step_path
 from checkpointflow.engine.run import (
     Breakdown,
     Cancellation,
@@ -48,13 +48,14 @@ from checkpointflow.engine.run import (
     Opened,
     Record,
     Run,
+    RunOutcome,
     Skipped,
     Started,
     Succeeded,
     Waiting,
+    current_path,
     derive_status,
     find_active,
-    standing,
 )
 
 MAX_CHUNK = 128  # outputs of iterations that stand together in a record, so that adding one copies little
@@ -62,7 +63,7 @@ MAX_CHUNK = 128  # outputs of iterations that stand together in a record, so tha
 
 def evolve(run: Run | None, fact: Fact) -> Run:
     """*run* as it is once *fact* has happened (None: before its first). Never refuses, never decides."""
-    return apply(None if run is None else fork(run), fact)
+    return apply(None if run is None else fork(run), [fact])
 
 
 def fork(run: Run) -> Run:
@@ -70,19 +71,30 @@ def fork(run: Run) -> Run:
     return replace(run, steps=dict(run.steps), cursors=dict(run.cursors), active=dict(run.active))
 
 
-def apply(run: Run | None, fact: Fact) -> Run:
-    """As `evolve`, for a *run* that nobody else looks at any more: its maps are changed in place."""
-    if isinstance(fact, RunBegan):
-        return _begin(fact)
-    assert run is not None, "a run begins with RunBegan"
-    outcome = _change(run, fact)
+def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = None) -> Run:
+    """As `evolve`, for all of *facts*, of a *run* that nobody else looks at any more: its maps are changed.
+
+    *checkpoint_id*: of the checkpoint that the last of them makes, where somebody has worked it out already.
+    """
+    remaining = iter(facts)
+    if run is None:
+        first = next(remaining)
+        assert isinstance(first, RunBegan), "a run begins with RunBegan"
+        run = _begin(first)
+    outcome, revision, now, known = run.outcome, run.revision, run.updated_at, run.checkpoint_id
+    for fact in remaining:
+        outcome = _change(run, fact, outcome)
+        revision += 1
+        now = fact.at
+        if checkpoint_id is None:
+            known = chain(known, fact)
     return replace(
         run,
         outcome=outcome,
         status=derive_status(outcome, run.active.values()),
-        revision=run.revision + 1,
-        checkpoint_id=chain(run.checkpoint_id, fact),
-        updated_at=fact.at,
+        revision=revision,
+        checkpoint_id=checkpoint_id or known,
+        updated_at=now,
     )
 
 
@@ -109,12 +121,15 @@ def _begin(fact: RunBegan) -> Run:
     )
 
 
-def _change(
-    run: Run,
-    fact: StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled,
-) -> Completion | Breakdown | Cancellation | None:
-    """Change the maps of *run*; returns its outcome."""
+def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | None:
+    """Change the maps of *run*, which has come to *outcome*; returns what it has come to then."""
     match fact:
+        case BodyOpened():
+            _open_body(run, fact)
+        case BodyClosed():
+            _close_body(run, fact)
+        case FilesSealed():
+            pass
         case RunCompleted(result=result):
             return Completion(result)
         case RunFailed(error=error):
@@ -124,18 +139,14 @@ def _change(
                 run.steps[path] = Cancelled(started_at=record.started_at, ended_at=now)
             run.active.clear()
             return Cancellation(reason)
-        case BodyOpened():
-            _open_body(run, fact)
-        case BodyClosed():
-            _close_body(run, fact)
-        case FilesSealed():
-            pass
         case StepsReopened(path=path):
             _reopen(run, path)
             return None
+        case RunBegan():
+            raise ValueError("a run begins once")
         case _:
             _note(run, fact.path, _record(run.steps.get(fact.path), fact))
-    return run.outcome
+    return outcome
 
 
 # A step
@@ -147,15 +158,15 @@ def _record(record: Record | None, fact: StepFact) -> Record:
         case StepSkipped(at=now):
             return Skipped(ended_at=now)
         case StepStarted(at=now, action=action):
-            return Started(started_at=_since(record, now), action=action)
+            return Started(started_at=_find_beginning(record, now), action=action)
         case StepInterrupted():
-            return replace(_known(record, Started), on_hold="interrupted")
+            return replace(_expect(record, Started), on_hold="interrupted")
         case StepDeferred():
-            return replace(_known(record, Started), on_hold="deferred")
+            return replace(_expect(record, Started), on_hold="deferred")
         case AttemptFailed():
-            return _known(record, Started)
+            return _expect(record, Started)
         case WaitOpened(at=now, wait=wait):
-            return Waiting(started_at=_since(record, now), wait=wait)
+            return Waiting(started_at=_find_beginning(record, now), wait=wait)
         case BlockOpened(at=now, items=items):
             return Opened(started_at=now, items=items)
         case StepSucceeded(at=now):
@@ -168,7 +179,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
                 artifacts=fact.artifacts,
                 next=fact.next,
                 attempts=_count_attempts(record),
-                started_at=_since(record, now),
+                started_at=_find_beginning(record, now),
                 ended_at=now,
             )
         case StepFailed(at=now, error=error, next=chosen):
@@ -177,7 +188,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
                 block=record if isinstance(record, Opened) else None,
                 next=chosen,
                 attempts=_count_attempts(record),
-                started_at=_since(record, now),
+                started_at=_find_beginning(record, now),
                 ended_at=now,
             )
         case _:
@@ -187,12 +198,12 @@ def _record(record: Record | None, fact: StepFact) -> Record:
 R = TypeVar("R", Started, Opened)
 
 
-def _known(record: Record | None, kind: type[R]) -> R:
+def _expect(record: Record | None, kind: type[R]) -> R:
     assert isinstance(record, kind), f"{record!r} is not a {kind.__name__}"
     return record
 
 
-def _since(record: Record | None, now: str) -> str:
+def _find_beginning(record: Record | None, now: str) -> str:
     return record.started_at if isinstance(record, Started | Waiting | Opened) else now
 
 
@@ -210,13 +221,14 @@ def _note(run: Run, path: str, record: Record) -> None:
     """Put *record* at *path*, where the cursor of its body now is."""
     body, step, visit = split(path)
     cursor = run.cursors[body]
-    if cursor.step != step or path not in run.steps:
+    if cursor.step != step or path not in run.steps:  # the first fact of this visit
         if cursor.step is not None:
-            _forget_bodies(run, str(standing(run, body)))
+            _forget_bodies(run, str(current_path(run, body)))
         seen = cursor.visits
         if visit > 1:
             seen = {**seen, step: visit}
-            run.steps.pop(at(body, step, visit - 1), None)
+            # Only the latest visit is kept, or a loop would make the run grow without end.
+            run.steps.pop(step_path(body, step, visit - 1), None)
         run.cursors[body] = replace(cursor, step=step, visits=seen)
     _set(run, path, record)
 
@@ -254,7 +266,7 @@ def _belongs(path: str, block: str) -> bool:
 
 def _open_body(run: Run, fact: BodyOpened) -> None:
     path, key = owner(fact.body)
-    block = _known(run.steps[path], Opened)
+    block = _expect(run.steps[path], Opened)
     run.cursors[fact.body] = Cursor(inputs=fact.inputs)
     _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
 
@@ -262,13 +274,15 @@ def _open_body(run: Run, fact: BodyOpened) -> None:
 def _close_body(run: Run, fact: BodyClosed) -> None:
     """Of a body that ended well only what it came to is kept, of one that failed everything."""
     path, key = owner(fact.body)
-    block = _known(run.steps[path], Opened)
+    block = _expect(run.steps[path], Opened)
     block = replace(block, open=tuple(k for k in block.open if k != key))
     if fact.error is not None:
         _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
         return
-    bodies = [b for b in run.cursors if b == fact.body or within(b, fact.body)]
-    _drop(run, [p for p in run.steps if within(p, fact.body)], bodies)
+    # What lies in it was come to after it began, and so after its block: nobody looks at all that was before.
+    steps = [p for p in takewhile(path.__ne__, reversed(run.steps)) if is_within(p, fact.body)]
+    bodies = [b for b in takewhile(fact.body.__ne__, reversed(run.cursors)) if is_within(b, fact.body)]
+    _drop(run, steps, [fact.body, *bodies])
     _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
 
 
@@ -284,11 +298,12 @@ def _add(chunks: tuple[dict[str, Any], ...], key: str, outputs: Any) -> tuple[di
 def _reopen(run: Run, path: str) -> None:
     """Make *run* as if it had not yet come to the step at *path*, nor to anything after it in its body."""
     body = split(path)[0]
-    order = list(run.steps)
+    order = list(run.steps)  # as the run came to them, in the snapshot as well
     later = [p for p in order[order.index(path) :] if split(p)[0] == body]
     bodies = [b for b in run.cursors if any(_belongs(b, block) for block in later)]
     _drop(run, [p for p in order if p in later or any(_belongs(p, block) for block in later)], bodies)
     cursor = run.cursors[body]
+    # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
     counts = {s: v for _, s, v in map(split, later)}
     run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
     _open_again(run, body)

@@ -28,16 +28,16 @@ from checkpointflow.documents.model import (
 )
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, Error, LockRequest, RunCommand
-from checkpointflow.engine.bodies import Body, Scene, called_by, item_names
+from checkpointflow.engine.bodies import Body, Scene, find_called, item_names
 from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
-from checkpointflow.engine.messages import later
+from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import detail_misfits, list_misfits
 from checkpointflow.engine.run import Failed
 from checkpointflow.engine.scope import scope
 from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate, holds
 from checkpointflow.expressions.syntax import Expression
-from checkpointflow.expressions.templates import fill_value, texts_in
+from checkpointflow.expressions.templates import fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.shells.scripts import render_command
@@ -88,11 +88,11 @@ def _list_items(compiled: CompiledStep, names: Mapping[str, Any]) -> list[Any]:
     items = compiled.read("items")
     is_expression = isinstance(items, Expression)
     value = evaluate(items, names) if is_expression else fill_value(items, names)
-    shown = items.text if is_expression else "items"
+    source = items.text if is_expression else "items"
     if not isinstance(value, list):
-        raise EvaluationError("the items of a foreach must be a list", shown)
+        raise EvaluationError("the items of a foreach must be a list", source)
     if len(value) > MAX_ITEMS:
-        raise EvaluationError(f"a foreach takes at most {MAX_ITEMS} items, and got {len(value)}", shown)
+        raise EvaluationError(f"a foreach takes at most {MAX_ITEMS} items, and got {len(value)}", source)
     return value
 
 
@@ -190,7 +190,7 @@ def _refuse_marks(compiled: Any, names: dict[str, Any], secrets: tuple[str, ...]
     """Beside a secret no value may hold what a mark is known by."""
     if secrets:
         data = fill_value(compiled, {**names, "secrets": dict.fromkeys(secrets, "")})
-        if any("\0" in text for _, text in texts_in(data)):
+        if any("\0" in text for _, text in list_texts(data)):
             raise EvaluationError("beside a secret no value may hold the character NUL", "secrets")
 
 
@@ -209,7 +209,7 @@ def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
         summary=fill("summary"),
         instructions=fill("instructions"),
         risk_level=step.risk_level,
-        timeout_at=None if step.timeout_seconds is None else later(scene.now, step.timeout_seconds),
+        timeout_at=None if step.timeout_seconds is None else add_seconds(scene.now, step.timeout_seconds),
     )
 
 
@@ -218,7 +218,7 @@ def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
 
 def make_inputs(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> dict[str, Any] | None:
     """The inputs of the workflow that a body runs, if it runs one. Raises EvaluationError, InvalidInput."""
-    program = called_by(body, step)
+    program = find_called(body, step)
     if program is None:
         return None
     names = {**scope(scene, body), **item_names(scene, step, path, key)}

@@ -91,11 +91,11 @@ class Cancel(Struct, frozen=True, kw_only=True):
 Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | Cancel
 
 
-def later(now: str, seconds: float) -> str:
+def add_seconds(now: str, seconds: float) -> str:
     """The time *seconds* after *now*."""
-    return written(datetime.fromisoformat(now) + timedelta(seconds=seconds))
+    return format_time(datetime.fromisoformat(now) + timedelta(seconds=seconds))
 
 
-def written(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """*moment* as this package writes times: `2026-01-31T09:30:00.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -40,30 +40,30 @@ def _is_step(text: str) -> bool:
     return is_name and (not at_sign or is_visit)
 
 
-def at(body: str, step: str, visit: int = 1) -> str:
+def step_path(body: str, step: str, visit: int = 1) -> str:
     """The path of *step* on its *visit*-th visit (from 1) in *body*."""
     name = step if visit == 1 else f"{step}@{visit}"
     return name if body == ROOT else f"{body}/{name}"
 
 
-def inside(block: str, key: str) -> str:
+def body_path(block: str, key: str) -> str:
     """The path of the body called *key* of the block at *block*; a called workflow's has no key."""
     return f"{block}[{key}]" if key else block
 
 
 def owner(body: str) -> tuple[str, str]:
-    """The block that *body* belongs to, and its key there; the inverse of `inside`."""
+    """The block that *body* belongs to, and its key there; the inverse of `body_path`."""
     block, bracket, key = body.removesuffix("]").rpartition("[")
     return (block, key) if bracket and body.endswith("]") else (body, "")
 
 
-def within(path: str, body: str) -> bool:
+def is_within(path: str, body: str) -> bool:
     """Whether *path* lies in *body*, however deep."""
     return path.startswith(body + "/")
 
 
 def split(path: str) -> tuple[str, str, int]:
-    """The body, the step id and the visit that *path* names; the inverse of `at`."""
+    """The body, the step id and the visit that *path* names; the inverse of `step_path`."""
     body, _, name = path.rpartition("/")
     step, _, visit = name.partition("@")
     return body or ROOT, step, int(visit or 1)

@@ -1,9 +1,9 @@
 """The rules: what follows when a run hears a message.
 
 Two kinds of transition, after h11. A *message* moves the steps that it names (`receive`). Then the state
-alone moves the rest (`settle`), until nothing more follows.
+alone moves the rest (`conclude`, by way of `settle`), until nothing more follows.
 
-    message -> receive -> facts -> evolve -> settle -> facts -> evolve -> settle -> … -> at rest
+    message -> receive -> facts -> apply -> conclude -> facts -> apply -> conclude -> … -> at rest
 
 A message that makes no sense raises, and the run is as it was.
 """
@@ -69,7 +69,7 @@ from checkpointflow.engine.misfits import (
     misfit_error,
     understand_schema,
 )
-from checkpointflow.engine.path import ROOT, at, inside, split
+from checkpointflow.engine.path import ROOT, body_path, split, step_path
 from checkpointflow.engine.run import (
     Breakdown,
     Completion,
@@ -77,8 +77,8 @@ from checkpointflow.engine.run import (
     Run,
     Started,
     Waiting,
+    current_path,
     pending,
-    standing,
     unanswered,
     waits,
 )
@@ -116,18 +116,12 @@ def advance(program: Program, run: Run | None, message: Message) -> tuple[Run, l
     new = receive(program, run, message)
     changed = None if run is None else fork(run)
     while True:
-        for fact in new:
-            changed = apply(changed, fact)
+        changed = apply(changed, new)
         facts += new
         assert changed is not None, "a run begins with Begin"
         new = conclude(Scene(program, changed, message.now), laps)
         if not new:
             return changed, facts
-
-
-def decide(program: Program, run: Run | None, message: Message) -> list[Fact]:
-    """The facts that follow from *message*, in order."""
-    return advance(program, run, message)[1]
 
 
 def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
@@ -187,8 +181,10 @@ def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     laps[body, step] += 1
     if laps[body, step] <= MAX_LAPS:
         return fact
-    message = f"the loop through {at(body, step)} never comes to a step that does anything or waits"
-    return RunFailed(at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=at(body, step)))
+    message = f"the loop through {step_path(body, step)} never comes to a step that does anything or waits"
+    return RunFailed(
+        at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=step_path(body, step))
+    )
 
 
 def find_wait(run: Run, event: str, path: str | None = None) -> str:
@@ -204,10 +200,10 @@ def find_wait(run: Run, event: str, path: str | None = None) -> str:
         return candidates[0]
     open_ = [{"event_name": w.wait.event_name, "step": p} for p, w in found.items()]
     if not candidates:
-        place = f" at {path}" if path else ""
+        where = f" at {path}" if path else ""
         names = ", ".join(f"{w['event_name']} at {w['step']}" for w in open_)
         raise EventMismatch(
-            problem=f"run {run.run_id} does not wait for the event {event}{place}; it waits for {names}",
+            problem=f"run {run.run_id} does not wait for the event {event}{where}; it waits for {names}",
             details={"waits": open_},
         )
     raise EventMismatch(
@@ -350,7 +346,7 @@ def find_failed_steps(run: Run) -> list[str]:
     """The steps whose failure ended the run, the innermost of each body."""
     if not isinstance(run.outcome, Breakdown):
         return []
-    path = standing(run, ROOT)
+    path = current_path(run, ROOT)
     return _find_innermost(run, path) if path and isinstance(run.steps[path], Failed) else []
 
 
@@ -358,7 +354,7 @@ def _find_innermost(run: Run, path: str) -> list[str]:
     record = run.steps[path]
     if not isinstance(record, Failed) or record.block is None:
         return [path]
-    inner_paths = [standing(run, inside(path, key)) for key in record.block.failed]
+    inner_paths = [current_path(run, body_path(path, key)) for key in record.block.failed]
     if not inner_paths or None in inner_paths:
         return [path]
     return [found for inner_path in inner_paths for found in _find_innermost(run, str(inner_path))]
@@ -385,7 +381,7 @@ def _retry(scene: Scene, path: str | None) -> list[Fact]:
     for wanted in [path] if path is not None else failed:
         record = run.steps[wanted]
         facts.append(StepsReopened(at=scene.now, path=wanted))
-        run = evolve(run, facts[-1])
+        run = evolve(run, facts[-1])  # what follows is asked of the run that this leaves
         again = replace(scene, run=run)
         body, step = locate(again, wanted)
         if wanted in failed and isinstance(record, Failed) and isinstance(step, ActionStep):

@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, StoredFile
 from checkpointflow.engine.facts import Identity, Wait
-from checkpointflow.engine.path import at
+from checkpointflow.engine.path import step_path
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -167,20 +167,20 @@ def waits(run: Run) -> dict[str, Waiting]:
     return {path: record for path, record in run.active.items() if isinstance(record, Waiting)}
 
 
-def visits(run: Run, body: str, step: str) -> int:
+def count_visits(run: Run, body: str, step: str) -> int:
     """How often *body* has come to *step*."""
-    return run.cursors[body].visits.get(step) or (1 if at(body, step) in run.steps else 0)
+    return run.cursors[body].visits.get(step) or (1 if step_path(body, step) in run.steps else 0)
 
 
-def standing(run: Run, body: str) -> str | None:
+def current_path(run: Run, body: str) -> str | None:
     """The path of the step that *body* stands at, or None before its first."""
     cursor = run.cursors[body]
-    return None if cursor.step is None else at(body, cursor.step, visits(run, body, cursor.step))
+    return None if cursor.step is None else step_path(body, cursor.step, count_visits(run, body, cursor.step))
 
 
-def latest(run: Run, body: str, step: str) -> Record | None:
+def latest_record(run: Run, body: str, step: str) -> Record | None:
     """What is known of the latest visit of *step*."""
-    return run.steps.get(at(body, step, visits(run, body, step) or 1))
+    return run.steps.get(step_path(body, step, count_visits(run, body, step) or 1))
 
 
 def derive_status(outcome: RunOutcome | None, active: Iterable[Record]) -> Status:

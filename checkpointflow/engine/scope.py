@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, to_builtins
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import Parallel
 from checkpointflow.engine.bodies import Body, Scene, name_of
-from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest
+from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest_record
 
 
 def scope(scene: Scene, body: Body) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class StepsSeen(Mapping[str, Any]):
     def __getitem__(self, name: str) -> dict[str, Any]:
         for body in self._bodies():
             if name in body.steps.index:
-                view = _view(latest(self._run, body.path, name)) or self._view_in_branch(body, name)
+                view = _view(latest_record(self._run, body.path, name)) or self._view_in_branch(body, name)
                 if view is not None:
                     return view
         raise KeyError(name)
@@ -53,7 +53,7 @@ class StepsSeen(Mapping[str, Any]):
     def _view_in_branch(self, body: Body, name: str) -> dict[str, Any] | None:
         """A step of the list that belonged to a branch: its outputs can be seen after the join."""
         for parallel in _find_owners(body.steps, name):
-            record = latest(self._run, body.path, parallel.id)
+            record = latest_record(self._run, body.path, parallel.id)
             for branch in parallel.branches if isinstance(record, Succeeded) else ():
                 outputs = record.outputs[name_of(branch)]  # type: ignore[union-attr]
                 if branch.start_at is not None and isinstance(outputs, dict) and name in outputs:

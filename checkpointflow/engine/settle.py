@@ -23,12 +23,12 @@ from checkpointflow.engine.actions import Action, Error, Sleep
 from checkpointflow.engine.bodies import (
     Body,
     Scene,
+    collect_outputs,
+    count_free_slots,
     enter,
     explain_failure,
-    free_slots,
     join,
     keys,
-    own_outputs,
 )
 from checkpointflow.engine.facts import (
     AttemptFailed,
@@ -51,9 +51,9 @@ from checkpointflow.engine.kinds import (
     start,
     survives,
 )
-from checkpointflow.engine.messages import later
+from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import find_misfits, misfit_error
-from checkpointflow.engine.path import ROOT, at, inside, split
+from checkpointflow.engine.path import ROOT, body_path, split, step_path
 from checkpointflow.engine.run import (
     Breakdown,
     Completion,
@@ -63,8 +63,8 @@ from checkpointflow.engine.run import (
     Started,
     Succeeded,
     Waiting,
-    standing,
-    visits,
+    count_visits,
+    current_path,
 )
 from checkpointflow.engine.scope import scope
 from checkpointflow.errors import CheckpointflowError, EvaluationError, ExpressionError
@@ -72,12 +72,8 @@ from checkpointflow.expressions.evaluation import evaluate
 
 
 def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
-    """The facts that follow now in *body*, or else what it has come to.
-
-    This is the whole interpreter: nothing else walks steps. The cursor says where the body stands, so
-    that what is done is not walked again.
-    """
-    path = standing(scene.run, body.path)
+    """The facts that follow now in *body*, or else what it has come to; nothing else walks steps."""
+    path = current_path(scene.run, body.path)
     if path is None:
         first = body.first
         return ([], _end_body(scene, body)) if first is None else ([enter_step(scene, body, first)], None)
@@ -95,7 +91,7 @@ def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown
         case Succeeded(outputs=result) if isinstance(step, End):
             return [], Completion(result)
         case Succeeded() | Failed() | Skipped():
-            following = body.successor(step, record)
+            following = body.find_successor(step, record)
             if following is None:
                 return [], _end_body(scene, body)
             return [enter_step(scene, body, following)], None
@@ -113,8 +109,9 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
         inner = enter(scene, body, step, path, key)
         new, outcome = settle(scene, inner)
         facts += new if outcome is None else [_close(scene, inner, outcome)]
+    # Who closes above frees a place in the next round only: `opened` is the block as it was before.
     begun = opened.begun
-    for name in keys(step, opened)[begun : begun + free_slots(step, opened)]:
+    for name in keys(step, opened)[begun : begun + count_free_slots(step, opened)]:
         facts += _open(scene, body, step, path, str(name))
     if facts or opened.open:
         return facts
@@ -125,13 +122,13 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
 
 def _open(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[Fact]:
     """A body begins; one whose inputs cannot be had has failed as soon as it began."""
-    place = inside(path, key)
+    inner = body_path(path, key)
     try:
         inputs = make_inputs(scene, body, step, path, key)
-        return [BodyOpened(at=scene.now, body=place, inputs=inputs)]
+        return [BodyOpened(at=scene.now, body=inner, inputs=inputs)]
     except CheckpointflowError as error:
         why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
-        return [BodyOpened(at=scene.now, body=place), BodyClosed(at=scene.now, body=place, error=why)]
+        return [BodyOpened(at=scene.now, body=inner), BodyClosed(at=scene.now, body=inner, error=why)]
 
 
 def _close(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
@@ -166,7 +163,7 @@ def _time_out(scene: Scene, step: AnyStep, path: str, wait: Wait) -> StepFailed:
 def _end_body(scene: Scene, body: Body) -> Completion | Breakdown:
     """What running off the end of *body* yields: its mapped outputs, if it has them."""
     if body.outer is not None:
-        return Completion(own_outputs(scene, body))
+        return Completion(collect_outputs(scene, body))
     schema = body.program.result
     if schema is None:
         return Completion() if body.path == ROOT else Completion({})
@@ -188,7 +185,7 @@ def _end_body(scene: Scene, body: Body) -> Completion | Breakdown:
 
 def enter_step(scene: Scene, body: Body, step: AnyStep) -> Fact:
     """The first fact of *step*, now that *body* has come to it."""
-    path = at(body.path, step.id, visits(scene.run, body.path, step.id) + 1)
+    path = step_path(body.path, step.id, count_visits(scene.run, body.path, step.id) + 1)
     try:
         if is_skipped(scene, body, step):
             return StepSkipped(at=scene.now, path=path)
@@ -216,7 +213,7 @@ def end_attempt(
         StepStarted(
             at=scene.now,
             path=path,
-            action=Sleep(path=path, attempt=attempt + 1, until=later(scene.now, seconds)),
+            action=Sleep(path=path, attempt=attempt + 1, until=add_seconds(scene.now, seconds)),
         )
         if seconds
         else begin_attempt(scene, body, step, path, attempt + 1)

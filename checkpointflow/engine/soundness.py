@@ -7,8 +7,8 @@ from itertools import chain
 from checkpointflow.documents.model import Api, AwaitEvent, Call, Cli, Foreach, Parallel, Step
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, locate
-from checkpointflow.engine.path import ROOT, inside, owner
-from checkpointflow.engine.run import Failed, Opened, Run, Started, Waiting, standing
+from checkpointflow.engine.path import ROOT, body_path, owner
+from checkpointflow.engine.run import Failed, Opened, Run, Started, Waiting, current_path
 
 _STEPS_OF: dict[type, tuple[type[Step], ...]] = {
     Started: (Cli, Api),
@@ -28,7 +28,7 @@ def find_unsound(program: Program, run: Run) -> str | None:
 
 
 def _is_sound_body(run: Run, body: str) -> bool:
-    stands_at = standing(run, body)
+    stands_at = current_path(run, body)
     block = owner(body)[0]
     known = body == ROOT or (block in run.steps and body in _bodies_of(run, block))
     return known and (stands_at is None or stands_at in run.steps)
@@ -52,5 +52,7 @@ def _bodies_of(run: Run, block: str) -> list[str]:
     record = run.steps[block]
     opened = record.block if isinstance(record, Failed) else record
     return (
-        [inside(block, key) for key in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
+        [body_path(block, key) for key in (*opened.open, *opened.failed)]
+        if isinstance(opened, Opened)
+        else []
     )

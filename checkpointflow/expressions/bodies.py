@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
-from checkpointflow.diagnostics import describe, shorten
+from checkpointflow.diagnostics import Diagnostic, describe, shorten
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.templates import Template
@@ -23,7 +23,7 @@ FORM = "application/x-www-form-urlencoded"
 _JSON = re.compile(r"(application|text)/(x-)?json|[^/]+/[^/]+\+json")
 
 
-def declared_type(headers: Mapping[str, Any]) -> str:
+def find_media_type(headers: Mapping[str, Any]) -> str:
     """The media type that *headers* declare, in lower case and without its parameters; "" if none."""
     given = (str(value) for name, value in headers.items() if name.lower() == "content-type")
     return next(given, "").partition(";")[0].strip().lower()
@@ -34,7 +34,7 @@ def is_json(media_type: str) -> bool:
     return _JSON.fullmatch(media_type) is not None
 
 
-def find_fault(body: Any, media_type: str) -> tuple[str, str] | None:
+def find_fault(body: Any, media_type: str) -> Diagnostic | None:
     """What is wrong with the compiled *body*, whatever its holes hold, and what to write instead."""
     if isinstance(body, Template):
         return _find_fault_of_text(body, media_type)
@@ -42,20 +42,20 @@ def find_fault(body: Any, media_type: str) -> tuple[str, str] | None:
         try:
             _list_fields(body)
         except ValueError as error:
-            return str(error), "as in {grant_type: client_credentials, scope: [read, write]}"
+            hint = "as in {grant_type: client_credentials, scope: [read, write]}"
+            return Diagnostic(str(error), hint=hint)
     return None
 
 
-def _find_fault_of_text(template: Template, media_type: str) -> tuple[str, str] | None:
+def _find_fault_of_text(template: Template, media_type: str) -> Diagnostic | None:
     if len(template.pieces) == 1:
         return None
     if media_type == FORM:
-        return "a value in the text of a form could add fields to it", "write a mapping, as in {user: …}"
+        problem = "a value in the text of a form could add fields to it"
+        return Diagnostic(problem, hint="write a mapping, as in {user: …}")
     if is_json(media_type) or _looks_like_json(template):
-        return (
-            "a value in the text of JSON could add fields to it",
-            "write a mapping or a list in place of text",
-        )
+        problem = "a value in the text of JSON could add fields to it"
+        return Diagnostic(problem, hint="write a mapping or a list in place of text")
     return None
 
 

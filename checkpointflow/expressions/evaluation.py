@@ -229,29 +229,29 @@ def _read_index(part: str | int) -> int | None:
     return part
 
 
-def _explain_absence(place: str, value: Any, part: str | int) -> str:
-    """The reason why *value*, which stands at *place*, has no *part*."""
+def _explain_absence(where: str, value: Any, part: str | int) -> str:
+    """The reason why *value*, which stands at *where*, has no *part*."""
     match value:
         case Mapping():
-            return _explain_missing_key(place, value, part)
+            return _explain_missing_key(where, value, part)
         case list() if _read_index(part) is not None:
             size = f"{len(value)} element{'' if len(value) == 1 else 's'}"
-            return f"{place} has {size}, so [{_read_index(part)}] is beyond its end"
+            return f"{where} has {size}, so [{_read_index(part)}] is beyond its end"
         case list():
-            return f"{place} is a list, so it has no {quote(part)}; its elements are [0], [1] and so on"
+            return f"{where} is a list, so it has no {quote(part)}; its elements are [0], [1] and so on"
         case _:
-            return f"{place} is {_describe_kind(value)}, so it has no {quote(part)}"
+            return f"{where} is {_describe_kind(value)}, so it has no {quote(part)}"
 
 
-def _explain_missing_key(place: str, value: Mapping[str, Any], part: str | int) -> str:
+def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) -> str:
     if isinstance(part, int):
-        return f'{place} is an object, so it has no [{part}]; a key would be .{part} or ["{part}"]'
+        return f'{where} is an object, so it has no [{part}]; a key would be .{part} or ["{part}"]'
     if not value:
-        return f"{place} has no {quote(part)}; it is empty"
+        return f"{where} has no {quote(part)}; it is empty"
     names = [name if PLAIN_NAME.fullmatch(name) else quote(name) for name in sorted(value)[:10]]
     more = f" and {len(value) - 10} more" if len(value) > 10 else ""
     listed = ", ".join(map(shorten, names))
-    return f"{place} has no {quote(part)}; it has: {listed}{more}{suggest_nearest(part, value)}"
+    return f"{where} has no {quote(part)}; it has: {listed}{more}{suggest_nearest(part, value)}"
 
 
 # Words for messages

@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from checkpointflow.diagnostics import shorten
 from checkpointflow.expressions.wording import complain, quote
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
 MAX_CHARACTERS = 4096
 MAX_LEVELS = 50
 
-_TOKEN = late(
+_TOKEN = compile_late(
     r"""(?P<space>   [ \t\r\n]+ )
       | (?P<name>    [^\W\d][\w-]* )
       | (?P<member>  \.[\w-]+ )

@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from checkpointflow.expressions.scanner import NO_ARITHMETIC, WRAP_ONCE, Scanner, Token
 from checkpointflow.expressions.wording import complain, quote, suggest_nearest
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
 Path: TypeAlias = tuple[str | int, ...]
 """A path's parts: `.name`, `.0` and `["odd name"]` are text, `[0]` is a number."""
@@ -225,8 +225,8 @@ def _refuse_rest(s: Scanner) -> NoReturn:
 
 # Paths
 
-PLAIN_NAME = late(r"[A-Za-z_][A-Za-z0-9_-]*|0|[1-9][0-9]*")
-INDEX = late(r"0|[1-9][0-9]*")
+PLAIN_NAME = compile_late(r"[A-Za-z_][A-Za-z0-9_-]*|0|[1-9][0-9]*")
+INDEX = compile_late(r"0|[1-9][0-9]*")
 
 
 def _parse_path(s: Scanner) -> Path:
@@ -284,12 +284,12 @@ def _parse_key(s: Scanner) -> str | int:
 
 # Literals
 
-_NUMBER = late(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
-_SURROGATE = late("[\ud800-\udfff]")
+_NUMBER = compile_late(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_SURROGATE = compile_late("[\ud800-\udfff]")
 # Each runs as far as the text is right, so its end is the closing quote or the fault.
 _SOUND = {
-    '"': late(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*'),
-    "'": late(r"'(?:[^'\\]|\\['\\])*"),
+    '"': compile_late(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*'),
+    "'": compile_late(r"'(?:[^'\\]|\\['\\])*"),
 }
 _ESCAPES = {'"': r"\" \\ \/ \b \f \n \r \t \u0000", "'": r"\' \\"}
 

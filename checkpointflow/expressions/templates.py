@@ -6,7 +6,7 @@
 
 `$${` is a literal `${` everywhere. What has been rendered is never looked at again: a value that
 holds `${…}` stays as it is. Keys are not rendered. Commands, which share the `${…}` with their shell, are
-cut by the same `cut`, and rendered by `shells.scripts`.
+cut by the same `split_at_holes`, and rendered by `shells.scripts`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.scanner import MAX_CHARACTERS
 from checkpointflow.expressions.syntax import Expression, Path, parse
 from checkpointflow.expressions.wording import make_printable
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
 
 class Template(Struct, frozen=True):
@@ -44,7 +44,7 @@ class Hole(Struct, frozen=True):
 
 def parse_template(text: str) -> Template:
     """*text* with its holes; ExpressionError, quoting the line and its column, if one is wrong."""
-    pieces = cut(text)
+    pieces = split_at_holes(text)
     return Template(tuple(piece if isinstance(piece, str) else piece.expression for piece in pieces))
 
 
@@ -62,19 +62,6 @@ def render_text(template: Template, scope: Mapping[str, Any]) -> str:
     return "".join(
         piece if isinstance(piece, str) else as_text(evaluate(piece, scope)) for piece in template.pieces
     )
-
-
-def render_value(value: Any, scope: Mapping[str, Any]) -> Any:
-    """The JSON *value* with every text in it, keys aside, rendered once."""
-    match value:
-        case str():
-            return render(parse_template(value), scope)
-        case dict():
-            return {key: render_value(member, scope) for key, member in value.items()}
-        case list():
-            return [render_value(element, scope) for element in value]
-        case _:
-            return value
 
 
 Compiled: TypeAlias = Any
@@ -117,9 +104,9 @@ def fill_value(compiled: Compiled, scope: Mapping[str, Any]) -> Any:
             return compiled
 
 
-def compiled_texts(compiled: Compiled) -> Iterator[tuple[Path, Template | ExpressionError]]:
+def list_templates(compiled: Compiled) -> Iterator[tuple[Path, Template | ExpressionError]]:
     """Every text with holes in *compiled*, and every faulty one, each with its path."""
-    return (found for found in _leaves(compiled) if isinstance(found[1], Template | ExpressionError))
+    return (found for found in _list_leaves(compiled) if isinstance(found[1], Template | ExpressionError))
 
 
 def holes(template: Template) -> list[Expression]:
@@ -127,21 +114,21 @@ def holes(template: Template) -> list[Expression]:
     return [piece for piece in template.pieces if not isinstance(piece, str)]
 
 
-def texts_in(value: Any) -> Iterator[tuple[Path, str]]:
+def list_texts(value: Any) -> Iterator[tuple[Path, str]]:
     """Every text inside the JSON *value*, keys aside, each with its path."""
-    return (found for found in _leaves(value) if isinstance(found[1], str))
+    return (found for found in _list_leaves(value) if isinstance(found[1], str))
 
 
-def _leaves(value: Any) -> Iterator[tuple[Path, Any]]:
+def _list_leaves(value: Any) -> Iterator[tuple[Path, Any]]:
     """All in *value* that is neither an object nor a list."""
     match value:
         case dict():
             for key, member in value.items():
-                for path, leaf in _leaves(member):
+                for path, leaf in _list_leaves(member):
                     yield (key, *path), leaf
         case list():
             for index, element in enumerate(value):
-                for path, leaf in _leaves(element):
+                for path, leaf in _list_leaves(element):
                     yield (index, *path), leaf
         case _:
             yield (), value
@@ -149,11 +136,11 @@ def _leaves(value: Any) -> Iterator[tuple[Path, Any]]:
 
 # Text -> pieces
 
-_RAW = late(r"\s*raw:")
-_BRACES_AND_TEXTS = late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_RAW = compile_late(r"\s*raw:")
+_BRACES_AND_TEXTS = compile_late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
-def cut(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[str | Hole]:
+def split_at_holes(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[str | Hole]:
     """*text* cut at its holes; `$${` has become `${`.
 
     is_ours: of a command, whether the `${` whose inside begins at that character is a hole (and whether it is
@@ -169,7 +156,7 @@ def cut(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[s
             literal, at = literal + "${", dollar + 3
         elif text.startswith("${", dollar) and (is_ours is None or is_ours(start, raw is not None)):
             if raw and is_ours is None:
-                raise complaint(
+                raise complain_at(
                     "raw: is for commands", text, dollar + 2, "leave it out: nothing is quoted here"
                 )
             pieces += [literal] if literal else []
@@ -187,13 +174,13 @@ def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple
     end = _find_end(text, dollar + 2)
     if end is None:
         problem = f'this "${{" is not closed within {MAX_CHARACTERS} characters'
-        raise complaint(problem, text, dollar, "write $${ for a literal ${")
+        raise complain_at(problem, text, dollar, "write $${ for a literal ${")
     try:
         return parse(text[start:end]), end + 1
     except ExpressionError as error:
         own = "the shell's own ${…} is written $${…}" if in_command else None
         hint = "; ".join(filter(None, (error.hint, own))) or None
-        raise complaint(error.problem, text, start + error.column - 1, hint) from None
+        raise complain_at(error.problem, text, start + error.column - 1, hint) from None
 
 
 def _find_end(text: str, start: int) -> int | None:
@@ -206,7 +193,7 @@ def _find_end(text: str, start: int) -> int | None:
     return None
 
 
-def complaint(problem: str, text: str, at: int, hint: str | None = None) -> ExpressionError:
+def complain_at(problem: str, text: str, at: int, hint: str | None = None) -> ExpressionError:
     """About what stands *at* a place of *text*: it quotes that line, and counts its columns."""
     begin = text.rfind("\n", 0, at) + 1
     line = text[begin:].partition("\n")[0]

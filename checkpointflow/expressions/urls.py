@@ -13,28 +13,28 @@ from typing import Any
 
 from msgspec import Struct
 
+from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.templates import Template, parse_template
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
 _HOLE = "\0"
-_PART_OF_SCHEME = late(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
-_AUTHORITY = late(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
+_PART_OF_SCHEME = compile_late(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
+_AUTHORITY = compile_late(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
 
 
 class UrlTemplate(Struct, frozen=True):
-    """A URL with holes. problem, hint: what is wrong with it whatever they hold, if anything is."""
+    """A URL with holes. problem: what is wrong with it whatever they hold, if anything is."""
 
     template: Template
-    problem: str | None = None
-    hint: str | None = None
+    problem: Diagnostic | None = None
 
 
 def parse_url(text: str) -> UrlTemplate:
     """*text* with its holes. Raises ExpressionError."""
     template = parse_template(text)
-    return UrlTemplate(template, *_find_problem(template))
+    return UrlTemplate(template, _find_problem(template))
 
 
 def fill_url(url: UrlTemplate, scope: Mapping[str, Any]) -> tuple[str, bool]:
@@ -72,26 +72,26 @@ def _refuse_other_resources(text: str, data: list[tuple[int, str]]) -> None:
         if at <= len(path):
             part = unquote(path[path.rfind("/", 0, at) + 1 :].partition("/")[0])
             if part in ("", ".", ".."):
-                shown = f'would be "{part}"' if part else "would be empty"
+                fault = f'would be "{part}"' if part else "would be empty"
                 raise EvaluationError(
-                    f"this part of the URL's path {shown}, and name another resource", expression
+                    f"this part of the URL's path {fault}, and name another resource", expression
                 )
 
 
-def _find_problem(template: Template) -> tuple[str | None, str | None]:
+def _find_problem(template: Template) -> Diagnostic | None:
     text = "".join(piece if isinstance(piece, str) else _HOLE for piece in template.pieces)
     scheme, separator, rest = text.partition("://")
     if _HOLE in scheme and _PART_OF_SCHEME.fullmatch(scheme.partition(_HOLE)[0]):
-        return None, None  # a value may bring the rest of it
+        return None  # a value may bring the rest of it
     authority = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
     port = re.search(r":([0-9]+)\Z", authority)
     if not separator or scheme.lower() not in ("http", "https"):
-        return "only http: and https: URLs can be called", "as in https://example.com/x"
+        return Diagnostic("only http: and https: URLs can be called", hint="as in https://example.com/x")
     if "@" in authority:
         hint = "give them in a header, as in headers: {Authorization: 'Bearer ${secrets.TOKEN}'}"
-        return "a URL may hold no name and password", hint
+        return Diagnostic("a URL may hold no name and password", hint=hint)
     if not authority:
-        return "the URL names no host", None
+        return Diagnostic("the URL names no host")
     if port and not 0 < int(port[1]) < 65536:
-        return f"{port[1]} is not a port", None
-    return None, None
+        return Diagnostic(f"{port[1]} is not a port")
+    return None

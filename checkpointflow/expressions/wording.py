@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from checkpointflow.diagnostics import find_nearest, shorten
 from checkpointflow.errors import ExpressionError
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 
-_UNPRINTABLE = late("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE = compile_late("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def complain(problem: str, text: str, column: int, hint: str | None) -> ExpressionError:

@@ -108,8 +108,8 @@ class _Machine:
         self.follow(one.last, two.first)
         return _Part(
             one.empty * two.empty,
-            one.first + _times(two.first, one.empty),
-            two.last + _times(one.last, two.empty),
+            one.first + _multiply(two.first, one.empty),
+            two.last + _multiply(one.last, two.empty),
         )
 
     def _repeat(self, least: int, most: int, body: Any) -> _Part:
@@ -173,7 +173,7 @@ class _Machine:
         return self._meeting[one, two]
 
 
-def _times(states: Counter[int], ways: int) -> Counter[int]:
+def _multiply(states: Counter[int], ways: int) -> Counter[int]:
     return Counter({state: ways * count for state, count in states.items() if ways})
 
 
@@ -201,11 +201,11 @@ def list_characters(op: str, argument: Any) -> Ranges:
 
 def _exclude(ranges: list[tuple[int, int]]) -> Ranges:
     """All characters but those in *ranges*, which are sorted."""
-    found, place = [], 0
+    found, start = [], 0
     for low, high in ranges:
-        found.append((place, low - 1))
-        place = max(place, high + 1)
-    return tuple((low, high) for low, high in [*found, (place, 0x10FFFF)] if low <= high)
+        found.append((start, low - 1))
+        start = max(start, high + 1)
+    return tuple((low, high) for low, high in [*found, (start, 0x10FFFF)] if low <= high)
 
 
 def overlap(one: Ranges, two: Ranges) -> bool:

@@ -1,7 +1,7 @@
 """Dialects: a schema of draft-04, -06, -07 or 2019-09, in the words of 2020-12.
 
 `$schema` says what a schema is written in; without it, that is 2020-12. What follows in this room sees
-2020-12 alone, and each place of the translation knows its place in what the author wrote.
+2020-12 alone, and each part of the translation knows where it stands in what the author wrote.
 
 | written                                     | until    | in 2020-12                                   |
 | ------------------------------------------- | -------- | -------------------------------------------- |
@@ -74,23 +74,23 @@ _SILENT = _READ_BESIDE_REF | set(ANNOTATIONS) | {"$id", "id"}
 class Translation(NamedTuple):
     """A schema in 2020-12, where each part of it comes from, and what is wrong or doubtful in the original.
 
-    moved: from a place here to the place in the original, for each that has another name there; places: back.
+    origins: from a path here to that in the original, for each that has another name there; targets: back.
     """
 
     schema: Any
     original: Any
-    moved: dict[Path, Path]
-    places: dict[Path, Path]
+    origins: dict[Path, Path]
+    targets: dict[Path, Path]
     problems: list[Diagnostic]
     warnings: list[Diagnostic]
 
     def find_origin(self, path: Path) -> Path:
         """Where in the original the value at *path* of the translation stands."""
-        return _move(path, self.moved)
+        return _move(path, self.origins)
 
-    def find_place(self, path: Path) -> Path:
+    def find_target(self, path: Path) -> Path:
         """Where in the translation the schema at *path* of the original stands."""
-        return _move(path, self.places)
+        return _move(path, self.targets)
 
     def bring_home(self, problem: Diagnostic) -> Diagnostic:
         """*problem* of the translation as one of the original, in the author's words."""
@@ -119,14 +119,16 @@ def translate(schema: Any) -> Translation:
     translator = _Translator(read_draft(said) if isinstance(said, str) else None)
     translated = translator.translate(schema, (), ())
     translator.refuse_what_depends()
-    places = {old: new for new, old in translator.moved.items()}
-    return Translation(translated, schema, translator.moved, places, translator.problems, translator.warnings)
+    targets = {old: new for new, old in translator.origins.items()}
+    return Translation(
+        translated, schema, translator.origins, targets, translator.problems, translator.warnings
+    )
 
 
 class _Translator:
     def __init__(self, draft: str | None) -> None:
         self._draft = draft or DRAFTS[-1]
-        self.moved: dict[Path, Path] = {}
+        self.origins: dict[Path, Path] = {}
         self.problems: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
         self._found: dict[str, list[Path]] = {}
@@ -148,7 +150,7 @@ class _Translator:
         for keyword, value in self._leave_out(schema, old).items():
             for name, said in self._rename(schema, keyword, value, old):
                 if name != keyword:
-                    self.moved[(*new, name)] = (*old, keyword)
+                    self.origins[(*new, name)] = (*old, keyword)
                 result[name] = self._translate_inner(name, said, (*new, name), (*old, keyword))
         return result
 

@@ -98,15 +98,15 @@ def read_pattern(text: str) -> Pattern:
 
 def _translate(text: str) -> str:
     parts: list[str] = []
-    place, repeated = 0, True
+    at, repeated = 0, True
     for match in re.finditer(_TOKENS, text, re.DOTALL):
-        if match.start() != place or (match["repeat"] and repeated):
+        if match.start() != at or (match["repeat"] and repeated):
             break
-        place, repeated = match.end(), bool(match["repeat"])
+        at, repeated = match.end(), bool(match["repeat"])
         parts.append(_translate_token(match))
-    if place != len(text):
-        refusal = UnsupportedSchema if text.startswith("(?", place) else InvalidSchema
-        where = f"at character {place + 1}: {abbreviate(text[place:], 20)}"
+    if at != len(text):
+        refusal = UnsupportedSchema if text.startswith("(?", at) else InvalidSchema
+        where = f"at character {at + 1}: {abbreviate(text[at:], 20)}"
         raise refusal(problem=f"the pattern {abbreviate(text)} cannot be read {where}")
     return "".join(parts)
 
@@ -131,19 +131,19 @@ def _translate_set(negated: str, members: str) -> str:
     if "".join(atoms) != members:
         raise UnsupportedSchema(problem=f"the pattern has [{members:.60}], with an escape that is not known")
     chars = [8 if atom == r"\b" else _read_atom(atom) for atom in atoms]
-    parts, place = [], 0
-    while place < len(chars):
-        char = chars[place]
-        last = chars[place + 2] if place + 2 < len(chars) and atoms[place + 1] == "-" else None
+    parts, at = [], 0
+    while at < len(chars):
+        char = chars[at]
+        last = chars[at + 2] if at + 2 < len(chars) and atoms[at + 1] == "-" else None
         if isinstance(char, int) and isinstance(last, int):
             if char > last:
-                spelt = "".join(atoms[place : place + 3])
+                spelt = "".join(atoms[at : at + 3])
                 raise InvalidSchema(problem=f"the pattern has the range {spelt}, which is empty")
             parts.append(f"{_spell(char)}-{_spell(last)}")
-            place += 3
+            at += 3
         else:
             parts.append(_CLASSES[char] if isinstance(char, str) else _spell(char))
-            place += 1
+            at += 1
     if not parts:
         return r"[\x00-\U0010ffff]" if negated else "(?!)"
     return f"[{negated}{''.join(parts)}]"

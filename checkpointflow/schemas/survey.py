@@ -162,7 +162,7 @@ class Survey:
         if fragment.startswith("/"):
             start = self.translation.find_origin(self._resources[uri])
             found = _follow_pointer(self.translation.original, start, fragment)
-            return found and self.translation.find_place(found)
+            return found and self.translation.find_target(found)
         return self._anchors.get(f"{uri}#{fragment}")
 
     def resolve_all(self, path: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
     DOCUMENT,
     HOLE,
@@ -40,17 +40,17 @@ _PRINT_FILES = split_names(
     "cat zcat gzcat bzcat xzcat zstdcat gunzip gzip unzip tail head curl wget pg_dump mysqldump"
 )
 
-_REDIRECT = late(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
-_SEPARATOR = late(r"\|&|\|\|?|&&?|;")
-_END = late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
-_FUNCTION = late(r"\([ \t]*\)")
+_REDIRECT = compile_late(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
+_SEPARATOR = compile_late(r"\|&|\|\|?|&&?|;")
+_END = compile_late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
+_FUNCTION = compile_late(r"\([ \t]*\)")
 
 
 def find_contexts(text: str, shell: Shell) -> list[Context]:
     """The Context of each HOLE in the command *text*, in their order; none is left out."""
     found = Findings()
     try:
-        _CommandReader(text, shell, found, 0).whole()
+        _CommandReader(text, shell, found, 0).read_whole()
     except Lost as reason:
         problem = f"cannot tell where this value stands: {reason}"
         return [Context("an unknown context", problem=problem, hint=IN_ENV)] * text.count(HOLE)
@@ -59,30 +59,30 @@ def find_contexts(text: str, shell: Shell) -> list[Context]:
 
 
 class _CommandReader(WordReader):
-    def commands(self, ends: Collection[str]) -> str:
+    def read_commands(self, ends: Collection[str]) -> str:
         """Commands up to one of *ends*, and over it: `)`, `;;`, `esac`, or "" for the end of the text."""
         self.enter()
         start = pipeline = len(self.found.holes)
         before = ""
-        while (end := self.end(ends)) is None:
-            if self.here("\n"):
-                self.newline()
+        while (end := self.read_end(ends)) is None:
+            if self.is_at("\n"):
+                self.read_newline()
                 pipeline = pipeline if before in _PIPES else len(self.found.holes)
-            elif sign := self.separator():
+            elif sign := self.read_separator():
                 if sign not in _PIPES:
                     pipeline = len(self.found.holes)
                 elif before in _CLOSERS:
                     pipeline = start
                 before = sign
             else:
-                before = self.command(pipeline) or before
+                before = self.read_command(pipeline) or before
         self.level -= 1
         return end
 
-    def end(self, ends: Collection[str]) -> str | None:
-        self.blanks()
+    def read_end(self, ends: Collection[str]) -> str | None:
+        self.skip_blanks()
         found = _END.match(self.text, self.at)
-        end = ";;" if self.here(";") and found else found.group() if found else None
+        end = ";;" if self.is_at(";") and found else found.group() if found else None
         if end is None or (end == "esac" and end not in ends):
             return None
         if end not in ends or found is None:
@@ -90,13 +90,13 @@ class _CommandReader(WordReader):
         self.at = found.end()
         return end
 
-    def separator(self) -> str:
+    def read_separator(self) -> str:
         found = _SEPARATOR.match(self.text, self.at)
-        if found is None or self.redirection():  # &>
+        if found is None or self.match_redirect():  # &>
             return ""
         return self.take(len(found.group()))
 
-    def redirection(self) -> re.Match[str] | None:
+    def match_redirect(self) -> re.Match[str] | None:
         found = _REDIRECT.match(self.text, self.at)
         if found and found.group().startswith("&") and self.shell in ("sh", "dash"):
             if self.shell == "sh":
@@ -104,46 +104,46 @@ class _CommandReader(WordReader):
             return None
         return found
 
-    def command(self, pipeline: int) -> str:
+    def read_command(self, pipeline: int) -> str:
         """A simple command, or what a compound one begins with, up to where a command may stand again.
 
         What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: its first hole.
         """
-        if self.here("("):
-            return self.parenthesised()
+        if self.is_at("("):
+            return self.read_parentheses()
         words: list[Word] = []
         first = len(self.found.holes)
         targets: set[int] = set()
         while True:
-            self.blanks()
+            self.skip_blanks()
             before = len(self.found.holes)
-            if redirect := self.redirect():
-                targets.update(self.found.since(before) if redirect != "<<<" else ())
+            if redirect := self.read_redirect():
+                targets.update(self.found.holes_since(before) if redirect != "<<<" else ())
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
                 return self.refuse_names(words)
-            word = self.word()
-            if word.source and not words and self.reserved(word.source):
+            word = self.read_word()
+            if word.source and not words and self.read_reserved(word.source):
                 return word.source
             words += [word] if word.source else []
             if not word.source or (self.shell == "zsh" and word.source == "}"):
                 break
-        if self.here("("):
+        if self.is_at("("):
             self.lose()
         if words and words[0].text.rpartition("/")[2] in _PRINT_FILES:
-            targets.update(self.found.since(first))
+            targets.update(self.found.holes_since(first))
         self.found.files |= targets
         if given := judge(words, self.found, self.shell):
             self.refuse_input(given, pipeline, words)
         return "a command" if words else ""
 
-    def parenthesised(self) -> str:
-        if self.here("(("):
-            self.arithmetic("((", "))")
+    def read_parentheses(self) -> str:
+        if self.is_at("(("):
+            self.read_arithmetic("((", "))")
         else:
             self.at += 1
-            self.commands({")"})
+            self.read_commands({")"})
         return ")"
 
     def refuse_names(self, names: list[Word]) -> str:
@@ -155,128 +155,128 @@ class _CommandReader(WordReader):
         """Refuse the holes in what the command of *words* reads, from hole *pipeline* on."""
         own = {hole for word in words for hole in word.holes}
         own |= self.found.files if given.takes_files else set()
-        written = (hole for hole in self.found.since(pipeline) if hole not in own)
+        written = (hole for hole in self.found.holes_since(pipeline) if hole not in own)
         self.found.refuse(written, given.name, given.hint)
         for document in self.documents:
             document.read_by = given
 
-    def reserved(self, word: str) -> bool:
+    def read_reserved(self, word: str) -> bool:
         """Reads on behind *word* to where a command may stand, if *word* is reserved there."""
         match word:
             case "case":
-                self.case()
+                self.read_case()
             case "for" | "select" | "foreach":
-                self.loop()
+                self.read_loop()
             case "function":
-                self.function()
+                self.read_function()
             case "[[":
-                self.condition()
+                self.read_condition()
             case "time":
-                self.options()
+                self.skip_options()
             case "repeat" if self.shell == "zsh":
-                self.blanks()
-                self.found.only_integers(self.needed_word().holes, "the count of repeat")
+                self.skip_blanks()
+                self.found.require_integers(self.read_needed_word().holes, "the count of repeat")
             case "coproc":
                 self.lose()
             case _:
                 return word in _OPENERS
         return True
 
-    def options(self) -> None:
-        self.blanks()
-        while self.here("-"):
-            self.word()
-            self.blanks()
+    def skip_options(self) -> None:
+        self.skip_blanks()
+        while self.is_at("-"):
+            self.read_word()
+            self.skip_blanks()
 
-    def case(self) -> None:
-        self.blanks()
-        self.word()
-        self.gap()
-        if self.word().source != "in":
+    def read_case(self) -> None:
+        self.skip_blanks()
+        self.read_word()
+        self.skip_gap()
+        if self.read_word().source != "in":
             self.lose()
         end = ";;"
         while end != "esac":
-            self.gap()
-            pattern = self.word()
+            self.skip_gap()
+            pattern = self.read_word()
             if pattern.source == "esac":
                 return
-            if not pattern.source and self.here("("):
+            if not pattern.source and self.is_at("("):
                 self.at += 1
-            self.patterns()
-            end = self.commands({";;", "esac"})
+            self.read_patterns()
+            end = self.read_commands({";;", "esac"})
 
-    def patterns(self) -> None:
-        self.blanks()
-        while not self.here(")"):
-            if self.here("|"):
+    def read_patterns(self) -> None:
+        self.skip_blanks()
+        while not self.is_at(")"):
+            if self.is_at("|"):
                 self.at += 1
-                self.blanks()
+                self.skip_blanks()
             else:
-                self.needed_word()
-            self.blanks()
+                self.read_needed_word()
+            self.skip_blanks()
         self.at += 1
 
-    def loop(self) -> None:
-        self.blanks()
-        if self.here("(("):
-            return self.arithmetic("((", "))")
+    def read_loop(self) -> None:
+        self.skip_blanks()
+        if self.is_at("(("):
+            return self.read_arithmetic("((", "))")
         names = []
-        while (word := self.next_word()) and word.source != "in":
+        while (word := self.read_next_word()) and word.source != "in":
             names.append(word)
         self.refuse_names(names)
-        while word and (item := self.next_word()):
-            self.found.may_spread(item)
+        while word and (item := self.read_next_word()):
+            self.found.allow_spread(item)
             self.found.assign(names[0].text if names else "", item.holes)
-        if self.here("("):
+        if self.is_at("("):
             self.lose()
         return None
 
-    def function(self) -> None:
-        while (word := self.next_word()) and word.source != "{":
+    def read_function(self) -> None:
+        while (word := self.read_next_word()) and word.source != "{":
             self.refuse_names([word])
 
-    def condition(self) -> None:
+    def read_condition(self) -> None:
         words: list[Word] = []
-        self.gap()
+        self.skip_gap()
         while not words or words[-1].source != "]]":
-            words.append(self.term())
+            words.append(self.read_term())
             if words[-1].source != "]]":
-                self.gap()
+                self.skip_gap()
         judge_operands(words, self.found, self.shell, is_computed=True)
 
-    def term(self) -> Word:
+    def read_term(self) -> Word:
         """A word of `[[ ]]`, or a sign between its words. To a shell without `[[` it ends the command."""
-        self.due()
-        word = self.word()
+        self.peek()
+        word = self.read_word()
         if word.source:
             return word
-        if self.here(";") or self.shell in ("sh", "dash"):
+        if self.is_at(";") or self.shell in ("sh", "dash"):
             self.lose()
         return Word(self.take(1), "", range(0))
 
     # Redirects and here-documents
 
-    def newline(self) -> None:
+    def read_newline(self) -> None:
         """The end of a line, and the here-documents that begin behind it."""
         self.at += 1
         for document in self.documents:
-            self.document(document)
+            self.read_document(document)
         self.documents.clear()
 
-    def redirect(self) -> str | None:
+    def read_redirect(self) -> str | None:
         """The sign of a redirect, over which it reads, and over its target."""
-        found = self.redirection()
+        found = self.match_redirect()
         if found is None:
             return None
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
-        self.blanks()
-        target = self.needed_word()
+        self.skip_blanks()
+        target = self.read_needed_word()
         match found.group(1):
             case "<<" | "<<-":
                 self.announce(target, is_indented=found.group(1) == "<<-")
             case "<&" | ">&":
-                self.found.only_integers(target.holes, "the number of a descriptor")
+                self.found.require_integers(target.holes, "the number of a descriptor")
         return found.group(1)
 
     def announce(self, word: Word, *, is_indented: bool) -> None:
@@ -285,21 +285,23 @@ class _CommandReader(WordReader):
         is_quoted = any(sign in word.source for sign in "\\'\"")
         self.documents.append(Document(word.text, is_indented, is_quoted))
 
-    def document(self, document: Document) -> None:
+    def read_document(self, document: Document) -> None:
         """The lines of *document*, which begin here, and the line that ends it."""
-        first, lines = len(self.found.holes), self.lines(document)
+        first, lines = len(self.found.holes), self.read_lines(document)
         if document.is_quoted:
             self.found.holes += [DOCUMENT] * lines.count(HOLE)
             hint = "leave the quotes of its delimiter out, and write \\$ for a literal $"
-            self.found.refuse(self.found.since(first), "a here-document whose delimiter is quoted", hint)
+            self.found.refuse(
+                self.found.holes_since(first), "a here-document whose delimiter is quoted", hint
+            )
             return
         inner = _CommandReader(lines, self.shell, self.found, self.level + 1)
         while inner.at < len(lines):
-            inner.piece(DOCUMENT)
+            inner.read_piece(DOCUMENT)
         if document.read_by:
-            self.found.refuse(self.found.since(first), document.read_by.name, document.read_by.hint)
+            self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)
 
-    def lines(self, document: Document) -> str:
+    def read_lines(self, document: Document) -> str:
         start, joined = self.at, ""
         while True:
             if self.at >= len(self.text):

@@ -48,6 +48,8 @@ class Context(Struct, frozen=True):
     only: what is let through. A `plain` text is letters, digits, blanks and some signs, an `operand` begins
         with no `-`; `without` more characters. With a `sole command` stand no other values.
     option_of: the command that takes the value for an option if it begins with `-`.
+
+    problem, hint: no Diagnostic, since a command is read again with its raw text, and no document has that.
     """
 
     name: str
@@ -126,7 +128,7 @@ class Findings:
         self.declared: list[tuple[str, range]] = []
         self.files: set[int] = set()  # holes that name a file to read or write, and print no value
 
-    def since(self, first: int) -> range:
+    def holes_since(self, first: int) -> range:
         return range(first, len(self.holes))
 
     def refuse(self, holes: Iterable[int], name: str, hint: str) -> None:
@@ -135,7 +137,7 @@ class Findings:
                 problem = f"no value can stand here: {name}"
                 self.holes[hole] = replace(self.holes[hole], name=name, problem=problem, hint=hint)
 
-    def only_integers(self, holes: Iterable[int], name: str) -> None:
+    def require_integers(self, holes: Iterable[int], name: str) -> None:
         for hole in holes:
             self.holes[hole] = replace(self.holes[hole], name=name, only="integer", spreads=False)
 
@@ -148,7 +150,7 @@ class Findings:
                 context = replace(context, name=name, only=only, hint=hint)
             self.holes[hole] = replace(context, without=context.without + without)
 
-    def may_spread(self, word: Word, *, is_allowed: bool = True) -> None:
+    def allow_spread(self, word: Word, *, is_allowed: bool = True) -> None:
         """A list that is all of *word* becomes as many words as it has elements."""
         if word.source == HOLE:
             self.holes[word.holes[0]] = replace(self.holes[word.holes[0]], spreads=is_allowed)
@@ -157,7 +159,7 @@ class Findings:
         if variable in CODE_VARIABLES:
             self.refuse(holes, RUNS_VARIABLE.format(variable), OTHER_NAME)
         elif variable in _INTEGER_VARIABLES:
-            self.only_integers(holes, f"the integer variable {variable}")
+            self.require_integers(holes, f"the integer variable {variable}")
         else:
             self.assigned.append((variable, holes))
 
@@ -165,7 +167,7 @@ class Findings:
         # `declare -i n` may stand behind the assignment, in a loop or a function; the order is no matter.
         for name, holes in self.assigned:
             if self.integers & {name, ANY_NAME}:
-                self.only_integers(holes, f"the integer variable {name}")
+                self.require_integers(holes, f"the integer variable {name}")
         # bash reads `declare a='($(…))'` as a list, commands included, when `a` is an array already.
         for name, holes in self.declared:
             if self.arrays & {name, ANY_NAME}:

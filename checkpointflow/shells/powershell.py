@@ -19,7 +19,7 @@ import re
 
 from msgspec.structs import replace
 
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.programs import find_usage, judge_arguments
@@ -41,18 +41,20 @@ _PARTS = (
     "ScriptBlock AddScript AddCommand InvokeScript InvokeCommand NewScriptBlock ExpandString MemberName "
     "Diagnostics.Process powershell Function: Alias: --%"
 )
-_READER = late(
+_READER = compile_late(
     rf"(?<![\w.$-])(?:{'|'.join(map(re.escape, (*_COMMANDS.split(), *SHELLS)))})(?![\w-])"
     rf"|{'|'.join(map(re.escape, _PARTS.split()))}",
     re.IGNORECASE,
 )
-_AT_THE_TOP = late(r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL)
-_MEMBER = late(r"(?:::|[^\s(,;|{]\.)\Z")
-_FOR_EACH = late(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
-_OPERATOR = late(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
-_COMMENT = late(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
-_HERE = late(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
-_WORD = late(r"[\w-]+")
+_AT_THE_TOP = compile_late(
+    r"(?:\s|#[^\n]*\n|<#.*?#>)*(?:using|param|\[CmdletBinding)\b", re.IGNORECASE | re.DOTALL
+)
+_MEMBER = compile_late(r"(?:::|[^\s(,;|{]\.)\Z")
+_FOR_EACH = compile_late(r"%|ForEach-Object|foreach(?!\s*\()", re.IGNORECASE)
+_OPERATOR = compile_late(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
+_COMMENT = compile_late(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
+_HERE = compile_late(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
+_WORD = compile_late(r"[\w-]+")
 
 
 class _Lost(Exception):
@@ -69,7 +71,7 @@ def find_contexts(text: str) -> list[Context]:
         _look_for_programs(text)
         if _AT_THE_TOP.match(text):
             raise _Lost("`using` and `param` must begin a script, and so must what protects values")
-        reader.code("")
+        reader.read_code("")
     except _Lost as reason:
         return [Context("an unknown context", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
     return reader.holes
@@ -98,7 +100,7 @@ _DOUBLE_QUOTED = Context("double quotes")
 
 
 class _Reader:
-    """Reads *text* by recursive descent; each method reads what it is named after, from `at` on."""
+    """Reads *text* by recursive descent; each `read_…` reads what it is named after, from `at` on."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.level = text, 0, 0
@@ -110,15 +112,15 @@ class _Reader:
             if self.holes[number].problem is None:
                 self.holes[number] = replace(self.holes[number], problem=problem, hint=hint)
 
-    def due(self) -> str:
+    def peek(self) -> str:
         if self.at >= len(self.text):
             raise _Lost("cannot tell where it stands: something that begins in the script does not end")
         return self.text[self.at]
 
-    def before(self, at: int) -> str:
+    def look_back(self, at: int) -> str:
         return self.text[at - 1] if at else "\n"
 
-    def code(self, end: str) -> None:
+    def read_code(self, end: str) -> None:
         """Statements up to *end*, and over it."""
         self.level += 1
         if self.level > MAX_LEVELS:
@@ -128,7 +130,7 @@ class _Reader:
         names_command = names_member = False  # & or . stands before; ForEach-Object does
         behind = -1  # where the token before ended
         while self.at < len(self.text) or end:
-            sign, start, first = self.due(), self.at, len(self.holes)
+            sign, start, first = self.peek(), self.at, len(self.holes)
             if sign == end:
                 self.at += 1
                 break
@@ -137,18 +139,18 @@ class _Reader:
                 is_first = is_first or sign in "\n;|"
                 names_member = names_member and not is_first
                 continue
-            if self.comment(is_at_start=start != behind or self.before(start) in _BEFORE):
+            if self.skip_comment(is_at_start=start != behind or self.look_back(start) in _BEFORE):
                 continue
             operator = _OPERATOR.match(self.text, start) if is_first or sign == "&" else None
             if operator:
                 self.at = behind = operator.end()
                 names_command, is_first = operator.group() != "&&", True
                 continue
-            if start != behind or names_command or self.before(start) in _BEFORE:
+            if start != behind or names_command or self.look_back(start) in _BEFORE:
                 self.may_be_name, is_first = names_command or (is_first and sign != "$"), False
             names_member = names_member or _FOR_EACH.match(self.text, start) is not None
             is_member = names_member or bool(_MEMBER.search(self.text[max(0, behind - 40) : max(0, behind)]))
-            self.token(sign, start)
+            self.read_token(sign, start)
             if names_command and sign != "{":
                 self.refuse(first, "no value can name the command to run", "write the name itself")
             if is_member and sign != "{":
@@ -156,43 +158,43 @@ class _Reader:
             names_command, behind = False, self.at
         self.level, self.may_be_name = self.level - 1, around
 
-    def token(self, sign: str, start: int) -> None:
+    def read_token(self, sign: str, start: int) -> None:
         if here := _HERE.match(self.text, start):
-            self.here_string(here)
+            self.read_here_string(here)
         elif sign in _SINGLE:
-            self.single()
+            self.read_single()
         elif sign in _DOUBLE:
-            self.double()
+            self.read_double()
         elif sign == "`":
-            self.escape()
+            self.read_escape()
         elif sign == "$" and self.text.startswith("${", start):
-            self.braced()
+            self.read_braces()
         elif sign in "({" or self.text.startswith(("$(", "@("), start):
             self.at += 1 + (sign in "$@")
-            self.code("}" if sign == "{" else ")")
+            self.read_code("}" if sign == "{" else ")")
         elif sign in ")}":
             raise _Lost(f"cannot tell where it stands: a {sign} closes nothing")
         elif sign == HOLE:
             self.at += 1
             self.holes.append(_BARE)
-            self.alone(start, len(self.holes) - 1)
+            self.require_alone(start, len(self.holes) - 1)
         else:
             word = _WORD.match(self.text, start)
             self.at = word.end() if word else start + 1
 
-    def alone(self, start: int, first: int) -> None:
+    def require_alone(self, start: int, first: int) -> None:
         """Refuse the holes in the token from *start* on if it is part of a longer word."""
         after = self.text[self.at : self.at + 1]
-        is_index = self.before(start) == "[" and after == "]"
-        is_value = self.before(start) == "=" and self.text[start] in _DOUBLE  # as in name="a §"
-        begins = self.before(start) in _BEFORE or ((is_index or is_value) and not self.may_be_name)
+        is_index = self.look_back(start) == "[" and after == "]"
+        is_value = self.look_back(start) == "=" and self.text[start] in _DOUBLE  # as in name="a §"
+        begins = self.look_back(start) in _BEFORE or ((is_index or is_value) and not self.may_be_name)
         if not begins or not (is_index or not after or after in _AFTER):
             self.refuse(first, "no value can stand here: it is part of a longer word", _IN_QUOTES)
 
-    def comment(self, *, is_at_start: bool) -> bool:
+    def skip_comment(self, *, is_at_start: bool) -> bool:
         """Reads over a comment, which begins only where a token may."""
         found = _COMMENT.match(self.text, self.at)
-        if found is None or not (is_at_start or self.before(self.at) in "})&"):
+        if found is None or not (is_at_start or self.look_back(self.at) in "})&"):
             if found and found.group().startswith("<"):
                 raise _Lost("cannot tell where it stands: <# within a word")
             return False
@@ -202,27 +204,27 @@ class _Reader:
             raise _Lost("cannot tell where it stands: a comment does not end")
         return True
 
-    def escape(self) -> None:
+    def read_escape(self) -> None:
         self.at += 1
-        if self.due() == HOLE:
+        if self.peek() == HOLE:
             self.holes.append(_BARE)
             self.refuse(
                 len(self.holes) - 1, "no value can stand here: a backtick stands before it", _IN_QUOTES
             )
         self.at += 1
 
-    def braced(self) -> None:
+    def read_braces(self) -> None:
         """`${…}`, PowerShell's own."""
-        while self.due() != "}":
+        while self.peek() != "}":
             if self.text[self.at] == HOLE:
                 raise _Lost("a value cannot be part of a variable's name")
             self.at += 1 + (self.text[self.at] == "`")
         self.at += 1
 
-    def single(self) -> None:
+    def read_single(self) -> None:
         self.at += 1
         first = len(self.holes)
-        while self.due() not in _SINGLE:
+        while self.peek() not in _SINGLE:
             self.holes += [_BARE] if self.text[self.at] == HOLE else []
             self.at += 1
         self.at += 1
@@ -230,16 +232,16 @@ class _Reader:
             first, "no value can stand here: single quotes keep the text as it is", "use double quotes"
         )
 
-    def double(self) -> None:
+    def read_double(self) -> None:
         start, first = self.at, len(self.holes)
         self.at += 1
-        while self.due() not in _DOUBLE or self.text[self.at + 1 : self.at + 2] in tuple(_DOUBLE):
-            self.at += self.due() in _DOUBLE
-            self.expandable()
+        while self.peek() not in _DOUBLE or self.text[self.at + 1 : self.at + 2] in tuple(_DOUBLE):
+            self.at += self.peek() in _DOUBLE
+            self.read_expandable()
         self.at += 1
-        self.alone(start, first)
+        self.require_alone(start, first)
 
-    def expandable(self) -> None:
+    def read_expandable(self) -> None:
         """A character of a text with expansions, or one of these."""
         if self.text[self.at] == HOLE:
             self.at += 1
@@ -249,31 +251,31 @@ class _Reader:
                 self.refuse(len(self.holes) - 1, problem, "write ``$ for a $")
         elif self.text[self.at] == "`":
             self.at += 1
-            self.due()
+            self.peek()
             if self.text[self.at] != HOLE:
                 self.at += 1
         elif self.text.startswith("$(", self.at):
             self.at += 2
-            self.code(")")
+            self.read_code(")")
         elif self.text.startswith("${", self.at):
-            self.braced()
+            self.read_braces()
         else:
             self.at += 1
 
-    def here_string(self, opening: re.Match[str]) -> None:
+    def read_here_string(self, opening: re.Match[str]) -> None:
         is_single = opening[1] in _SINGLE
         ending = re.compile(rf"\n[{_SINGLE if is_single else _DOUBLE}]@")
         self.at = opening.end() - 1
         first = len(self.holes)
         while not ending.match(self.text, self.at):
-            self.due()
+            self.peek()
             if is_single:
                 self.holes += [_BARE] if self.text[self.at] == HOLE else []
                 self.at += 1
             else:
-                self.expandable()
+                self.read_expandable()
         self.at += 3
-        self.alone(opening.start(), first)
+        self.require_alone(opening.start(), first)
         if is_single:
             problem = "no value can stand here: this here-string keeps the text as it is"
             self.refuse(first, problem, 'begin it with @" and end it with "@')

@@ -111,7 +111,7 @@ def judge_name(word: Word, arguments: Sequence[Word], found: Findings) -> None:
         found.holes[hole] = replace(
             found.holes[hole], name="the name of the command", only="sole command" if is_sole else "command"
         )
-    found.may_spread(word)
+    found.allow_spread(word)
 
 
 def _could_read_code(text: str) -> bool:
@@ -209,7 +209,7 @@ def _judge_find(words: Sequence[Word], found: Findings) -> None:
             judge_command(words[index:end], found)
             index = end + 1
         elif is_option:
-            found.may_spread(word, is_allowed=False)
+            found.allow_spread(word, is_allowed=False)
         elif word.text.startswith(HOLE):
             found.restrict(word.holes[:1], "operand", "an argument of find", _AS_OPERAND)
         is_option = word.text.startswith("-")

@@ -24,8 +24,8 @@ from msgspec.structs import replace
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
 from checkpointflow.expressions.syntax import NAMES
-from checkpointflow.expressions.templates import Hole, complaint, cut
-from checkpointflow.patterns import late
+from checkpointflow.expressions.templates import Hole, complain_at, split_at_holes
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # bytes that Linux takes for `name=value`, and for the script
@@ -67,21 +67,21 @@ _IN_A_FILE = "hand it over in a file"
 def parse_command(text: str, shell: Shell) -> CommandTemplate:
     """*text* with its holes and where they stand; ExpressionError for a hole where no value may stand."""
     if HOLE in text:
-        raise complaint("a command cannot hold the character NUL", text, text.index(HOLE))
+        raise complain_at("a command cannot hold the character NUL", text, text.index(HOLE))
     if len(text.encode(errors="replace")) > MAX_ARGUMENT_BYTES:
         problem = f"a shell can be given at most {MAX_ARGUMENT_BYTES} bytes as a command"
-        raise complaint(problem, text[:60], 0, "put it into a script of its own")
+        raise complain_at(problem, text[:60], 0, "put it into a script of its own")
     pieces: list[str | CommandHole] = [
         piece if isinstance(piece, str) else CommandHole(piece.expression, piece.raw, piece.start)
-        for piece in cut(text, lambda start, raw: _is_ours(text, start, shell, raw=raw))
+        for piece in split_at_holes(text, lambda start, raw: _is_ours(text, start, shell, raw=raw))
     ]
     if len(_holes(pieces)) > MAX_HOLES:
-        raise complaint(f"more than {MAX_HOLES} holes in a command", text, _holes(pieces)[-1].start)
+        raise complain_at(f"more than {MAX_HOLES} holes in a command", text, _holes(pieces)[-1].start)
     located = _locate(["_" if _is_raw(piece) else piece for piece in pieces], shell)
     whole = [piece if _is_raw(piece) else other for piece, other in zip(pieces, located, strict=True)]
     for hole in _holes(whole):
         if hole.context.problem:
-            raise complaint(hole.context.problem, text, hole.start, hole.context.hint)
+            raise complain_at(hole.context.problem, text, hole.start, hole.context.hint)
     return CommandTemplate(shell, tuple(whole))
 
 
@@ -206,7 +206,7 @@ def _carry(hole: CommandHole, value: Any, name: str) -> dict[str, str]:
     return dict(zip(names, map(as_text, elements), strict=True))
 
 
-_INTEGER = late(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
+_INTEGER = compile_late(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
 
 
 def _parse_integer(value: Any, hole: CommandHole) -> int:
@@ -276,8 +276,8 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 
 _OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
-_IS_OURS = late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
-_IS_OURS_FOR_SURE = late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
+_IS_OURS = compile_late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
+_IS_OURS_FOR_SURE = compile_late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
 
 
 def _is_ours(text: str, start: int, shell: Shell, *, raw: bool) -> bool:

@@ -36,7 +36,7 @@ def find_parts(text: str) -> list[Part]:
     """The part that each HOLE and each EXPANDED of the program *text* stands in, in their order."""
     reader = _Reader(text)
     try:
-        reader.script()
+        reader.read_script()
     except _Odd:
         reader.add(text[reader.at :], None)
     if reader.runs_commands or text == HOLE:
@@ -45,7 +45,7 @@ def find_parts(text: str) -> list[Part]:
 
 
 class _Reader:
-    """Reads *text* by recursive descent; each method reads what it is named after, from `at` on."""
+    """Reads *text* by recursive descent; each `read_…` reads what it is named after, from `at` on."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
@@ -55,83 +55,83 @@ class _Reader:
     def add(self, text: str, only: str | None, delimiter: str = "") -> None:
         self.parts += [Part(sign, only, delimiter) for sign in text if sign in _SIGNS]
 
-    def next(self) -> str:
+    def take(self) -> str:
         if self.at >= len(self.text):
             raise _Odd
         self.at += 1
         return self.text[self.at - 1]
 
-    def here(self, characters: str) -> bool:
+    def is_at(self, characters: str) -> bool:
         return self.at < len(self.text) and self.text[self.at] in characters
 
-    def script(self) -> None:
+    def read_script(self) -> None:
         while self.at < len(self.text):
-            if self.here(" \t\n;{}"):
+            if self.is_at(" \t\n;{}"):
                 self.at += 1
-            elif self.here("#"):
-                self.line()
+            elif self.is_at("#"):
+                self.read_line()
             else:
-                self.addresses()
-                if self.at < len(self.text) and not self.here(";{}\n"):
-                    self.command()
+                self.read_addresses()
+                if self.at < len(self.text) and not self.is_at(";{}\n"):
+                    self.read_command()
 
-    def addresses(self) -> None:
-        while self.here("0123456789$,!+~ \t/\\" + HOLE + EXPANDED):
-            sign = self.next()
+    def read_addresses(self) -> None:
+        while self.is_at("0123456789$,!+~ \t/\\" + HOLE + EXPANDED):
+            sign = self.take()
             self.add(sign, "integer")
             if sign in "/\\":
-                self.delimited(sign if sign == "/" else self.delimiter())
-                while self.here("IM"):
+                self.read_until(sign if sign == "/" else self.read_delimiter())
+                while self.is_at("IM"):
                     self.at += 1
 
-    def delimiter(self) -> str:
-        sign = self.next()
+    def read_delimiter(self) -> str:
+        sign = self.take()
         if sign.isalnum() or sign in (*_SIGNS, "\\", "\n", "_"):
             self.at -= 1
             raise _Odd
         return sign
 
-    def delimited(self, delimiter: str) -> None:
-        while (sign := self.next()) != delimiter:
+    def read_until(self, delimiter: str) -> None:
+        while (sign := self.take()) != delimiter:
             if sign == "\\":
-                self.add(self.next(), None)  # an empty value would leave the delimiter to the backslash
+                self.add(self.take(), None)  # an empty value would leave the delimiter to the backslash
             else:
                 self.add(sign, "plain", delimiter)
 
-    def command(self) -> None:
-        sign = self.next()
+    def read_command(self) -> None:
+        sign = self.take()
         if sign in "sy":
-            delimiter = self.delimiter()
-            self.delimited(delimiter)
-            self.delimited(delimiter)
-            self.flags()
+            delimiter = self.read_delimiter()
+            self.read_until(delimiter)
+            self.read_until(delimiter)
+            self.read_flags()
         elif sign in "aicrRwW":
-            self.line()
+            self.read_line()
         elif sign in "qQlL":
-            while self.here("0123456789 \t" + HOLE + EXPANDED):
-                self.add(self.next(), "integer")
+            while self.is_at("0123456789 \t" + HOLE + EXPANDED):
+                self.add(self.take(), "integer")
         elif sign == "e":
             self.runs_commands = True
         elif sign not in "=dDgGhHnNpPxzF":
             self.at -= 1
             raise _Odd  # labels, too
 
-    def flags(self) -> None:
-        while self.at < len(self.text) and not self.here(";\n}#"):
-            sign = self.next()
+    def read_flags(self) -> None:
+        while self.at < len(self.text) and not self.is_at(";\n}#"):
+            sign = self.take()
             self.add(sign, "integer")
             self.runs_commands |= sign == "e"
             if sign == "w":
-                return self.line()
+                return self.read_line()
         return None
 
-    def line(self) -> None:
+    def read_line(self) -> None:
         """Up to the end of the line, which a backslash continues."""
         while self.at < len(self.text):
-            sign = self.next()
+            sign = self.take()
             if sign == "\n":
                 return
             if sign == "\\" and self.at < len(self.text):
-                self.add(self.next(), None)
+                self.add(self.take(), None)
             else:
                 self.add(sign, "plain")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from checkpointflow.patterns import late
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
     ANY_NAME,
     EXPANDED,
@@ -21,7 +21,7 @@ from checkpointflow.shells.contexts import (
     split_names,
 )
 
-ASSIGNMENT = late(r"([A-Za-z_]\w*)(?:\[[^]]*])?\+?=", re.ASCII)
+ASSIGNMENT = compile_late(r"([A-Za-z_]\w*)(?:\[[^]]*])?\+?=", re.ASCII)
 KINDS = {
     name: kind
     for kind, names in {
@@ -38,7 +38,7 @@ KINDS = {
 }
 PREFIXES = split_names("command builtin exec noglob nocorrect -")
 _COMPARISONS = split_names("-eq -ne -lt -le -gt -ge")
-_FORMAT_OF_TEXT = late(r"(?:[^%\0\1]|%%|%-?\d*(?:\.\d+)?[sbq])*")
+_FORMAT_OF_TEXT = compile_late(r"(?:[^%\0\1]|%%|%-?\d*(?:\.\d+)?[sbq])*")
 
 
 def refuse_all(words: Iterable[Word], found: Findings, name: str, hint: str) -> None:
@@ -48,7 +48,7 @@ def refuse_all(words: Iterable[Word], found: Findings, name: str, hint: str) -> 
 
 def keep_single(words: Iterable[Word], found: Findings) -> None:
     for word in words:
-        found.may_spread(word, is_allowed=False)
+        found.allow_spread(word, is_allowed=False)
         if word.splits:
             found.refuse(word.holes, "what it prints would be several words", "put double quotes around it")
 
@@ -64,12 +64,12 @@ def judge_operands(words: Sequence[Word], found: Findings, shell: Shell, *, is_c
         if word.text in _COMPARISONS or word.text == "-t":
             for operand in (None if word.text == "-t" else before, after):
                 if operand and (is_computed or HOLE in operand.text):
-                    found.only_integers(operand.holes, f"an operand of {word.text}")
+                    found.require_integers(operand.holes, f"an operand of {word.text}")
         elif after and word.text in ("-v", "-R"):
             found.refuse(after.holes, f"{word.text} takes a name", LITERAL_NAME)
         elif after and word.text == "=~" and shell == "zsh":
             hint = "to zsh it is a pattern even in quotes; compare with == or use bash"
-            found.refuse(found.since(after.holes.start), "a regular expression", hint)
+            found.refuse(found.holes_since(after.holes.start), "a regular expression", hint)
 
 
 def judge_declaration(name: str, words: Sequence[Word], found: Findings) -> None:
@@ -123,4 +123,4 @@ def judge_printf(words: Sequence[Word], found: Findings, shell: Shell) -> None:
         found.refuse(words[0].holes, "the format of printf", "write the format: printf '%s\\n' ${…}")
     if shell == "zsh" and not _FORMAT_OF_TEXT.fullmatch(words[0].text):
         for word in words[1:]:  # zsh computes what it prints as a number
-            found.only_integers(word.holes, "a number for printf")
+            found.require_integers(word.holes, "a number for printf")

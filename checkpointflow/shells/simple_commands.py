@@ -54,7 +54,7 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
         return None
     judge_name(words[0], words[1:], found)
     for word in words[1:]:
-        found.may_spread(word)
+        found.allow_spread(word)
         named = ASSIGNMENT.match(word.text)
         if named and named.group(1) in CODE_VARIABLES:  # as env, sudo and make take them
             found.assign(named.group(1), word.holes)
@@ -74,7 +74,7 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
             refuse_all(arguments, found, f"{name} takes names", LITERAL_NAME)
         case "integer":
             for word in arguments:
-                found.only_integers(word.holes, f"an argument of {name}")
+                found.require_integers(word.holes, f"an argument of {name}")
         case "declaration":
             judge_declaration(name, arguments, found)
         case "test":

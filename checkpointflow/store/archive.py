@@ -30,17 +30,17 @@ from msgspec.structs import replace
 from checkpointflow.engine.facts import RunBegan
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDiverged, StateCorrupt
-from checkpointflow.store.clock import fresh_id, now
+from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import (
+    escape_name,
     list_files,
     make_private,
-    printable,
     sync_directory,
     sync_tree,
     translate_errors,
 )
-from checkpointflow.store.history import end_of, fold
+from checkpointflow.store.history import find_end, fold
 from checkpointflow.store.layout import HISTORY, STATE, is_artifact, is_log, is_member, is_run_id
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import name_aside, remove
@@ -52,7 +52,7 @@ MAX_JSON_BYTES = 1 << 30
 MAX_JSON_VALUES = 10_000_000  # a value of two bytes may take fifty in memory
 MAX_HEADER_BYTES = 64 << 10
 MAX_NAME = 4096
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 Outcome = Literal["added", "fast_forwarded", "unchanged"]
 
@@ -84,13 +84,13 @@ def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) 
                 if not is_member(name):
                     continue
                 if not stat.S_ISREG(status.st_mode):
-                    left_out.append(f"{printable(name)} is not a regular file, and was left out")
+                    left_out.append(f"{escape_name(name)} is not a regular file, and was left out")
                 elif name == HISTORY:
-                    archive.addfile(_header(run.run_id, name, len(history)), BytesIO(history))
+                    archive.addfile(_make_header(run.run_id, name, len(history)), BytesIO(history))
                 else:
                     with _open(directory.place / name) as opened:
                         size = os.fstat(opened.fileno()).st_size
-                        archive.addfile(_header(run.run_id, name, size), opened)
+                        archive.addfile(_make_header(run.run_id, name, size), opened)
     return left_out
 
 
@@ -124,7 +124,7 @@ def import_run(
 def _cut_history(directory: RunDirectory, checkpoint_id: str) -> bytes:
     """The history as far as the snapshot's checkpoint, which is in it."""
     data = directory.read(HISTORY)
-    return data[: end_of(data, checkpoint_id)]
+    return data[: find_end(data, checkpoint_id)]
 
 
 def _open(file: Path) -> BinaryIO:
@@ -132,7 +132,7 @@ def _open(file: Path) -> BinaryIO:
         return file.open("rb")
 
 
-def _header(run_id: str, name: str, size: int) -> tarfile.TarInfo:
+def _make_header(run_id: str, name: str, size: int) -> tarfile.TarInfo:
     header = tarfile.TarInfo(f"{run_id}/{name}")
     header.size, header.mode, header.mtime = size, 0o600, 0
     return header
@@ -197,7 +197,7 @@ def _unpack(source: BinaryIO, staging: Path, name: str) -> str:
                 values += 0 if is_log(rest) or is_artifact(rest) else _count_values(staging / rest)
                 if values > MAX_JSON_VALUES:
                     raise _Refused(f"its JSON has more than {MAX_JSON_VALUES} values")
-        while more := packed.read(BLOCK):  # to the end, where the checksum is
+        while more := packed.read(BLOCK_BYTES):  # to the end, where the checksum is
             size += len(more)
             if size > MAX_BYTES:
                 raise _Refused(f"it has more than {MAX_BYTES} bytes")
@@ -233,7 +233,7 @@ def _write(file: Path, content: IO[bytes], size: int) -> None:
     make_private(file.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, 0o600), "wb") as copy:
-        shutil.copyfileobj(content, copy, BLOCK)
+        shutil.copyfileobj(content, copy, BLOCK_BYTES)
         copy.flush()
         if copy.tell() != size:
             raise _Refused(f"{file.name!r} is cut off")
@@ -245,7 +245,7 @@ def _count_values(file: Path) -> int:
     with file.open("rb") as opened:
         return sum(
             block.count(b",") + block.count(b"[") + block.count(b"{")
-            for block in iter(lambda: opened.read(BLOCK), b"")
+            for block in iter(lambda: opened.read(BLOCK_BYTES), b"")
         )
 
 
@@ -269,7 +269,7 @@ def _rename(staged: RunDirectory, run: Run) -> Run:
     facts = [entry.fact for entry in staged.history(run)]
     began = facts[0]
     assert isinstance(began, RunBegan)
-    facts[0] = replace(began, run_id=fresh_id(), copied_from=run.checkpoint_id)
+    facts[0] = replace(began, run_id=make_id(), copied_from=run.checkpoint_id)
     renamed = fold(facts)
     staged.commit(renamed, facts, None)
     return renamed
@@ -310,7 +310,7 @@ def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> 
     if common == len(theirs):
         return Imported(target, here, "unchanged", 0)
     if common < len(ours):
-        raise _divergence(here, ours, theirs, common)
+        raise _explain_divergence(here, ours, theirs, common)
     with translate_errors(target.place):
         _move(staged.place, target.place)
     return Imported(target, there, "fast_forwarded", len(theirs) - common)
@@ -327,7 +327,7 @@ def _count_common(ours: list[str], theirs: list[str]) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
-def _divergence(here: Run, ours: list[str], theirs: list[str], common: int) -> RunDiverged:
+def _explain_divergence(here: Run, ours: list[str], theirs: list[str], common: int) -> RunDiverged:
     last = ours[common - 1] if common else None
     since = f"after checkpoint {last[:12]} (fact {common})" if last else "from its very beginning"
     return RunDiverged(

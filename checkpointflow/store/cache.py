@@ -1,7 +1,7 @@
 """What was worked out once and can be worked out again, by the digest of what it was worked out from.
 
-An entry is named by that digest together with this code's, so that whatever else is asked for, or asked by
-another cpf, is no entry. It begins with its own digest: a damaged one is none either. Nothing here is synced,
+An entry is named by that digest together with one of our own code, so that a cpf of another version finds
+nothing. It begins with a digest of the rest, so that a damaged one counts as none. Nothing here is synced,
 and nothing goes wrong if all of it is missing or cannot be written. What others could have put there is not
 looked at.
 """
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from checkpointflow import __version__
 from checkpointflow.digests import sha256
-from checkpointflow.store.files import make_private, open_safely, read_all, shared_with, write_at
+from checkpointflow.store.files import describe_sharing, make_private, open_safely, read_all, write_at
 from checkpointflow.store.layout import CACHE, RUNS
 
 MAX_ENTRY_BYTES = 4 * 1024 * 1024
@@ -52,12 +52,12 @@ class Cache(NamedTuple):
                 whole = read_all(fd) if os.fstat(fd).st_size <= MAX_ENTRY_BYTES else b""
         except OSError:
             return None
-        told, entry = whole[:_DIGEST_LENGTH], whole[_DIGEST_LENGTH:]
-        return entry if _digest(name, entry) == told else None
+        digest, entry = whole[:_DIGEST_LENGTH], whole[_DIGEST_LENGTH:]
+        return entry if _digest(name, entry) == digest else None
 
     def keep(self, data: bytes, entry: bytes) -> None:
         """Have *entry* found for *data*, if it can be."""
-        # A store is made by its first run.
+        # Without a store nothing is kept: its first run makes one, not whoever only checks a document.
         if self.base is None or len(entry) + _DIGEST_LENGTH > MAX_ENTRY_BYTES or not self.base.is_dir():
             return
         name, place = _name(data), self.base / CACHE
@@ -99,7 +99,7 @@ def _digest(name: str, entry: bytes) -> bytes:
 
 
 def _is_shared(base: Path) -> bool:
-    return (base / CACHE).is_symlink() or any(map(shared_with, (base, base / CACHE)))
+    return (base / CACHE).is_symlink() or any(map(describe_sharing, (base, base / CACHE)))
 
 
 def _make_room(place: Path) -> None:

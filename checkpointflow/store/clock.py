@@ -6,22 +6,22 @@ import os
 import time
 from datetime import UTC, datetime
 
-from checkpointflow.engine.messages import written
+from checkpointflow.engine.messages import format_time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def now() -> str:
     """The time, as all of this package writes it."""
-    return written(datetime.now(UTC))
+    return format_time(datetime.now(UTC))
 
 
-def fresh_id() -> str:
+def make_id() -> str:
     """A new ULID."""
-    return ulid(time.time_ns() // 1_000_000, os.urandom(10))
+    return make_ulid(time.time_ns() // 1_000_000, os.urandom(10))
 
 
-def ulid(milliseconds: int, randomness: bytes) -> str:
+def make_ulid(milliseconds: int, randomness: bytes) -> str:
     """48 bits of time and 80 random ones, in 26 characters that sort by time."""
     number = (milliseconds << 80) | int.from_bytes(randomness, "big")
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))

@@ -41,21 +41,21 @@ class Difference(Struct, frozen=True, omit_defaults=True):
     b: Any = UNSET
 
 
-def differences(a: Any, b: Any, at: str = "") -> Iterator[Difference]:
+def find_differences(a: Any, b: Any, at: str = "") -> Iterator[Difference]:
     """The innermost places where *a* and *b* differ, in the order of *a*, then of *b*."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in [*a, *(key for key in b if key not in a)]:
-            yield from differences(a.get(key, UNSET), b.get(key, UNSET), _join(at, str(key)))
+            yield from find_differences(a.get(key, UNSET), b.get(key, UNSET), _join(at, str(key)))
     elif isinstance(a, list) and isinstance(b, list):
         for index in range(max(len(a), len(b))):
             left = a[index] if index < len(a) else UNSET
             right = b[index] if index < len(b) else UNSET
-            yield from differences(left, right, f"{at}[{index}]")
-    elif not _same(a, b):
+            yield from find_differences(left, right, f"{at}[{index}]")
+    elif not _are_same(a, b):
         yield Difference(at, a, b)
 
 
-def _same(a: Any, b: Any) -> bool:
+def _are_same(a: Any, b: Any) -> bool:
     """As JSON: true is not 1."""
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
@@ -161,12 +161,12 @@ def load_side(directory: RunDirectory, checkpoint: str | None = None) -> Side:
 
 def compare(a: Side, b: Side) -> Comparison:
     """What differs between two sides."""
-    visits_a, visits_b = visits(a.facts), visits(b.facts)
-    workflow = list(differences(_workflow(a.run), _workflow(b.run)))
-    inputs = list(differences(a.run.inputs, b.run.inputs))
+    visits_a, visits_b = collect_visits(a.facts), collect_visits(b.facts)
+    workflow = list(find_differences(_identify_workflow(a.run), _identify_workflow(b.run)))
+    inputs = list(find_differences(a.run.inputs, b.run.inputs))
     path = list(_compare_paths(visits_a, visits_b))
     steps = list(_compare_steps(visits_a, visits_b))
-    outcome = list(differences(_outcome(a.run), _outcome(b.run)))
+    outcome = list(find_differences(_describe_outcome(a.run), _describe_outcome(b.run)))
     return Comparison(
         equal=not (workflow or inputs or path or steps or outcome),
         a=_summarize(a.run),
@@ -180,7 +180,7 @@ def compare(a: Side, b: Side) -> Comparison:
     )
 
 
-def visits(facts: list[Fact]) -> dict[str, Visit]:
+def collect_visits(facts: list[Fact]) -> dict[str, Visit]:
     """Every visit of every step that *facts* tell of, by path, in the order in which they began."""
     found: dict[str, Visit] = {}
     for fact in facts:
@@ -232,25 +232,25 @@ def _find_checkpoint(directory: RunDirectory, entries: list[Entry], checkpoint: 
     raise RunNotFound(problem=f"run {directory.place.name} {problem} {checkpoint!r}; {hint}")
 
 
-def _workflow(run: Run) -> dict[str, Any]:
+def _identify_workflow(run: Run) -> dict[str, Any]:
     plain: dict[str, Any] = to_builtins(run.workflow)
     return {name: plain[name] for name in ("id", "version", "digest", "documents") if name in plain}
 
 
-def _outcome(run: Run) -> dict[str, Any]:
+def _describe_outcome(run: Run) -> dict[str, Any]:
     outcome: dict[str, Any] = {"status": run.status, **to_builtins(run.outcome or {})}
     return outcome
 
 
 def _compare_paths(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[PathDifference]:
-    bodies_a, bodies_b = _bodies(a), _bodies(b)
+    bodies_a, bodies_b = _group_by_body(a), _group_by_body(b)
     for body in [*bodies_a, *(body for body in bodies_b if body not in bodies_a)]:
         left, right = bodies_a.get(body, []), bodies_b.get(body, [])
         if left != right:
             yield PathDifference(body, left, right)
 
 
-def _bodies(found: dict[str, Visit]) -> dict[str, list[str]]:
+def _group_by_body(found: dict[str, Visit]) -> dict[str, list[str]]:
     """The steps that were come to and not skipped, by the body that they stand in."""
     bodies: dict[str, list[str]] = {}
     for path, visit in found.items():
@@ -262,7 +262,7 @@ def _bodies(found: dict[str, Visit]) -> dict[str, list[str]]:
 def _compare_steps(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[StepDifference]:
     for path in a:
         if path in b:
-            found = list(differences(_drop_times(a[path]), _drop_times(b[path])))
+            found = list(find_differences(_drop_times(a[path]), _drop_times(b[path])))
             if found:
                 yield StepDifference(path, found)
 
@@ -275,12 +275,12 @@ def _drop_times(visit: Visit) -> dict[str, Any]:
 def _compare_timing(a: dict[str, Visit], b: dict[str, Visit]) -> Iterator[Timing]:
     for path in a:
         if path in b and a[path].ended_at and b[path].ended_at:
-            left, right = (_seconds(v.started_at, v.ended_at) for v in (a[path], b[path]))
+            left, right = (_count_seconds(v.started_at, v.ended_at) for v in (a[path], b[path]))
             if left or right:
                 yield Timing(path, left, right)
 
 
-def _seconds(start: str, end: str | None) -> float:
+def _count_seconds(start: str, end: str | None) -> float:
     if end is None:
         return 0.0
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
@@ -297,5 +297,5 @@ def _summarize(run: Run) -> Summary:
         status=run.status,
         started_at=run.started_at,
         updated_at=run.updated_at,
-        seconds=_seconds(run.started_at, run.updated_at),
+        seconds=_count_seconds(run.started_at, run.updated_at),
     )

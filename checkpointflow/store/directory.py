@@ -2,7 +2,7 @@
 
 A commit is one append to the history, synced: from then on its facts have happened. The snapshot, which is
 what people read, follows: it is replaced (write beside, fsync, rename, fsync the directory) before the run
-rests, before its driver waits longer than LAG_SECONDS for a step, and in between at most as often as that
+rests, before its driver waits longer than MAX_LAG_SECONDS for a step, and in between at most as often as that
 takes a tenth of the time. So a step costs one append, however long the run is, and the snapshot is never more
 than a moment behind.
 
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -31,11 +32,11 @@ from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, S
 from checkpointflow.store.files import (
     LINK_PROBLEM,
     digest,
+    explain,
     make_lasting,
     make_private,
     open_safely,
     read_all,
-    reason,
     refuse_shared,
     replace_file,
     translate_errors,
@@ -43,13 +44,12 @@ from checkpointflow.store.files import (
 from checkpointflow.store.history import (
     Entry,
     HistoryFile,
-    decode_facts,
+    decode_fact,
     decode_lines,
-    drop_half,
-    end_of,
+    describe_missing,
+    find_end,
+    find_whole,
     fold,
-    follow,
-    missing_problem,
     read_rest,
 )
 from checkpointflow.store.layout import (
@@ -67,7 +67,7 @@ from checkpointflow.store.layout import (
 from checkpointflow.store.locks import find_holders, hold_lock, read_holder, seems_alive
 from checkpointflow.store.snapshot import Damaged, Known, decode, encode
 
-LAG_SECONDS = 0.05
+MAX_LAG_SECONDS = 0.05
 REST_FACTOR = 9  # a write, and nine times as long without one: a tenth of the time
 
 
@@ -86,7 +86,7 @@ class RunDirectory:
         self.place = place
         self.step_lock: int | None = None
         self._allow_shared = allow_shared
-        self._history = HistoryFile(place / HISTORY)
+        self._history = HistoryFile(place)
         self._known: Known | None = None
         self._ahead: Run | None = None
         self._due = 0.0
@@ -110,7 +110,7 @@ class RunDirectory:
             run, self._known = decode(self.read(STATE), self._fetch)
         except Damaged as damage:
             raise StateCorrupt(file=self.place / STATE, problem=str(damage)) from None
-        facts = self._facts_beyond(run.checkpoint_id)
+        facts = self._read_facts_beyond(run.checkpoint_id)
         if not facts:
             return run
         try:
@@ -126,36 +126,48 @@ class RunDirectory:
 
     def is_ahead_of(self, checkpoint_id: str) -> bool:
         """Whether the history tells more than the snapshot, of the checkpoint *checkpoint_id*, does."""
-        return bool(self._facts_beyond(checkpoint_id))
+        return bool(self._read_facts_beyond(checkpoint_id))
 
-    def _facts_beyond(self, checkpoint_id: str) -> list[Fact]:
+    def _read_facts_beyond(self, checkpoint_id: str) -> list[Fact]:
         """What has happened since the checkpoint of the snapshot. Raises StateCorrupt."""
         try:
-            rest = read_rest(self.place / HISTORY, checkpoint_id)
+            rest = read_rest(self.place, checkpoint_id)
         except (OSError, StateCorrupt):  # told by whoever needs the history itself
             return []
         try:
-            return decode_facts(drop_half(follow(rest, checkpoint_id)[0])) if rest else []
+            return [decode_fact(link) for link in find_whole(rest, checkpoint_id)] if rest else []
         except ValueError as error:
             raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
 
     def read(self, name: str) -> bytes:
         """The bytes of the file *name* of the run. Raises RunNotFound, PersistenceError."""
         try:
-            with open_safely(self.place / name) as fd:
+            with open_safely(f"{self.place}/{name}") as fd:
                 return read_all(fd)
-        except FileNotFoundError:
-            raise RunNotFound(problem=f"{self.place} is no whole run directory: {name} is missing") from None
         except OSError as error:
-            raise PersistenceError(file=self.place / name, problem=reason(error)) from None
+            raise self._translate(name, error) from None
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """The file *name* of the run, to be read bit by bit. Raises RunNotFound, PersistenceError."""
+        try:
+            with open_safely(f"{self.place}/{name}") as fd, open(fd, "rb", closefd=False) as file:
+                yield file
+        except OSError as error:
+            raise self._translate(name, error) from None
+
+    def _translate(self, name: str, error: OSError) -> RunNotFound | PersistenceError:
+        if isinstance(error, FileNotFoundError):
+            return RunNotFound(problem=f"{self.place} is no whole run directory: {name} is missing")
+        return PersistenceError(file=self.place / name, problem=explain(error))
 
     def history(self, run: Run) -> list[Entry]:
         """What happened up to the checkpoint of *run*, oldest first. Raises as `load` does."""
         data = self.read(HISTORY)
         try:
-            end = end_of(data, run.checkpoint_id)
+            end = find_end(data, run.checkpoint_id)
             if end is None:
-                raise ValueError(missing_problem(run.checkpoint_id))
+                raise ValueError(describe_missing(run.checkpoint_id))
             return decode_lines(data[:end])
         except ValueError as error:
             raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
@@ -216,7 +228,7 @@ class RunDirectory:
                 pids = ", ".join(str(pid) for pid in sorted(find_holders(steps)))
                 holder = f"the command of a step, which outlived its cpf (processes {pids or 'unknown'})"
                 raise LockConflict(what=what, holder=holder) from None
-            self._due = time.monotonic() + LAG_SECONDS
+            self._due = time.monotonic() + MAX_LAG_SECONDS
             try:
                 yield
             except BaseException:
@@ -229,7 +241,7 @@ class RunDirectory:
                 self.step_lock = None
                 self._history.close()
 
-    def shared_lock(
+    def hold_shared_lock(
         self, wanted: LockRequest, now: str, given_up: Callable[[], bool] = lambda: False
     ) -> AbstractContextManager[int]:
         """Hold the lock that *wanted* names, which all runs of the store share.
@@ -255,6 +267,7 @@ class RunDirectory:
         with translate_errors(self.place / HISTORY):
             self._history.append(facts, None if before is None else before.checkpoint_id)
         self._ahead = run
+        # At once also after the first commit: without a snapshot nobody takes the directory for a run.
         if before is None or not pending(run) or time.monotonic() >= self._due:
             self.catch_up()
 
@@ -271,7 +284,7 @@ class RunDirectory:
             with translate_errors(self.place / STATE):
                 self._write_snapshot(run)
             end = time.monotonic()
-            self._due = end + max(LAG_SECONDS, REST_FACTOR * (end - begin))
+            self._due = end + max(MAX_LAG_SECONDS, REST_FACTOR * (end - begin))
 
     def _write_snapshot(self, run: Run) -> None:
         """What lies beside it first, so that no snapshot ever names what is not there."""
@@ -301,7 +314,7 @@ class RunDirectory:
                 file.write(msgspec.json.encode(request))
             os.replace(beside, self.place / CANCEL)
 
-    def asked_to_cancel(self) -> str | None:
+    def find_cancel_reason(self) -> str | None:
         """The reason why the run is to stop, if somebody left word of it and still waits for an answer."""
         request = self._read_cancel()
         return request.reason if request is not None and seems_alive(request.pid, request.host) else None

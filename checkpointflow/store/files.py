@@ -61,17 +61,17 @@ def read_file(file: Path) -> bytes:
     except FileNotFoundError:
         raise FileMissing(file=file, problem="there is no such file") from None
     except (OSError, ValueError) as error:
-        raise FileMissing(file=file, problem=f"it cannot be opened ({reason(error)})") from None
+        raise FileMissing(file=file, problem=f"it cannot be opened ({explain(error)})") from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise FileMissing(file=file, problem=f"it is {_kind(status.st_mode)}, not a regular file")
+            raise FileMissing(file=file, problem=f"it is {_name_kind(status.st_mode)}, not a regular file")
         if status.st_size > MAX_BYTES:
             raise FileMissing(file=file, problem=f"it is larger than {MAX_BYTES} bytes")
         with os.fdopen(os.dup(fd), "rb") as opened:
             return opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise FileMissing(file=file, problem=f"it cannot be read ({reason(error)})") from None
+        raise FileMissing(file=file, problem=f"it cannot be read ({explain(error)})") from None
     finally:
         os.close(fd)
 
@@ -81,12 +81,12 @@ def read_stdin() -> bytes:
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
-def reason(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """Why the operating system refused, in its words."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _kind(mode: int) -> str:
+def _name_kind(mode: int) -> str:
     for test, name in (
         (stat.S_ISDIR, "a directory"),
         (stat.S_ISFIFO, "a pipe (to read JSON from one, use `--input -`)"),
@@ -106,11 +106,11 @@ def translate_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PersistenceError(file=error.filename or file, problem=reason(error)) from error
+        raise PersistenceError(file=error.filename or file, problem=explain(error)) from error
 
 
 @contextmanager
-def open_safely(file: Path) -> Iterator[int]:
+def open_safely(file: Path | str) -> Iterator[int]:
     """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere."""
     fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
@@ -120,12 +120,12 @@ def open_safely(file: Path) -> Iterator[int]:
 
 
 def read_all(fd: int) -> bytes:
-    """All that *fd* still gives."""
+    """All that *fd*, a regular file, still gives."""
     size = os.fstat(fd).st_size
-    chunks = []
-    while chunk := os.read(fd, size + 1):
-        chunks.append(chunk)
-    return b"".join(chunks)
+    data = os.read(fd, size + 1)
+    while len(data) > size and (more := os.read(fd, 1 << 20)):  # it has grown meanwhile
+        data += more
+    return data
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:
@@ -204,7 +204,7 @@ def sync_tree(directory: Path) -> None:
             sync_directory(Path(inner))
 
 
-def shared_with(directory: Path) -> str | None:
+def describe_sharing(directory: Path) -> str | None:
     """Who besides us may put files into *directory*, if anybody: they could change what a run does next."""
     status = os.stat(directory)
     if status.st_uid not in (os.geteuid(), 0):
@@ -226,7 +226,7 @@ def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
             raise PersistenceError(file=directory, problem=LINK_PROBLEM)
     for directory in () if allow else (top, *below):
         with translate_errors(directory):
-            who = shared_with(directory)
+            who = describe_sharing(directory)
         if who is not None:
             problem = f"{who}, and could change what runs do; make it private, or say --allow-shared"
             raise PersistenceError(file=directory, problem=problem)
@@ -255,9 +255,9 @@ def size_of(directory: Path) -> int:
 
 def is_text(name: str) -> bool:
     """Whether *name*, as the operating system has it, can stand in JSON: it may be any bytes."""
-    return printable(name) == name
+    return escape_name(name) == name
 
 
-def printable(name: str) -> str:
+def escape_name(name: str) -> str:
     """*name*, as the operating system has it, for people."""
     return os.fsencode(name).decode(errors="backslashreplace")

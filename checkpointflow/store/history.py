@@ -23,6 +23,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,8 +38,8 @@ from checkpointflow.engine.evolution import apply, chain
 from checkpointflow.engine.facts import Fact, FilesSealed, Identity, RunBegan, StepSucceeded, encode_fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import PersistenceError, StateCorrupt
-from checkpointflow.store.files import open_safely, reason, sync_data, sync_directory, write_at
-from checkpointflow.store.layout import DOCUMENT, STATE, document_name
+from checkpointflow.store.files import explain, open_safely, sync_data, sync_directory, write_at
+from checkpointflow.store.layout import DOCUMENT, HISTORY, STATE, document_name
 
 
 class Entry(Struct, frozen=True):
@@ -55,11 +58,19 @@ class Link(NamedTuple):
     end: int
 
 
-class Break(NamedTuple):
-    """Where the chain ends before the file does: the number of a line, from 1, and what is wrong with it."""
+class Finding(Struct, frozen=True, omit_defaults=True):
+    """What is wrong, and where: a file of the run, and the line in it, from 1, if it is one line.
 
-    line: int
+    No Diagnostic: it is of a whole file as often as of a line and never of a column, and envelopes tell its
+    fields as they are.
+    """
+
+    file: str
     problem: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.problem}"
 
 
 # Lines
@@ -83,16 +94,20 @@ def decode_lines(data: bytes) -> list[Entry]:
         raise ValueError(f"a line is damaged ({error})") from None
 
 
-def decode_facts(links: list[Link]) -> list[Fact]:
-    """The facts of *links*. Raises ValueError."""
-    decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+def decode_fact(link: Link) -> Fact:
+    """The fact of *link*. Raises ValueError."""
     try:
-        return [decoder.decode(link.fact) for link in links]
+        return _find_decoder().decode(link.fact)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ValueError(f"a line is damaged ({error})") from None
+        raise ValueError(f"it is no fact that this cpf knows ({error})") from None
 
 
-def end_of(data: bytes, checkpoint_id: str) -> int | None:
+@cache
+def _find_decoder() -> msgspec.json.Decoder[Fact]:
+    return msgspec.json.Decoder(Fact)
+
+
+def find_end(data: bytes, checkpoint_id: str) -> int | None:
     """Where the line of *checkpoint_id* ends in *data*, which begins with a line; its newline included.
 
     What a step put out may look like the beginning of a line, so only where a line begins is looked.
@@ -103,7 +118,7 @@ def end_of(data: bytes, checkpoint_id: str) -> int | None:
     return newline + 1 if newline >= 0 and data.startswith(line, start) else None
 
 
-def missing_problem(checkpoint_id: str) -> str:
+def describe_missing(checkpoint_id: str) -> str:
     """What is wrong with a history in which there is no such checkpoint."""
     return f"it does not hold the checkpoint {checkpoint_id} of {STATE}"
 
@@ -111,32 +126,36 @@ def missing_problem(checkpoint_id: str) -> str:
 # The chain
 
 
-def follow(data: bytes, after: str = "") -> tuple[list[Link], Break | None]:
-    """The lines of *data* as far as each follows from the one before, and where that ends, if it does.
+def follow(lines: Iterable[bytes], after: str = "") -> Iterator[Link | Finding]:
+    """*lines* as far as each follows from the one before, and then where that ends, if it is too early.
 
     *after*: the checkpoint that the first follows, after which a commit begins ("": none).
     """
     shape = re.compile(
         rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(?:,"commit":([1-9][0-9]*))?\}\n', re.DOTALL
     )
-    chain: list[Link] = []
-    before, end, size = after.encode(), 0, 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
+    before, end, size = after, 0, 0
+    for number, line in enumerate(lines, 1):
         parts = shape.fullmatch(line)
         if parts is None:
-            return chain, Break(number, "this is not a line that cpf wrote")
-        if sha256(before + b"\n" + parts[2]).hexdigest().encode() != parts[1]:
-            return chain, Break(number, "the chain is broken: this fact, or what came before it, was changed")
+            yield Finding(HISTORY, "this is not a line that cpf wrote", number)
+            return
+        checkpoint_id = sha256(b"%s\n%s" % (before.encode(), parts[2])).hexdigest()
+        if checkpoint_id.encode() != parts[1]:
+            problem = "the chain is broken: this fact, or what came before it, was changed"
+            yield Finding(HISTORY, problem, number)
+            return
         commit, size = int(parts[3] or 0), size + 1
         if commit not in (0, size):
-            return chain, Break(number, f"it ends a commit of {size} facts, and says {commit}")
-        before, end, size = parts[1], end + len(line), 0 if commit else size
-        chain.append(Link(before.decode(), parts[2], commit, end))
-    return chain, None
+            yield Finding(HISTORY, f"it ends a commit of {size} facts, and says {commit}", number)
+            return
+        before, end, size = checkpoint_id, end + len(line), 0 if commit else size
+        yield Link(checkpoint_id, parts[2], commit, end)
 
 
-def drop_half(chain: list[Link]) -> list[Link]:
-    """*chain* up to the end of its last whole commit."""
+def find_whole(data: bytes, after: str) -> list[Link]:
+    """The links in *data*, which follow the checkpoint *after*, up to the end of the last whole commit."""
+    chain = [link for link in follow(BytesIO(data), after) if isinstance(link, Link)]
     last = next((n for n in range(len(chain), 0, -1) if chain[n - 1].commit), 0)
     return chain[:last]
 
@@ -146,31 +165,30 @@ def is_of_one(rest: bytes) -> bool:
     return len(re.findall(rb'\},"commit":[1-9][0-9]*\}\n', rest)) < 2
 
 
-def position(chain: list[Link], checkpoint_id: str | None) -> int | None:
-    """How many links lead to *checkpoint_id*."""
-    return next((n for n, link in enumerate(chain, 1) if link.checkpoint_id == checkpoint_id), None)
-
-
-def fold(facts: list[Fact], run: Run | None = None) -> Run:
+def fold(facts: Iterable[Fact], run: Run | None = None, checkpoint_id: str | None = None) -> Run:
     """The run that *facts* make, after those that made *run*, which nobody else looks at any more.
 
-    Raises ValueError when one cannot follow from those before it.
+    *checkpoint_id*: that of the last, if it is known. Raises ValueError when one cannot follow from those
+    before it.
     """
-    for fact in facts:
-        try:
-            run = apply(run, fact)
-        except Exception as error:  # noqa: BLE001, a fact that was tampered with can break any assumption
-            number = 1 if run is None else run.revision + 1
-            raise ValueError(f"line {number} cannot follow from the lines before it ({error!r})") from None
-    if run is None:
-        raise ValueError("it is empty")
-    return run
+    number = 0 if run is None else run.revision
+
+    def count() -> Iterator[Fact]:
+        nonlocal number
+        for fact in facts:
+            number += 1
+            yield fact
+
+    try:
+        return apply(run, count(), checkpoint_id)
+    except Exception as error:  # noqa: BLE001, a fact that was tampered with can break any assumption
+        raise ValueError(f"line {number} cannot follow from the lines before it ({error!r})") from None
 
 
 # What the history says of files
 
 
-def document_digests(facts: list[Fact]) -> dict[str, str]:
+def find_document_digests(facts: list[Fact]) -> dict[str, str]:
     """The digests of the run's own copies of its documents, by their names in its directory."""
     match facts:
         case [RunBegan(workflow=Identity(digest=first, documents=called)), *_]:
@@ -179,7 +197,7 @@ def document_digests(facts: list[Fact]) -> dict[str, str]:
             return {}
 
 
-def declared_artifacts(facts: list[Fact]) -> dict[str, StoredFile]:
+def find_artifacts(facts: list[Fact]) -> dict[str, StoredFile]:
     """The artifacts that steps declared, by their names in the run's directory."""
     return {
         artifact.path: artifact
@@ -189,7 +207,7 @@ def declared_artifacts(facts: list[Fact]) -> dict[str, StoredFile]:
     }
 
 
-def sealed_files(facts: list[Fact]) -> dict[str, StoredFile]:
+def find_sealed_files(facts: list[Fact]) -> dict[str, StoredFile]:
     """The files that were sealed, by their names in the run's directory, each as it was last."""
     return {file.path: file for fact in facts if isinstance(fact, FilesSealed) for file in fact.files}
 
@@ -197,35 +215,35 @@ def sealed_files(facts: list[Fact]) -> dict[str, StoredFile]:
 # The file
 
 
-def read_rest(file: Path, checkpoint_id: str) -> bytes:
-    """What *file* holds beyond the line of *checkpoint_id*; the cost is that of the rest.
+def read_rest(place: Path, checkpoint_id: str) -> bytes:
+    """What the history in *place* holds beyond the line of *checkpoint_id*; the cost is that of the rest.
 
     Raises OSError, and StateCorrupt if there is no such checkpoint.
     """
-    with open_safely(file) as fd:
-        return _find(fd, checkpoint_id, file)[1]
+    with open_safely(f"{place}/{HISTORY}") as fd:
+        return _find(fd, checkpoint_id, place)[1]
 
 
-def _find(fd: int, checkpoint_id: str, file: Path) -> tuple[int, bytes]:
+def _find(fd: int, checkpoint_id: str, place: Path) -> tuple[int, bytes]:
     """Where the line of *checkpoint_id* ends, and what follows; near the end, so it is read from there."""
     size, span = os.fstat(fd).st_size, 1 << 12
     while True:
         start = max(0, size - span)
         tail = os.pread(fd, size - start, start)
         skipped = tail.find(b"\n") + 1 if start else 0  # what is left of a line that began before it
-        end = end_of(tail[skipped:], checkpoint_id)
+        end = find_end(tail[skipped:], checkpoint_id)
         if end is not None:
             return start + skipped + end, tail[skipped + end :]
         if start == 0:
-            raise StateCorrupt(file=file, problem=missing_problem(checkpoint_id))
+            raise StateCorrupt(file=place / HISTORY, problem=describe_missing(checkpoint_id))
         span *= 4
 
 
 class HistoryFile:
     """The history of one run, for its one writer, who closes it in the end."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, place: Path) -> None:
+        self._place = place
         self._fd: int | None = None
         self._end = 0
 
@@ -244,7 +262,7 @@ class HistoryFile:
             self._take_back(fd, error)
             raise
         if after is None:
-            sync_directory(self._file.parent)
+            sync_directory(self._place)
         self._end += len(lines)
 
     def open(self, after: str | None, *, is_ahead: bool = False) -> int:
@@ -254,12 +272,12 @@ class HistoryFile:
         OSError, and StateCorrupt if there is no such checkpoint, or if what follows it must not be cut off.
         """
         self.close()
-        self._fd = fd = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        self._fd = fd = os.open(self._place / HISTORY, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            self._end, rest = (0, b"") if after is None else _find(fd, after, self._file)
-            if rest and (drop_half(follow(rest, after or "")[0]) or not is_of_one(rest)):
+            self._end, rest = (0, b"") if after is None else _find(fd, after, self._place)
+            if rest and (find_whole(rest, after or "") or not is_of_one(rest)):
                 problem = f"what follows the checkpoint {after} is not what a commit that died had left"
-                raise StateCorrupt(file=self._file, problem=problem)
+                raise StateCorrupt(file=self._place / HISTORY, problem=problem)
             os.ftruncate(fd, self._end)
             if rest or is_ahead:
                 sync_data(fd)
@@ -284,7 +302,7 @@ class HistoryFile:
             os.ftruncate(fd, self._end)
             sync_data(fd)
         except OSError:
-            problem = f"{reason(error)}; what was to be added may be found there nevertheless, or not"
-            raise PersistenceError(file=self._file, problem=problem) from error
+            problem = f"{explain(error)}; what was to be added may be found there nevertheless, or not"
+            raise PersistenceError(file=self._place / HISTORY, problem=problem) from error
         finally:
             self.close()

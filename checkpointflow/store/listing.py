@@ -1,12 +1,12 @@
 """The runs of a store, newest first, and of each as much as a list tells.
 
-Only the head of each snapshot is decoded (the rest is skipped unread), and no lock is taken; a run whose
-history is ahead of its snapshot is loaded. A damaged run is listed as such and stops nothing.
+Only the head of each snapshot is decoded (the rest is skipped), and of the history only the end is looked at.
+A run whose history is ahead of its snapshot is loaded whole. No lock is taken. A damaged run is listed as
+such, and stops nothing.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import msgspec
@@ -72,7 +72,7 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class ListedRun(Struct, frozen=True, kw_only=True):
-    """A run of the store: its head, or what is wrong with it."""
+    """A run of the store: its head, or the message of the error that tells what is wrong with it."""
 
     run_id: str
     directory: RunDirectory
@@ -83,9 +83,9 @@ class ListedRun(Struct, frozen=True, kw_only=True):
 def list_runs(store: Store) -> Iterator[ListedRun]:
     """The runs of *store*, newest first. Raises PersistenceError if it cannot be read at all."""
     for name in reversed(store.names()):
+        if not is_run_id(name):
+            continue
         directory = RunDirectory(store.runs / name)
-        if not is_run_id(name) or os.path.islink(directory.place):
-            continue  # a link could lead anywhere
         try:
             yield ListedRun(run_id=name, directory=directory, head=read_head(directory))
         except RunNotFound:

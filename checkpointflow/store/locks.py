@@ -123,10 +123,10 @@ def seems_alive(pid: int, host: str) -> bool:
 def find_holders(file: Path) -> set[int]:
     """The processes, other than this one, that have *file* open; none where there is no /proc to ask."""
     wanted = os.path.realpath(file)
-    return {pid for pid in other_processes() if wanted in _open_files(pid)}
+    return {pid for pid in list_other_processes() if wanted in _list_open_files(pid)}
 
 
-def other_processes() -> Iterable[int]:
+def list_other_processes() -> Iterable[int]:
     """The processes that can be looked at, but for this one and those that have ended already."""
     if not PROC.is_dir():
         return
@@ -135,7 +135,7 @@ def other_processes() -> Iterable[int]:
             yield int(name)
 
 
-def _open_files(pid: int) -> set[str]:
+def _list_open_files(pid: int) -> set[str]:
     found = set()
     with suppress(OSError):
         for name in os.listdir(PROC / str(pid) / "fd"):

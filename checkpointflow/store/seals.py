@@ -1,6 +1,6 @@
 """Seals: the digests of files, kept in the history.
 
-What a step printed is sealed in the write that tells what became of the step, and what it left in
+What a step printed is sealed in the commit that tells what became of the step, and what it left in
 `artifacts/` undeclared, when the run comes to rest.
 """
 
@@ -15,7 +15,7 @@ from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import is_text, list_files, read_digest, sync_file
-from checkpointflow.store.history import declared_artifacts, sealed_files
+from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.layout import ARTIFACTS, log_names
 
 
@@ -41,8 +41,8 @@ def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[
         facts = [*(entry.fact for entry in directory.history(run)), *new]
     except CheckpointflowError:  # a broken chain, of which people are warned elsewhere
         facts = new
-    known = {name: (file.size, file.sha256) for name, file in sealed_files(facts).items()}
-    nameable = sorted(name for name in names - declared_artifacts(facts).keys() if is_text(name))
+    known = {name: (file.size, file.sha256) for name, file in find_sealed_files(facts).items()}
+    nameable = sorted(name for name in names - find_artifacts(facts).keys() if is_text(name))
     found = [file for name in nameable if (file := _seal(directory, name)) is not None]
     return tuple(
         file

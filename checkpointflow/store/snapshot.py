@@ -280,8 +280,8 @@ def _parse(data: bytes) -> Snapshot:
             return msgspec.json.decode(data, type=_ShortSnapshot)
         return msgspec.json.decode(data, type=Snapshot)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        words = error or type(error).__name__
-        raise Damaged(f"this is not a state that cpf wrote ({words}); it was left as it is") from None
+        why = error or type(error).__name__
+        raise Damaged(f"this is not a state that cpf wrote ({why}); it was left as it is") from None
 
 
 class _Version(Struct):
@@ -300,8 +300,8 @@ class _Apart:
         try:
             value = msgspec.json.decode(self._fetch(name), type=kind)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            words = error or type(error).__name__
-            raise Damaged(f"it names {name}, which is nothing that cpf wrote ({words})") from None
+            why = error or type(error).__name__
+            raise Damaged(f"it names {name}, which is nothing that cpf wrote ({why})") from None
         self.known[id(value), limit] = (value, name)
         return value
 

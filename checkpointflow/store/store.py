@@ -8,7 +8,7 @@ from pathlib import Path
 
 from checkpointflow.errors import PersistenceError, RunNotFound
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import make_lasting, reason, refuse_shared, sync_directory, translate_errors
+from checkpointflow.store.files import explain, make_lasting, refuse_shared, sync_directory, translate_errors
 from checkpointflow.store.layout import README, RUNS, STATE, is_id_prefix, is_run_id
 
 README_TEXT = """\
@@ -74,18 +74,17 @@ class Store:
         )
 
     def names(self) -> list[str]:
-        """All that lies among the runs, sorted, whatever it is. Raises PersistenceError."""
+        """What lies among the runs, sorted, but links, which could lead anywhere. Raises PersistenceError."""
         try:
-            return sorted(os.listdir(self.runs))
+            with os.scandir(self.runs) as found:
+                return sorted(entry.name for entry in found if not entry.is_symlink())
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise PersistenceError(file=self.runs, problem=reason(error)) from None
+            raise PersistenceError(file=self.runs, problem=explain(error)) from None
 
     def _is_run(self, name: str) -> bool:
-        """Whether a run lies there itself: a symbolic link could lead anywhere."""
-        place = self.runs / name
-        return is_run_id(name) and (place / STATE).exists() and not place.is_symlink()
+        return is_run_id(name) and (self.runs / name / STATE).exists()
 
 
 def write_readme(base: Path) -> None:

@@ -25,7 +25,7 @@ from checkpointflow.errors import (
     StateCorrupt,
 )
 from checkpointflow.store.cache import find_outdated
-from checkpointflow.store.clock import fresh_id, now
+from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import refuse_shared, size_of, sync_directory, translate_errors
 from checkpointflow.store.layout import (
@@ -45,7 +45,7 @@ from checkpointflow.store.store import Store
 
 MAX_CREATION_SECONDS = 3600.0
 
-# What lies in a directory before its first snapshot; once a step has run there is more.
+# What lies in a directory before its first snapshot, without which it is no run.
 _CREATED = {LOCK, STEP_LOCK, DOCUMENT, WORKFLOWS, OUTPUTS, HISTORY, CANCEL}
 _CREATED |= {f"{name}.tmp" for name in (DOCUMENT, STATE)}
 
@@ -61,7 +61,7 @@ class Removal(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NotRemoved(Struct, frozen=True, kw_only=True):
-    """A directory that was to be removed, and why it was not."""
+    """A directory that was to be removed, and the message of the error that kept it."""
 
     directory: str
     problem: str
@@ -145,7 +145,7 @@ def remove(directory: Path) -> None:
 
 def name_aside(directory: Path, why: str) -> Path:
     """A name beside *directory* that nothing has yet, and that a later sweep knows as ours."""
-    return directory.with_name(f".{why}-{fresh_id()}")
+    return directory.with_name(f".{why}-{make_id()}")
 
 
 def _describe(directory: RunDirectory, force: bool) -> Removal:
@@ -200,19 +200,19 @@ def _is_remains(directory: Path) -> bool:
             return False
         if time.time() - status.st_mtime < MAX_CREATION_SECONDS:
             return False
-        return _died_in_creation(directory) or is_aside(directory.name)
+        return _is_half_made(directory) or is_aside(directory.name)
     except OSError:
         return False
 
 
-def _died_in_creation(directory: Path) -> bool:
+def _is_half_made(directory: Path) -> bool:
     return is_run_id(directory.name) and set(os.listdir(directory)) <= _CREATED
 
 
 def _clear(directory: Path, dry_run: bool) -> Removal:
     removal = Removal(directory=str(directory), bytes=size_of(directory))
     with RunDirectory(directory).hold("gc", now()):
-        if is_run_id(directory.name) and not _died_in_creation(directory):
+        if is_run_id(directory.name) and not _is_half_made(directory):
             raise LockConflict(what=str(directory), holder="a process that has made a run of it")
         if not dry_run:
             remove(directory)

@@ -2,38 +2,37 @@
 
 The history is a chain: each line names the digest of all that came before. Folded through `evolve` it must
 give the very bytes of the snapshot, at the checkpoint that the snapshot is of. What it tells beyond that has
-happened, too: a snapshot may be behind, and readers go on from it. From the history digests name everything
-else: the documents, what lies in `outputs/`, what steps printed, and what they left in `artifacts/`. What is
-not sealed yet, since a step is under way or its cpf has died, is listed, so that nobody takes it for checked.
+happened, too: a snapshot may be behind, and readers go on from it. Everything else has its digest in the
+history or in its name: the documents, what lies in `outputs/`, what steps printed, and what they left in
+`artifacts/`. What is not sealed yet, since a step is under way or its cpf has died, is listed, so that nobody
+takes it for checked.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 from msgspec import Struct, to_builtins
 
-from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.facts import Fact, FilesSealed, RunBegan, StepSucceeded
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import file_digest, list_files, printable
+from checkpointflow.store.files import escape_name, file_digest, list_files
 from checkpointflow.store.history import (
-    Break,
+    Finding,
     Link,
-    declared_artifacts,
-    document_digests,
-    drop_half,
+    decode_fact,
+    describe_missing,
+    find_artifacts,
+    find_document_digests,
+    find_sealed_files,
     fold,
     follow,
     is_of_one,
-    missing_problem,
-    position,
-    sealed_files,
 )
 from checkpointflow.store.layout import (
     CANCEL,
@@ -53,17 +52,6 @@ PASSING = {
     STEP_LOCK: "whoever held it last was killed",
     CANCEL: "whoever asked to cancel the run was killed before there was an answer",
 }
-
-
-class Finding(Struct, frozen=True, omit_defaults=True):
-    """What is wrong, and where: a file of the run, and the line in it."""
-
-    file: str
-    problem: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.problem}"
 
 
 class Expected(NamedTuple):
@@ -87,29 +75,15 @@ class Verified(Struct, kw_only=True):
 def verify(directory: RunDirectory) -> Verified:
     """Check all that can be checked of the run in *directory*. Raises nothing for what is damaged."""
     found = Verified(findings=[], warnings=[], unchecked=[])
-    state = _read(directory, STATE, found)
-    snapshot = None if state is None else _decode_snapshot(state, found)
-    history = _read(directory, HISTORY, found)
-    if history is None:
-        return found
-    chain, broken = follow(history)
-    end = None if snapshot is None else snapshot.checkpoint_id
-    cut = position(chain, end)
-    if broken is not None and (cut is None or end is None):
-        found.findings.append(_finding(broken))
-    elif end is not None and cut is None:
-        found.findings.append(Finding(HISTORY, missing_problem(end)))
-    if cut is not None:
-        chain = _check_rest(directory, history, chain, cut, broken, found)
-    facts = list(_decode(chain, found))
-    found.facts = len(facts)
-    if facts or not found.findings:
-        found.run = _fold(facts[:cut], found)
-    if found.run is not None and cut is not None:
-        assert state is not None
-        _check_snapshot(directory, state, found.run, found)
-        found.run = _fold(facts[cut:], found, found.run)
-    _check_files(directory, facts, found)
+    state = _read(directory, found)
+    walk = _Walk(directory, state, None if state is None else _decode_snapshot(state, found), found)
+    try:
+        with directory.open(HISTORY) as file:
+            walk.go(file)
+    except CheckpointflowError as error:
+        found.findings.append(Finding(HISTORY, str(error)))
+    else:
+        _check_files(directory, walk.naming, found)
     return found
 
 
@@ -133,23 +107,20 @@ def refuse(directory: RunDirectory, findings: list[Finding]) -> StateCorrupt:
 
 def find_break(directory: RunDirectory, run: Run) -> str | None:
     """What is wrong with the history that led to *run*, if anything is."""
-    chain, broken = follow(directory.read(HISTORY))
-    if position(chain, run.checkpoint_id) is not None:
-        return None
-    if broken is None:
-        return str(Finding(HISTORY, f"it does not hold the checkpoint {run.checkpoint_id}"))
-    return str(_finding(broken))
+    with directory.open(HISTORY) as file:
+        for link in follow(file):
+            if isinstance(link, Finding):
+                return str(link)
+            if link.checkpoint_id == run.checkpoint_id:
+                return None
+    return str(Finding(HISTORY, f"it does not hold the checkpoint {run.checkpoint_id}"))
 
 
-def _finding(broken: Break) -> Finding:
-    return Finding(HISTORY, broken.problem, broken.line)
-
-
-def _read(directory: RunDirectory, name: str, found: Verified) -> bytes | None:
+def _read(directory: RunDirectory, found: Verified) -> bytes | None:
     try:
-        return directory.read(name)
+        return directory.read(STATE)
     except CheckpointflowError as error:
-        found.findings.append(Finding(name, str(error)))
+        found.findings.append(Finding(STATE, str(error)))
         return None
 
 
@@ -162,48 +133,91 @@ def _decode_snapshot(data: bytes, found: Verified) -> Snapshot | None:
         return None
 
 
-def _check_rest(
-    directory: RunDirectory,
-    history: bytes,
-    chain: list[Link],
-    cut: int,
-    broken: Break | None,
-    found: Verified,
-) -> list[Link]:
-    """Look at what follows the *cut*-th line, which is the snapshot's; the lines of whole commits."""
-    whole = drop_half(chain)
-    if len(whole) < cut or not chain[cut - 1].commit:
-        found.findings.append(Finding(HISTORY, "no commit ends at the checkpoint of " + STATE, cut))
-        return chain[:cut]
-    rest = history[whole[-1].end :]
-    if broken is not None and not is_of_one(rest):
-        found.findings.append(_finding(broken))
-    elif rest:
-        found.warnings.append(f"{HISTORY} goes on beyond its last whole commit: one had died, and never was")
-    if len(whole) > cut and not directory.seems_held():
-        found.warnings.append(
-            f"{STATE} lacks {len(whole) - cut} of the facts in {HISTORY}, since its cpf was killed or it is "
-            "an older copy; every reader adds them, and whoever goes on with the run writes it anew"
-        )
-    return whole
+class _Walk:
+    """Through the history, a commit at a time, so that it takes no more memory than the run does.
 
+    naming: the facts that tell of files.
+    """
 
-def _decode(chain: list[Link], found: Verified) -> Iterator[Fact]:
-    decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-    for number, link in enumerate(chain, 1):
+    def __init__(
+        self, directory: RunDirectory, state: bytes | None, snapshot: Snapshot | None, found: Verified
+    ) -> None:
+        self._directory, self._state, self._found = directory, state, found
+        self._goal = None if snapshot is None else snapshot.checkpoint_id
+        self._end = 0
+        self._beyond: int | None = None  # how many facts follow that checkpoint, once we have come to it
+        self.naming: list[Fact] = []
+
+    def go(self, file: BinaryIO) -> None:
+        """Follow it as far as it makes sense, and fold it into the run."""
+        commit: list[Link] = []
+        broken: Finding | None = None
+        for link in follow(file):
+            if isinstance(link, Finding):
+                broken = link
+                break
+            commit.append(link)
+            if link.checkpoint_id == self._goal and not link.commit:
+                line = self._found.facts + len(commit)
+                problem = f"no commit ends at the checkpoint of {STATE}"
+                self._found.findings.append(Finding(HISTORY, problem, line))
+                return
+            if link.commit:
+                if not self._add(commit):
+                    return
+                self._end, commit = link.end, []
+        if self._beyond is None:
+            self._blame_chain(broken)
+        else:
+            file.seek(self._end)
+            self._judge_rest(file.read(), broken, self._beyond)
+
+    def _add(self, commit: list[Link]) -> bool:
+        """Fold what was committed, and compare the snapshot that follows; whether it makes sense."""
+        found = self._found
+        facts = []
+        for link in commit:
+            try:
+                facts.append(decode_fact(link))
+            except ValueError as error:
+                found.findings.append(Finding(HISTORY, str(error), found.facts + len(facts) + 1))
+                return False
+        self.naming += [fact for fact in facts if isinstance(fact, RunBegan | StepSucceeded | FilesSealed)]
         try:
-            yield decoder.decode(link.fact)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            found.findings.append(Finding(HISTORY, f"it is no fact that this cpf knows ({error})", number))
-            return
+            found.run = fold(facts, found.run, commit[-1].checkpoint_id)
+        except ValueError as error:
+            found.findings.append(Finding(HISTORY, str(error)))
+            return False
+        found.facts += len(facts)
+        if self._beyond is not None:
+            self._beyond += len(facts)
+        elif commit[-1].checkpoint_id == self._goal:
+            self._beyond = 0
+            _check_snapshot(self._directory, self._state or b"", found.run, found)
+        return True
 
+    def _blame_chain(self, broken: Finding | None) -> None:
+        """It does not come to the snapshot."""
+        if broken is not None:
+            self._found.findings.append(broken)
+        elif self._goal is not None:
+            self._found.findings.append(Finding(HISTORY, describe_missing(self._goal)))
+        elif self._found.run is None:
+            self._found.findings.append(Finding(HISTORY, "it is empty"))
 
-def _fold(facts: list[Fact], found: Verified, run: Run | None = None) -> Run | None:
-    try:
-        return fold(facts, run)
-    except ValueError as error:
-        found.findings.append(Finding(HISTORY, str(error)))
-        return None
+    def _judge_rest(self, rest: bytes, broken: Finding | None, beyond: int) -> None:
+        """What follows the last whole commit, and the snapshot's."""
+        if broken is not None and not is_of_one(rest):
+            self._found.findings.append(broken)
+        elif rest:
+            self._found.warnings.append(
+                f"{HISTORY} goes on beyond its last whole commit: one had died, and never was"
+            )
+        if beyond and not self._directory.seems_held():
+            self._found.warnings.append(
+                f"{STATE} lacks {beyond} of the facts in {HISTORY}, since its cpf was killed or it is "
+                "an older copy; every reader adds them, and whoever goes on with the run writes it anew"
+            )
 
 
 def _check_snapshot(directory: RunDirectory, data: bytes, run: Run, found: Verified) -> None:
@@ -215,20 +229,22 @@ def _check_snapshot(directory: RunDirectory, data: bytes, run: Run, found: Verif
     if data == expected.state:
         found.checked += 1
         return
-    from checkpointflow.store.comparison import differences  # late: there are seldom any
+    from checkpointflow.store.comparison import find_differences  # late: there are seldom any
 
-    places = [d.at for d in differences(msgspec.json.decode(data), msgspec.json.decode(expected.state))]
-    where = f" at {', '.join(places[:5])}" if places else " in how it is written"
+    differing = [
+        d.at for d in find_differences(msgspec.json.decode(data), msgspec.json.decode(expected.state))
+    ]
+    where = f" at {', '.join(differing[:5])}" if differing else " in how it is written"
     found.findings.append(Finding(STATE, f"it differs{where} from what the history makes"))
 
 
 def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) -> None:
     """Every file of the run against the digest that names it, or that a fact has of it."""
-    expected = {name: Expected(digest) for name, digest in document_digests(facts).items()}
-    expected |= {name: Expected(seal.sha256, seal.size) for name, seal in sealed_files(facts).items()}
-    expected |= {name: Expected(artifact.sha256) for name, artifact in declared_artifacts(facts).items()}
+    expected = {name: Expected(digest) for name, digest in find_document_digests(facts).items()}
+    expected |= {name: Expected(seal.sha256, seal.size) for name, seal in find_sealed_files(facts).items()}
+    expected |= {name: Expected(artifact.sha256) for name, artifact in find_artifacts(facts).items()}
     # A later step may well clear away what an earlier one left behind without declaring it.
-    may_go = {name for name in sealed_files(facts) if is_artifact(name)} - declared_artifacts(facts).keys()
+    may_go = {name for name in find_sealed_files(facts) if is_artifact(name)} - find_artifacts(facts).keys()
     there = dict(list_files(directory.place))
     expected |= {name: Expected(digest) for name in there if (digest := digest_in(name)) is not None}
     for name in sorted(expected.keys() - there.keys()):
@@ -241,21 +257,21 @@ def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) ->
         elif name in expected:
             _check_digest(directory.place / name, name, expected[name], found)
         elif is_log(name) or is_artifact(name):
-            found.unchecked += [printable(name)] if status.st_size else []
+            found.unchecked += [escape_name(name)] if status.st_size else []
         elif name in PASSING:
             if status.st_size and not directory.seems_held():
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
-            found.warnings.append(f"{printable(name)} is left over from a write that had died")
+            found.warnings.append(f"{escape_name(name)} is left over from a write that had died")
         elif name not in (STATE, HISTORY):
-            found.warnings.append(f"{printable(name)} is no file of a run")
+            found.warnings.append(f"{escape_name(name)} is no file of a run")
 
 
 def _blame(name: str, problem: str, found: Verified, *, is_damage: bool) -> None:
     if is_damage:
-        found.findings.append(Finding(printable(name), problem))
+        found.findings.append(Finding(escape_name(name), problem))
     else:
-        found.warnings.append(f"{printable(name)}: {problem}")
+        found.warnings.append(f"{escape_name(name)}: {problem}")
 
 
 def _check_digest(file: Path, name: str, expected: Expected, found: Verified) -> None:

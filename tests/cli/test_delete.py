@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpointflow.store.clock import ulid
+from checkpointflow.store.clock import make_ulid
 from checkpointflow.store.files import size_of
 from checkpointflow.store.store import Store
 from tests.conftest import Cpf, until
@@ -31,12 +31,12 @@ def aged(place: Path, seconds: float = 2 * 3600) -> Path:
 
 def old(cpf: Cpf, run_id: str, days: int) -> str:
     """The run, as if it had last changed so many days ago."""
-    from checkpointflow.engine.messages import later
+    from checkpointflow.engine.messages import add_seconds
 
     file = cpf.directory(run_id) / "state.json"
     now = cpf.state(run_id)["updated_at"]
     file.write_text(
-        file.read_text().replace(f'"updated_at": "{now}"', f'"updated_at": "{later(now, -days * DAY)}"')
+        file.read_text().replace(f'"updated_at": "{now}"', f'"updated_at": "{add_seconds(now, -days * DAY)}"')
     )
     return run_id
 
@@ -191,7 +191,7 @@ def test_gc_without_a_rule_removes_no_run(cpf: Cpf) -> None:
 
 
 def test_a_creation_that_died_is_swept_after_an_hour(cpf: Cpf) -> None:
-    fresh, stale = (cpf.base / "runs" / ulid(n, bytes(10)) for n in (1, 2))
+    fresh, stale = (cpf.base / "runs" / make_ulid(n, bytes(10)) for n in (1, 2))
     for place in (fresh, stale):
         place.mkdir(parents=True)
         for name in ("workflow.yaml", "run.lock", "history.jsonl", "workflow.yaml.tmp"):
@@ -202,7 +202,7 @@ def test_a_creation_that_died_is_swept_after_an_hour(cpf: Cpf) -> None:
 
 
 def test_a_creation_under_way_is_not_swept(cpf: Cpf) -> None:
-    directory = Store(cpf.base).create(ulid(1, bytes(10)))
+    directory = Store(cpf.base).create(make_ulid(1, bytes(10)))
     with directory.hold("run", "now"):
         aged(directory.place)
         assert cpf("gc")["result"]["remains"] == []
@@ -211,7 +211,7 @@ def test_a_creation_under_way_is_not_swept(cpf: Cpf) -> None:
 
 @pytest.mark.parametrize("name", ["stdout", "artifacts", "notes.txt", "state.json"])
 def test_a_run_that_lost_its_snapshot_is_no_creation(cpf: Cpf, name: str) -> None:
-    place = cpf.base / "runs" / ulid(1, bytes(10))
+    place = cpf.base / "runs" / make_ulid(1, bytes(10))
     (place / name).mkdir(parents=True)
     aged(place)
     assert cpf("gc", "--keep", "0", "--force")["result"]["remains"] == []
@@ -239,7 +239,7 @@ def test_what_bears_no_mark_of_ours_is_not_touched(cpf: Cpf, tmp_path: Path) -> 
     (precious / "inside").mkdir(parents=True)
     base = cpf.base / "runs"
     base.mkdir(parents=True)
-    run_id = ulid(1, bytes(10))
+    run_id = make_ulid(1, bytes(10))
     (base / "notes").mkdir()
     (base / ".deleting-mine").mkdir()
     (base / f"x{run_id}").mkdir()

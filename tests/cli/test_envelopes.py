@@ -13,12 +13,12 @@ import jsonschema
 import pytest
 
 from checkpointflow.cli import COMMANDS
-from checkpointflow.cli.schema import SCHEMAS, text
+from checkpointflow.cli.schema import SCHEMAS, write_schema
 from tests.conftest import Answer, Cpf, on_a_terminal
 from tests.helpers import ask, cli, end
 
 SCHEMA_PLACE = Path(__file__).parent.parent.parent / "schemas"
-VALIDATOR = jsonschema.Draft202012Validator(json.loads(text("envelope")))
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(write_schema("envelope")))
 
 ENVELOPED = sorted(set(COMMANDS) - {"guide", "schema"})
 
@@ -33,13 +33,13 @@ def is_envelope(answer: Answer) -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_published_schema_is_what_the_structs_say(name: str) -> None:
-    assert (SCHEMA_PLACE / SCHEMAS[name][0]).read_bytes() == text(name)
-    jsonschema.Draft202012Validator.check_schema(json.loads(text(name)))
+    assert (SCHEMA_PLACE / SCHEMAS[name][0]).read_bytes() == write_schema(name)
+    jsonschema.Draft202012Validator.check_schema(json.loads(write_schema(name)))
 
 
 def test_schema_prints_them(cpf: Cpf) -> None:
     for name in SCHEMAS:
-        assert cpf("schema", name).text == text(name).decode()
+        assert cpf("schema", name).text == write_schema(name).decode()
     assert cpf("schema", "nothing").error_code == "ERR_USAGE"
 
 
@@ -152,7 +152,7 @@ def test_a_bug_is_an_envelope_with_the_traceback_under_debug(cpf: Cpf) -> None:
     script = (
         "import sys; from checkpointflow.cli import status, main\n"
         "def broken(*_): raise ZeroDivisionError('planted')\n"
-        "status.run_at = broken; main()"
+        "status.find_run = broken; main()"
     )
 
     def broken(*options: str) -> Answer:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from checkpointflow.cli.guide import GUIDE, parts
+from checkpointflow.cli.guide import GUIDE, find_parts
 from checkpointflow.cli.init import NAMES
 from checkpointflow.documents import checker
 from checkpointflow.documents import lint as advice
@@ -24,7 +24,7 @@ from checkpointflow.shells import words as quoting
 from tests.conftest import Cpf
 
 TEXT = GUIDE.read_text()
-PARTS = parts(TEXT)
+PARTS = find_parts(TEXT)
 HEADINGS = [line for line in re.sub(r"(?ms)^```.*?^```$", "", TEXT).splitlines() if line.startswith("##")]
 
 
@@ -56,7 +56,7 @@ def test_a_part_ends_where_the_next_of_its_level_begins() -> None:
 
 def test_what_looks_like_a_heading_in_an_example_is_none() -> None:
     text = "## a\n```\n## b\n```\nc\n## d\ne\n"
-    assert parts(text) == {"a": "## a\n```\n## b\n```\nc\n", "d": "## d\ne\n"}
+    assert find_parts(text) == {"a": "## a\n```\n## b\n```\nc\n", "d": "## d\ne\n"}
 
 
 @pytest.mark.parametrize(

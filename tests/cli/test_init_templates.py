@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from checkpointflow.cli.init import MODELINE, NAMES, SCHEMA_FILE, TEMPLATES
-from checkpointflow.cli.schema import text
+from checkpointflow.cli.schema import write_schema
 from checkpointflow.documents.yaml import parse
 from tests.conftest import QUICK_START, Answer, Cpf
 
@@ -50,7 +50,7 @@ def test_a_template_validates_without_warnings(cpf: Cpf, template: str) -> None:
 @pytest.mark.parametrize("template", NAMES)
 def test_a_template_fits_the_published_schema(template: str) -> None:
     document = parse((TEMPLATES / f"{template}.yaml").read_bytes()).value
-    jsonschema.Draft202012Validator(json.loads(text("workflow"))).validate(document)
+    jsonschema.Draft202012Validator(json.loads(write_schema("workflow"))).validate(document)
 
 
 @pytest.mark.parametrize("template", NAMES)
@@ -71,13 +71,13 @@ def test_the_first_line_names_the_schema_that_init_writes_beside_the_workflow(cp
     first = (cpf.cwd / "flows" / "w.yaml").read_bytes().splitlines(keepends=True)[0]
     assert first == MODELINE == f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
     assert answer["result"]["schema"] == f"flows/{SCHEMA_FILE}"
-    assert (cpf.cwd / "flows" / SCHEMA_FILE).read_bytes() == text("workflow")
+    assert (cpf.cwd / "flows" / SCHEMA_FILE).read_bytes() == write_schema("workflow")
 
 
 def test_a_schema_that_an_older_cpf_wrote_is_brought_up_to_date(cpf: Cpf) -> None:
     cpf.write(SCHEMA_FILE, "{}")
     assert cpf("init").code == 0
-    assert (cpf.cwd / SCHEMA_FILE).read_bytes() == text("workflow")
+    assert (cpf.cwd / SCHEMA_FILE).read_bytes() == write_schema("workflow")
 
 
 def test_without_a_schema_the_template_is_written_as_it_is(cpf: Cpf) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.store.clock import ulid
+from checkpointflow.store.clock import make_ulid
 from tests.cli.test_start_up import HEAVY, imported
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
@@ -106,7 +106,7 @@ def test_what_is_not_a_run_is_not_listed(cpf: Cpf, three: list[str]) -> None:
     runs = cpf.base / "runs"
     (runs / "notes").mkdir()
     (runs / "README").write_text("mine")
-    (runs / ulid(0, bytes(10))).mkdir()
+    (runs / make_ulid(0, bytes(10))).mkdir()
     (runs / f".deleting-{three[0]}").mkdir()
     assert ids(cpf) == three[::-1]
 
@@ -159,7 +159,7 @@ def test_five_thousand_runs_take_well_under_a_second(cpf: Cpf) -> None:
     original = cpf.directory(cpf.run(cli("a", "echo '{\"n\": 1}'"), ask("q"))["run_id"])
     number = 5000 if Path("/dev/shm").is_dir() else 1000
     for n in range(number):
-        place = cpf.base / "runs" / ulid(n, bytes(10))
+        place = cpf.base / "runs" / make_ulid(n, bytes(10))
         os.mkdir(place)
         shutil.copyfile(original / "state.json", place / "state.json")
     start = time.process_time()

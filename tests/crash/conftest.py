@@ -33,7 +33,7 @@ def steady_snapshots() -> Iterator[None]:
     """The snapshot follows every third commit or so, however quick the machine is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(directory, "time", SimpleNamespace(monotonic=count().__next__))
-        patch.setattr(directory, "LAG_SECONDS", 0)
+        patch.setattr(directory, "MAX_LAG_SECONDS", 0)
         patch.setattr(directory, "REST_FACTOR", 2)
         yield
 

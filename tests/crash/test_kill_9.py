@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.history import decode_facts, fold, follow
+from checkpointflow.store.history import decode_fact, find_whole, fold
 from checkpointflow.store.snapshot import encode
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG
@@ -213,9 +213,9 @@ def test_from_what_a_kill_leaves_every_way_leads_to_the_same_result(
 def _with_an_older_snapshot(run: Path, place: Path, chance: random.Random) -> Path:
     """A copy of *run* with the snapshot of an earlier commit, as a tool that copies files may leave it."""
     shutil.copytree(run, place)
-    chain = follow((run / "history.jsonl").read_bytes())[0]
+    chain = find_whole((run / "history.jsonl").read_bytes(), "")
     commits = [n for n, link in enumerate(chain, 1) if link.commit]
-    (place / "state.json").write_bytes(encode(fold(decode_facts(chain[: chance.choice(commits)]))).state)
+    (place / "state.json").write_bytes(encode(fold(map(decode_fact, chain[: chance.choice(commits)]))).state)
     return place
 
 

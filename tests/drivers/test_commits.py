@@ -18,10 +18,10 @@ from checkpointflow.engine.run import Run
 from checkpointflow.errors import PersistenceError, StateCorrupt
 from checkpointflow.store import directory as directories
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.history import HistoryFile, encode_lines
+from checkpointflow.store.history import Finding, HistoryFile, encode_lines
 from checkpointflow.store.listing import list_runs
 from checkpointflow.store.store import Store
-from checkpointflow.store.verify import Finding, verify
+from checkpointflow.store.verify import verify
 from tests.helpers import Story, ask, cli
 
 RUN_ID = "01JQ0000000000000000000000"

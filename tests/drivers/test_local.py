@@ -12,7 +12,7 @@ from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.sources import read_bytes
 from checkpointflow.engine.actions import Effect, Outcome, Success
 from checkpointflow.engine.facts import FilesSealed, RunCompleted
-from checkpointflow.engine.messages import later
+from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.store import Store
@@ -27,7 +27,7 @@ class Clock:
         self.time = START
 
     def __call__(self) -> str:
-        self.time = later(self.time, 3600)
+        self.time = add_seconds(self.time, 3600)
         return self.time
 
 
@@ -45,7 +45,7 @@ def test_pauses_and_time_outs_go_by_the_clock_that_is_given(tmp_path: Path) -> N
     ]
     directory, run = begin(tmp_path, *steps, perform=lambda _: next(outcomes), now=clock)
     assert (run.status, run.started_at) == ("waiting", "2026-01-01T01:00:00.000Z")
-    clock.time = later(clock.time, 86_400)
+    clock.time = add_seconds(clock.time, 86_400)
     run = local.resume(directory, world=local.World(now=clock))
     assert run.outcome.result == "late"  # type: ignore[union-attr]
 

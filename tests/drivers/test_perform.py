@@ -77,7 +77,7 @@ def test_a_command_has_a_thread_only_where_nobody_else_tells_of_its_end(
     assert threading.active_count() - before == (0 if watches else 1)
     ((_, outcome),) = wait_for(executor, 1)
     assert isinstance(outcome, Success)
-    assert (outcome.outputs, executor.busy) == ({"n": 1}, False)
+    assert (outcome.outputs, executor.is_busy) == ({"n": 1}, False)
     assert [file.path for file in executor.collect_logs()] == ["stdout/a.txt"]
 
 
@@ -117,7 +117,7 @@ def test_what_is_stopped_is_cut_short_and_sealed(executor: Executor, place: Path
     started = time.monotonic()
     stopped = executor.stop()
     assert time.monotonic() - started < 5, "a zombie was taken for alive"
-    assert (stopped.cut_short, stopped.ended, executor.busy) == ({("a", 1), ("b", 1)}, [], False)
+    assert (stopped.cut_short, stopped.ended, executor.is_busy) == ({("a", 1), ("b", 1)}, [], False)
     assert gone(int((place / "work/child").read_text()))
     assert [(file.path, file.size) for file in executor.collect_logs()] == [("stdout/a.txt", 6)]
 

@@ -17,7 +17,7 @@ import pytest
 from checkpointflow.engine.actions import LockRequest
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
-from checkpointflow.store.clock import ulid
+from checkpointflow.store.clock import make_ulid
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.store import Store
 from tests.helpers import Story, ask, cli, foreach
@@ -278,7 +278,7 @@ def test_a_lock_whose_holder_was_killed_is_free(store: Store) -> None:
 
 
 def test_an_id_sorts_by_its_time() -> None:
-    ids = [ulid(t, b"\xff" * 10) for t in (0, 1, 1_767_225_600_000, (1 << 48) - 1)]
+    ids = [make_ulid(t, b"\xff" * 10) for t in (0, 1, 1_767_225_600_000, (1 << 48) - 1)]
     assert ids == sorted(ids)
     assert all(len(i) == 26 for i in ids)
     assert ids[0] == "0000000000ZZZZZZZZZZZZZZZZ"
@@ -341,11 +341,11 @@ def test_a_shared_lock_is_one_for_all_runs_of_a_store(store: Store) -> None:
     begun(store, told())
     begun(store, told(), "01JR0000000000000000000000")
     one, other = store.find(RUN_ID), store.find("01JR")
-    with one.shared_lock(LockRequest("deploy"), "now"):
+    with one.hold_shared_lock(LockRequest("deploy"), "now"):
         with pytest.raises(LockConflict, match="the lock 'deploy' is held by process"):
-            with other.shared_lock(LockRequest("deploy"), "now"):
+            with other.hold_shared_lock(LockRequest("deploy"), "now"):
                 pass
-        with other.shared_lock(LockRequest("../../other"), "now"):
+        with other.hold_shared_lock(LockRequest("../../other"), "now"):
             pass
     assert {file.suffix for file in (store.base / "locks").iterdir()} == {".lock"}
 

@@ -38,6 +38,11 @@ UNDERSTANDING = {
     "compile_schema",
 }  # fmt: skip
 WHO_ASKS = ("engine.", "store.", "drivers.")
+# But for verbs that look like one, and queries of the engine's public face.
+NO_PARTICIPLES = "bring|embed|spawn|pending|unanswered"
+PARTICIPLE = re.compile(
+    rf"_*(?!({NO_PARTICIPLES})(_|$))([a-z]+(ed|ing|wn)|told|gone|made|kept|held|written|chosen|begun)(_|$)"
+)
 MAX_LINES = 450
 MAX_MODULES = 16
 
@@ -97,6 +102,18 @@ def test_no_module_is_long_and_no_room_is_crowded() -> None:
     long = [file.name for file in ROOT.rglob("*.py") if len(file.read_text().splitlines()) > MAX_LINES]
     rooms = Counter(file.parent.name for file in ROOT.glob("*/*.py") if file.name != "__init__.py")
     assert (long, [room for room, n in rooms.items() if n > MAX_MODULES and room != "cli"]) == ([], [])
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_functions_are_no_participles_and_limits_are_max(file: Path) -> None:
+    tree = ast.parse(file.read_text())
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    named = [f.name for f in functions if not any("property" in ast.unparse(d) for d in f.decorator_list)]
+    assert [name for name in named if PARTICIPLE.match(name)] == []
+    constants = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.isupper())
+    assert [
+        name for name in constants if re.match("_?(MOST|LEAST|LONGEST|LARGEST|DEEPEST|SHORTEST)_", name)
+    ] == []
 
 
 def test_no_module_is_missing_from_the_list() -> None:

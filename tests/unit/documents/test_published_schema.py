@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
-from checkpointflow.cli.schema import text
+from checkpointflow.cli.schema import write_schema
 from checkpointflow.documents.decoding import decode_leniently
 from checkpointflow.documents.model import Document
 
 EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "30"))
 
-SCHEMA = json.loads(text("workflow"))
+SCHEMA = json.loads(write_schema("workflow"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 # What is put where something else belongs: near misses of every type, and both sides of every limit.
 ODD: list[Any] = [

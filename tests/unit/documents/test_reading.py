@@ -327,7 +327,7 @@ workflow:
 )
 def test_a_path_has_a_place(path: tuple[str | int, ...], place: object, key_place: object) -> None:
     source = parse(DOCUMENT.encode())
-    assert (source.place(path), source.key_place(path)) == (place, key_place)
+    assert (source.find_mark(path), source.find_key_mark(path)) == (place, key_place)
 
 
 def test_words_within_a_text_have_a_place() -> None:
@@ -347,7 +347,7 @@ def test_words_that_are_not_there_have_none(words: str) -> None:
 
 def test_what_could_not_be_read_has_no_places_but_the_start() -> None:
     source = parse(b"a: [")
-    assert (source.place(("a",)), source.key_place(("a",)), source.find(("a",), "x")) == (
+    assert (source.find_mark(("a",)), source.find_key_mark(("a",)), source.find(("a",), "x")) == (
         (1, 1),
         (1, 1),
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from checkpointflow.engine.actions import Error, Failure, Sleep
-from checkpointflow.engine.messages import later
+from checkpointflow.engine.messages import add_seconds
 from tests.helpers import Story, cli, end, switch
 
 NO_PAUSE = {"max_attempts": 3, "backoff_seconds": 0}
@@ -82,7 +82,7 @@ def test_the_pause_is_what_the_server_asks_for_up_to_the_longest(
     story = answered(503, asked, max_backoff_seconds=most)
     action = story.run.steps["a"].action
     until = action.until if isinstance(action, Sleep) else story.now
-    assert until == later(story.now, seconds)
+    assert until == add_seconds(story.now, seconds)
 
 
 def test_a_result_does_not_answer_a_pause() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checkpointflow.engine.actions import Success
 from checkpointflow.engine.messages import Report
-from checkpointflow.engine.rules import decide
+from checkpointflow.engine.rules import advance
 from tests.helpers import Story, ask, cli, end, switch
 
 MAPPED = {"type": "object", "properties": {"url": {"from": "steps.apply.outputs.url"}}}
@@ -180,7 +180,7 @@ def test_a_finished_run_hears_no_more_reports() -> None:
 def test_deciding_changes_nothing() -> None:
     story = Story(cli("a"), cli("b"))
     message = Report(now=story.now, path="a", attempt=1, outcome=Success(outputs={}))
-    assert decide(story.workflow, story.run, message) == story.hear(message).new
+    assert advance(story.workflow, story.run, message)[1] == story.hear(message).new
 
 
 def test_the_facts_alone_make_the_run() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.engine.path import ROOT, at, is_path, split
+from checkpointflow.engine.path import ROOT, is_path, split, step_path
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from checkpointflow.engine.path import ROOT, at, is_path, split
     ],
 )
 def test_a_path_names_a_body_a_step_and_a_visit(body: str, step: str, visit: int, path: str) -> None:
-    assert at(body, step, visit) == path
+    assert step_path(body, step, visit) == path
     assert split(path) == (body, step, visit)
     assert is_path(path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.expressions.bodies import declared_type, encode_form, is_json
+from checkpointflow.expressions.bodies import encode_form, find_media_type, is_json
 
 
 def test_a_form_holds_each_field_encoded() -> None:
@@ -21,7 +21,7 @@ def test_what_is_no_form_is_not_encoded_as_one(body: object) -> None:
 
 
 def test_the_type_is_that_of_the_header_of_any_case() -> None:
-    assert declared_type({"Accept": "a/b", "CONTENT-type": " Text/JSON ; charset=utf-8"}) == "text/json"
-    assert declared_type({"Accept": "a/b"}) == ""
+    assert find_media_type({"Accept": "a/b", "CONTENT-type": " Text/JSON ; charset=utf-8"}) == "text/json"
+    assert find_media_type({"Accept": "a/b"}) == ""
     types = ["application/json", "a/b+json", "text/x-json", "text/plain", "", "application/jsonp"]
     assert [is_json(each) for each in types] == [True, True, True, False, False, False]

@@ -11,14 +11,13 @@ from checkpointflow.expressions.syntax import references
 from checkpointflow.expressions.templates import (
     Template,
     compile_value,
-    compiled_texts,
     fill_value,
     holes,
+    list_templates,
+    list_texts,
     parse_template,
     render,
     render_text,
-    render_value,
-    texts_in,
 )
 from checkpointflow.shells.scripts import (
     MAX_ARGUMENT_BYTES,
@@ -44,6 +43,10 @@ SCOPE = {
 
 def text(template: str) -> Any:
     return render(parse_template(template), SCOPE)
+
+
+def filled(value: Any) -> Any:
+    return fill_value(compile_value(value), SCOPE)
 
 
 def script(command: str, shell: Any = "sh", **inputs: Any) -> Script:
@@ -91,18 +94,18 @@ def test_a_hole_alone_keeps_its_type_unless_text_is_asked_for() -> None:
 
 def test_a_value_that_looks_like_a_hole_is_not_expanded_again() -> None:
     assert text("<${inputs.brace}>") == "<${inputs.name}>"
-    assert render_value(["${inputs.brace}", "$${inputs.name}"], SCOPE) == ["${inputs.name}", "${inputs.name}"]
+    assert filled(["${inputs.brace}", "$${inputs.name}"]) == ["${inputs.name}", "${inputs.name}"]
 
 
 def test_every_text_in_a_value_is_rendered_but_no_key() -> None:
     value = {"${item}": ["${item}", {"n": "${inputs.count}"}, 1, None, True]}
-    assert render_value(value, SCOPE) == {"${item}": ["one", {"n": 3}, 1, None, True]}
+    assert filled(value) == {"${item}": ["one", {"n": 3}, 1, None, True]}
 
 
 def test_texts_in_a_value_come_with_their_paths() -> None:
     value = {"a": ["x", {"b": "y"}, 3], "c": "z"}
-    assert list(texts_in(value)) == [(("a", 0), "x"), (("a", 1, "b"), "y"), (("c",), "z")]
-    assert list(texts_in("x")) == [((), "x")]
+    assert list(list_texts(value)) == [(("a", 0), "x"), (("a", 1, "b"), "y"), (("c",), "z")]
+    assert list(list_texts("x")) == [((), "x")]
 
 
 def test_the_holes_of_a_template_are_its_expressions() -> None:
@@ -116,8 +119,8 @@ VALUE = {"${item}": ["${item}", {"n": "n=${inputs.count}"}, "$${item}", "plain",
 def test_a_compiled_value_is_filled_in_as_often_as_one_likes() -> None:
     compiled = compile_value(VALUE)
     for item in ("one", ["two"]):
-        scope = {**SCOPE, "item": item}
-        assert fill_value(compiled, scope) == render_value(VALUE, scope)
+        found = fill_value(compiled, {**SCOPE, "item": item})
+        assert found == {"${item}": [item, {"n": "n=3"}, "${item}", "plain", 1, None, True]}
 
 
 def test_text_without_holes_is_text_once_compiled() -> None:
@@ -125,7 +128,7 @@ def test_text_without_holes_is_text_once_compiled() -> None:
 
 
 def test_the_texts_of_a_compiled_value_are_those_with_holes_and_the_faulty_ones() -> None:
-    found = dict(compiled_texts(compile_value({**VALUE, "wrong": ["${"]})))
+    found = dict(list_templates(compile_value({**VALUE, "wrong": ["${"]})))
     assert found[("${item}", 0)] == parse_template("${item}")
     assert found[("${item}", 1, "n")] == Template(("n=", *holes(parse_template("${inputs.count}"))))
     assert isinstance(found.pop(("wrong", 0)), ExpressionError)

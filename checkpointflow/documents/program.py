@@ -35,7 +35,6 @@ from checkpointflow.expressions.syntax import Expression, parse_condition, parse
 from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates, list_texts
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
-from checkpointflow.shells.contexts import CODE_VARIABLES, OTHER_NAME, RUNS_VARIABLE
 from checkpointflow.shells.scripts import (
     CommandHole,
     CommandTemplate,
@@ -44,6 +43,7 @@ from checkpointflow.shells.scripts import (
     join_commands,
     parse_command,
 )
+from checkpointflow.shells.variables import judge_variable
 
 DEFAULT_SHELL: Shell = "sh"
 
@@ -393,11 +393,11 @@ def _require_sound(read: Any) -> Any:
 
 
 def _compile_variable(name: str, text: str) -> Any:
-    """As any text; but a shell runs what some variables hold."""
+    """As any text; but what some variables hold is code."""
     compiled = compile_value(text)
-    if name in CODE_VARIABLES and isinstance(compiled, Template):
-        problem = f"no value can stand here: {RUNS_VARIABLE.format(name)}"
-        return ExpressionError(problem, holes(compiled)[0].text, 1, OTHER_NAME)
+    if isinstance(compiled, Template) and (refusal := judge_variable(name)):
+        problem, hint = refusal
+        return ExpressionError(f"no value can stand here: {problem}", holes(compiled)[0].text, 1, hint)
     return compiled
 
 

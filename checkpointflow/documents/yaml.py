@@ -79,7 +79,7 @@ _WORDS: tuple[tuple[str, str, str | None], ...] = (
     (
         r"unknown escape character '(.)'",
         r'"\\\1" means nothing in double quotes',
-        r'write "\\\\" for a backslash',
+        r'write "\\" for a backslash',
     ),
     (r"expected chomping or indentation", 'only "|", "|-", "|+" or ">" may start a block of text', None),
     (r"expected the node content, but found '(.+?)'", r'a value cannot start with "\1"', "put it in quotes"),

@@ -18,6 +18,7 @@ a name, or reads text as code once more.
     read, unset, test -v, printf -v, export …        -              nothing: a name is meant
     eval, source, trap, alias, sh -c, sh <<E, | sh   -              nothing: text becomes code again
     python3 -c, awk '…', psql <<E, make X=, …        -              nothing: it is code to the interpreter
+    PS4=, GIT_SSH_COMMAND=, NODE_OPTIONS=, …         -              nothing: it is run as code
     <<'E', $'…', \${…}, […] of a glob, ${(e)…}       -              nothing: it would not be one word
 
 Restrictions reach inwards: what a `$(…)` prints in arithmetic is computed with, too. `words.py` and
@@ -32,6 +33,8 @@ from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+from checkpointflow.shells.variables import judge_variable
 
 HOLE = "\0"  # stands in a command's text for a value
 ANY_NAME = "*"
@@ -108,13 +111,10 @@ def split_names(text: str) -> frozenset[str]:
 
 
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "SHELL")
-CODE_VARIABLES = split_names("BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT")
 _INTEGER_VARIABLES = split_names(
     "RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID GID "
     "EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO"
 )
-RUNS_VARIABLE = "the shell runs what {} holds"
-OTHER_NAME = "give the variable another name"
 
 
 class Findings:
@@ -156,8 +156,8 @@ class Findings:
             self.holes[word.holes[0]] = replace(self.holes[word.holes[0]], spreads=is_allowed)
 
     def assign(self, variable: str, holes: range) -> None:
-        if variable in CODE_VARIABLES:
-            self.refuse(holes, RUNS_VARIABLE.format(variable), OTHER_NAME)
+        if refusal := judge_variable(variable):
+            self.refuse(holes, *refusal)
         elif variable in _INTEGER_VARIABLES:
             self.require_integers(holes, f"the integer variable {variable}")
         else:

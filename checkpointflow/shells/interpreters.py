@@ -28,6 +28,10 @@ INTERPRETERS: tuple[Usage, ...] = (
         _advise("python3 -c '… os.environ[\"x\"] …'"),
         "script", code="-c", data="-W -X --check-hash-based-pycs", ends="-c -m", is_fed=True,
     ),
+    Usage("python timeit, pypy timeit", _advise("python3 -m timeit -s 'import os' '… os.environ[\"x\"] …'"),
+        "code", code="-s --setup", data="-n --number -r --repeat -u --unit"),
+    Usage("python pdb", _BY_FILE, code="-c --command", data="-m", is_fed=True),
+    Usage("python code, python asyncio", _advise("python3 -c '… os.environ[\"x\"] …'"), is_fed=True),
     Usage(
         "perl",
         _advise("perl -e '… $ENV{x} …'"),
@@ -36,7 +40,7 @@ INTERPRETERS: tuple[Usage, ...] = (
     Usage("raku, perl6", _advise("raku -e '… %*ENV<x> …'"), "script", code="-e", data="-I -M", is_fed=True),
     Usage("prename, file-rename", _advise("prename '… $ENV{x} …'"), "program", code="-e -E"),
     Usage(
-        "ruby, jruby",
+        "ruby, jruby, irb",
         _advise("ruby -e '… ENV[\"x\"] …'"),
         "script", code="-e", data="-C -E -I -r -X --encoding", joined="-i -F -K -T -W -x", is_fed=True,
     ),
@@ -48,7 +52,7 @@ INTERPRETERS: tuple[Usage, ...] = (
     ),
     Usage("deno", _advise("deno eval '… Deno.env.get(\"x\") …'"), "verb"),
     Usage("deno eval", _advise("deno eval '… Deno.env.get(\"x\") …'"), "program", data="--ext -c --config"),
-    Usage("deno repl", _advise("deno eval '… Deno.env.get(\"x\") …'"), code="--eval", is_fed=True),
+    Usage("deno repl", _advise("deno eval '… Deno.env.get(\"x\") …'"), ahead="--eval", is_fed=True),
     Usage("deno run", _advise("deno eval '… Deno.env.get(\"x\") …'"), "script", data="-c --config",
         is_fed=True),
     Usage(
@@ -102,24 +106,26 @@ INTERPRETERS: tuple[Usage, ...] = (
         is_wordy=True),
     Usage("guile", _advise("guile -c '… (getenv \"x\") …'"), "script", code="-c", data="-L -l -e",
         ends="-c", is_fed=True),
-    Usage("sbcl", _advise("sbcl --eval '… (posix-getenv \"x\") …'"), code="--eval", data="--load --script",
+    Usage("sbcl", _advise("sbcl --eval '… (posix-getenv \"x\") …'"), ahead="--eval", data="--load --script",
         is_fed=True),
     Usage("octave", _advise("octave --eval '… getenv(\"x\") …'"), "script", code="--eval", data="-p --path",
         is_fed=True),
     Usage("matlab", _advise("matlab -batch '… getenv(\"x\") …'"), code="-batch -r", is_wordy=True),
     Usage("gnuplot", _advise("gnuplot -e '… system(\"printf %s \\\"$x\\\"\") …'"), "script", code="-e",
         is_fed=True),
-    Usage("ghc, ocaml, swipl", _BY_FILE, code="-e -g", is_wordy=True),
+    Usage("ghc, ghci, ocaml, swipl", _BY_FILE, "script", code="-e", ahead="-g", is_fed=True, is_wordy=True),
     Usage("dc", "compute with $(( )) or bc; to dc a ! begins a command", code="-e --expression",
         files="-f --file", is_fed=True),
     Usage("m4", "use envsubst or sed; to m4 a value can be a macro, and m4 runs commands", "script",
         code="-D --define", data="-I --include", is_fed=True),
-    Usage("ed, red, ex", "edit with sed or perl; to the editor a ! begins a command", data="-p", is_fed=True),
+    Usage("ed, red", "edit with sed or perl; to the editor a ! begins a command", data="-p", is_fed=True),
     Usage(
-        "vim, vi, nvim, view, vimdiff",
+        "vim, vi, nvim, view, vimdiff, ex",
         _advise("vim -c '… $x …'"),
-        code="-c --cmd", data="-S -s -u -U -i -o -O -p -w -W -T", permutes=True,
+        ahead="-c --cmd", glued="+", data="-S -u -U -i -w -W -T", permutes=True, is_fed=True,
     ),
+    Usage("less, more, most", "write the command itself; to less a ! begins one of the shell", glued="+",
+        data="-b -h -j -k -o -O -p -P -t -T -x -y -z", permutes=True),
     Usage(
         "emacs",
         _advise("emacs --batch --eval '… (getenv \"x\") …'"),
@@ -128,10 +134,10 @@ INTERPRETERS: tuple[Usage, ...] = (
     Usage(
         "gdb",
         _BY_FILE,
-        code="-ex -iex -eval-command -init-eval-command", data="-x -command -p -pid -d -cd -c -core",
+        ahead="-ex -iex -eval-command -init-eval-command", data="-x -command -p -pid -d -cd -c -core",
         ends="--args -args", is_fed=True, is_wordy=True, permutes=True,
     ),
-    Usage("lldb", _BY_FILE, code="-o --one-line -O -k", data="-s -p -n -f", is_fed=True, permutes=True),
+    Usage("lldb", _BY_FILE, ahead="-o --one-line -O -k", data="-s -p -n -f", is_fed=True, permutes=True),
     Usage(
         "awk, gawk, mawk, nawk",
         _advise("awk '… ENVIRON[\"x\"] …'").replace("; ${raw",
@@ -171,7 +177,7 @@ INTERPRETERS: tuple[Usage, ...] = (
         "mysql, mariadb",
         "encode it: x=$(printf %s ${…} | base64 -w0); mysql -e \"… CONVERT(FROM_BASE64('$x') USING utf8mb4) "
         "…\"",
-        code="-e --execute --init-command", joined="-p -T",
+        code="-e --execute", ahead="--init-command", joined="-p -T",
         data="-u --user -h --host -P --port -D --database -S --socket --protocol --default-character-set "
         "--delimiter",
         is_fed=True, permutes=True,
@@ -179,13 +185,13 @@ INTERPRETERS: tuple[Usage, ...] = (
     Usage(
         "sqlite",
         "double its quotes: x=$(printf %s ${…} | sed \"s/'/''/g\"); sqlite3 db \"… '$x' …\"",
-        "statements", code="-cmd", data="-init -separator -newline -nullvalue -maxsize -mmap -vfs -escape",
+        "statements", ahead="-cmd", data="-init -separator -newline -nullvalue -maxsize -mmap -vfs -escape",
         pairs="-lookaside -pagecache", is_fed=True, is_wordy=True, permutes=True,
     ),
     Usage(
         "duckdb",
         _advise("duckdb db -c \"… getenv('x') …\""),
-        "statements", code="-c -s -cmd", files="-f", data="-init -separator -newline -nullvalue",
+        "statements", code="-c -s", ahead="-cmd", files="-f", data="-init -separator -newline -nullvalue",
         is_fed=True, is_wordy=True, permutes=True,
     ),
     Usage(
@@ -203,7 +209,7 @@ INTERPRETERS: tuple[Usage, ...] = (
         data="-u -n -p -f", is_fed=True, permutes=True),
     Usage(
         "make, gmake",
-        'make expands it in its recipes: x=${…} make …, and "$$x" in the recipe',
+        'x=${…} make …, and "$$x" in the recipe; $(x) in there, or in any Makefile, is code again',
         "targets", code="-E --eval", files="-f --file --makefile", joined="-j -l -O",
         data="-C --directory -I --include-dir -o --old-file -W --what-if", permutes=True,
     ),

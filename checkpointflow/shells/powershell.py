@@ -8,7 +8,8 @@ refused with a hint at one of them:
     in "…", in a here-string, a comment ${env:V}
     in '…', glued to text, after & or . refused
     beside what reads text as code      refused: Invoke-Expression, another shell, ssh, …
-    in a program text                   refused: python -c "…", … | python
+    in a program text                   refused: python -c "…", … | python, git -c alias.x=…
+    in a variable that is code          refused: $env:NODE_OPTIONS = …
 
 Quotes may be typographic ones, as PowerShell has them. The rules are those of its language reference.
 """
@@ -23,6 +24,8 @@ from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.programs import find_usage, judge_arguments
+from checkpointflow.shells.variables import judge_variable
+from checkpointflow.shells.wrappers import CALLERS
 
 MAX_LEVELS = 40
 
@@ -55,6 +58,7 @@ _OPERATOR = compile_late(r"&&?|\.(?=[\s\"'$({#<\0\u2018-\u201e])")
 _COMMENT = compile_late(r"#[^\n]*|<#.*?#>|<#", re.DOTALL)
 _HERE = compile_late(rf"@([{_SINGLE}{_DOUBLE}])[ \t]*\r?\n")
 _WORD = compile_late(r"[\w-]+")
+_ASSIGNMENT = compile_late(rf"\$\{{?env:(\w+)\}}?\s*\+?=[^\n;]*{HOLE}", re.IGNORECASE)
 
 
 class _Lost(Exception):
@@ -69,6 +73,9 @@ def find_contexts(text: str) -> list[Context]:
         if found:
             raise _Lost(f"beside {found.group()} it could become code, or options")
         _look_for_programs(text)
+        for assignment in _ASSIGNMENT.finditer(text):
+            if refusal := judge_variable(assignment[1]):
+                raise _Lost(f"no value can stand here: {refusal[0]}")
         if _AT_THE_TOP.match(text):
             raise _Lost("`using` and `param` must begin a script, and so must what protects values")
         reader.read_code("")
@@ -83,7 +90,7 @@ def _look_for_programs(text: str) -> None:
     single, double = f"[{_SINGLE}][^{_SINGLE}]*[{_SINGLE}]", f"[{_DOUBLE}][^{_DOUBLE}]*[{_DOUBLE}]"
     word = re.compile(rf"[ \t]*((?:{single}|{double}|[^\s;|{_SINGLE}{_DOUBLE}])+)")
     for found in name.finditer(text):
-        if find_usage(found[2]) in INTERPRETERS:
+        if find_usage(found[2]) in (*INTERPRETERS, *CALLERS):
             trial, words, at = Findings(), list[Word](), found.end()
             while argument := word.match(text, at):
                 holes = range(len(trial.holes), len(trial.holes) + argument[1].count(HOLE))

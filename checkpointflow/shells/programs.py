@@ -46,9 +46,10 @@ def _index(usages: tuple[Usage, ...]) -> dict[str, Usage]:
 
 
 def find_usage(name: str) -> Usage | None:
-    """The usage of the program *name*, without the version that may be part of it: `python3.11`, `lua5.4`."""
+    """The usage of the program *name*, with its verb, and perhaps with a version: `python3.11`, `lua5.4`."""
+    program, blank, verb = name.partition(" ")
     for table in map(_index, (INTERPRETERS, CALLERS, WRAPPERS)):
-        for candidate in (name, name.rstrip("0123456789.-")):
+        for candidate in (name, program.rstrip("0123456789.-") + blank + verb):
             if usage := table.get(candidate):
                 return usage
     return None
@@ -227,11 +228,13 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
         arguments = before if (before := read_arguments(command, usage)).operands else arguments
     keep_single(arguments.singles, found)
     refuse_all(arguments.unclear, found, f"an option of {name}", usage.hint)
-    without = "=" if usage.first == "command" else ""  # env takes it for an assignment
+    # env takes it for an assignment, vim for a command
+    without = "=" if usage.first == "command" else "+" if "+" in usage.glued.split() else ""
     for word in arguments.loose if usage.first != "targets" else ():
         found.restrict(word.holes[:1], "operand", f"an argument of {name}", _AS_OPERAND, without)
     for setting in arguments.settings:
         _judge_setting(name, usage, setting, found)
+    _refuse_printed_files(name, usage, arguments, found)
     operands = arguments.operands
     if operands and (verb := find_usage(f"{name} {operands[0].text}")):
         return _judge_usage(f"{name} {operands[0].text}", verb, operands[1:], found)
@@ -243,6 +246,8 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
     match usage.first:
         case "targets":
             _judge_targets(rest, usage, found)
+        case "setting":
+            _judge_name_and_value(name, usage, rest, found)
         case "command":
             return _judge_wrapped(name, usage, arguments, found)
         case "remote":
@@ -257,7 +262,7 @@ def _divide(usage: Usage, arguments: Arguments) -> tuple[list[Text], list[Word]]
     operands = arguments.operands
     code: Iterable[Word] = ()
     match usage.first:
-        case "program" if not (arguments.code or arguments.files):
+        case "program" if not arguments.has_program:
             is_suffix = operands and operands[0].text[:1] in ("", ".")  # as in BSD's `sed -i '' …`
             end = 2 if is_suffix and usage.joined else 1
             code, operands = operands[:end], operands[end:]
@@ -302,6 +307,29 @@ def _judge_setting(name: str, usage: Usage, setting: Text, found: Findings) -> N
         found.refuse(setting.word.holes, f"the name of a setting of {name}", "write the name itself")
     elif usage.danger and re.match(usage.danger, key, re.IGNORECASE):
         found.refuse(setting.word.holes, f"{name} runs what {key} holds", usage.hint)
+
+
+def _judge_name_and_value(name: str, usage: Usage, words: Sequence[Word], found: Findings) -> None:
+    """NAME VALUE, as git writes them; a value may be part of a name: `remote.${…}.url`."""
+    if len(words) < 2:
+        return
+    key = words[0].text
+    if {key[:1], key[-1:]} & {HOLE, EXPANDED}:
+        holes = [hole for word in words for hole in word.holes]
+        found.refuse(holes, f"the name of a setting of {name}", "write the name itself")
+    elif re.match(usage.danger, key, re.IGNORECASE):
+        refuse_all(words, found, f"{name} runs what {key.replace(HOLE, '…')} holds", usage.hint)
+
+
+def _refuse_printed_files(name: str, usage: Usage, arguments: Arguments, found: Findings) -> None:
+    """A file with the program can be what a command prints: `python3 <(…)`."""
+    files = [file.word for file in arguments.files]
+    if usage.first == "script" and not arguments.has_program:
+        files += arguments.operands[:1]
+    for word in files:
+        if word.source.startswith(("<(", "=(")):
+            holes = [hole for hole in word.holes if hole not in found.files]
+            found.refuse(holes, f"{name} {usage.verdict}", usage.hint)
 
 
 def _judge_targets(words: Sequence[Word], usage: Usage, found: Findings) -> None:
@@ -353,7 +381,7 @@ def _passes_code(words: Sequence[Word], arguments: Arguments) -> bool:
 def _find_input(name: str, usage: Usage, arguments: Arguments) -> Input | None:
     """What standard input is to a program that was given none, or `-` for the file of it."""
     operands = arguments.operands
-    is_given = bool(arguments.code or arguments.files)
+    is_given = arguments.has_program
     match usage.first:
         case "script":
             is_read = not (is_given or arguments.is_over) and (not operands or operands[0].text in _STDIN)

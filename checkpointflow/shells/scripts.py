@@ -249,7 +249,7 @@ def _check_text(text: str, hole: CommandHole) -> None:
     else:
         is_option = text.startswith("-") and text != "-"
         is_let_through = not is_option and not any(sign in text for sign in context.without)
-        allowed = "text that does not begin with -" + " or hold =" * bool(context.without)
+        allowed = "text that does not begin with -" + f" or hold {context.without}" * bool(context.without)
     if not is_let_through:
         raise _refusal(f"only {allowed} can be {context.name}; {context.hint}", hole)
 

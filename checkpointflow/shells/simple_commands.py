@@ -12,14 +12,12 @@ from msgspec.structs import replace
 
 from checkpointflow.shells.contexts import (
     AS_ARGUMENT,
-    CODE_VARIABLES,
     HOLE,
     LITERAL_NAME,
     Findings,
     Input,
     Shell,
     Word,
-    split_names,
 )
 from checkpointflow.shells.programs import (
     SHELL_INPUT,
@@ -40,8 +38,10 @@ from checkpointflow.shells.shell_builtins import (
     refuse_all,
     variable_of,
 )
+from checkpointflow.shells.variables import judge_variable
 
-_WITHOUT_OPTIONS = split_names("echo printf : true false")
+_PRINTERS = ("echo", "printf")
+_WITHOUT_OPTIONS = (*_PRINTERS, ":", "true", "false")
 
 
 def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
@@ -53,12 +53,12 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
     if not words:
         return None
     judge_name(words[0], words[1:], found)
-    for word in words[1:]:
+    name, arguments = name_of(words[0]) or "it", words[1:]
+    for word in arguments:
         found.allow_spread(word)
         named = ASSIGNMENT.match(word.text)
-        if named and named.group(1) in CODE_VARIABLES:  # as env, sudo and make take them
-            found.assign(named.group(1), word.holes)
-    name, arguments = name_of(words[0]) or "it", words[1:]
+        if named and name not in _PRINTERS and (refusal := judge_variable(named.group(1))):
+            found.refuse(word.holes, *refusal)  # as env, sudo and docker take them
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
     match KINDS.get(name):

@@ -18,7 +18,9 @@ from msgspec import Struct
 
 from checkpointflow.shells.contexts import EXPANDED, HOLE, Word
 
-First = Literal["data", "script", "program", "statements", "targets", "command", "remote", "code", "verb"]
+First = Literal[
+    "data", "script", "program", "statements", "targets", "command", "remote", "code", "verb", "setting"
+]
 
 
 class Usage(Struct, frozen=True):
@@ -26,19 +28,21 @@ class Usage(Struct, frozen=True):
 
     first: `script` and `program` only if no option has given the program; `statements` behind a database;
     `command` is run with all that follows, `remote` by a shell elsewhere; all of `code` is code; a `verb`
-    has a usage of its own. `skips` operands come before a command, or before code.
+    has a usage of its own; a `setting` is a name, and a value behind it. `skips` operands come before a
+    command, or before code.
     """
 
     names: str  # with commas between; the name of a verb stands behind a blank
     hint: str
     first: First = "data"
     code: str = ""  # options whose argument is program text
+    ahead: str = ""  # … is, too, and is run before the program itself
     files: str = ""  # … names a file with the program
     data: str = ""  # … is something else
     pairs: str = ""  # options with two arguments
     settings: str = ""  # options with NAME=VALUE
     joined: str = ""  # options that take only what is joined to them: `-i.bak`
-    glued: str = ""  # … and take it for code: `-Mmodule`
+    glued: str = ""  # … and take it for code: `-Mmodule`, `+command`
     flags: str = ""  # if there are any, every other option has an argument
     ends: str = ""  # no word is an option behind these and their argument
     skips: int = 0
@@ -71,6 +75,7 @@ class Arguments(Struct):
     loose: list[Word] = msgspec.field(default_factory=list)
     given: dict[str, str] = msgspec.field(default_factory=dict)
     is_over: bool = False
+    has_program: bool = False  # by an option
 
 
 def read_arguments(words: Sequence[Word], usage: Usage) -> Arguments:
@@ -110,7 +115,7 @@ def _is_option(word: Word, after: Sequence[Word], usage: Usage) -> bool:
     if word.text == EXPANDED:
         runs_command = usage.first in ("command", "remote", "verb")
         return not runs_command and any(other.text[:1] == "-" and other.text != "-" for other in after)
-    return word.text.startswith("-") and word.text != "-"
+    return word.text != "-" and (word.text[:1] == "-" or (word.text[:1] == "+" and "+" in usage.glued))
 
 
 def _read_option(word: Word, left: deque[Word], usage: Usage, found: Arguments) -> None:
@@ -129,7 +134,8 @@ def _read_option(word: Word, left: deque[Word], usage: Usage, found: Arguments) 
         argument = Text(joined, word) if joined is not None else _take(left)
         found.given[option] = argument.text
         found.singles.append(argument.word)
-        if kind == "code":
+        found.has_program |= kind in ("code", "files")
+        if kind in ("code", "ahead"):
             found.code.append(argument)
         elif kind == "files":
             found.files.append(argument)
@@ -148,7 +154,7 @@ def _take(left: deque[Word]) -> Text:
 
 @functools.cache
 def _sort_options(usage: Usage) -> dict[str, str]:
-    kinds = ("ends", "flags", "joined", "glued", "data", "files", "pairs", "settings", "code")
+    kinds = ("ends", "flags", "joined", "glued", "data", "files", "pairs", "settings", "ahead", "code")
     sorted_ = {option: kind for kind in kinds for option in getattr(usage, kind).split()}
     return {option: "flags" if kind == "ends" else kind for option, kind in sorted_.items()}
 
@@ -160,6 +166,8 @@ def _split(text: str, usage: Usage, kinds: dict[str, str]) -> tuple[str, str | N
         if HOLE in name or EXPANDED in name:
             return "?", None
         return _complete(name, usage, kinds), joined if sign else None
+    if text[0] == "+":
+        return "+", text[1:]
     for index, letter in enumerate(text[1:], start=1):
         if letter in (HOLE, EXPANDED):
             return "?", None

@@ -28,6 +28,14 @@ def _read_code(names: str, code: str, data: str = "", **more: object) -> Usage:
     return Usage(names, AS_ARGUMENT, code=code, data=data, verdict=_RUNS, **more)  # type: ignore[arg-type]
 
 
+_TMUX_VERBS = (
+    "new-session new new-window neww split-window splitw respawn-pane respawnp respawn-window respawnw "
+    "run-shell run if-shell if pipe-pane pipep display-popup popup display-message display "
+    "confirm-before command-prompt send-keys send set-hook bind-key bind set-option set "
+    "set-window-option setw rename-session rename rename-window renamew source-file source"
+)
+_TO_TMUX = "tmux types it into a shell, or expands #(…) in it; hand it over in a file"
+
 _DOCKER = (
     "-i --interactive -t --tty -d --detach --rm --init --privileged --read-only -P --publish-all -q --quiet "
     "--no-healthcheck --oom-kill-disable --sig-proxy --no-deps --service-ports --use-aliases --build -T "
@@ -44,6 +52,7 @@ WRAPPERS: tuple[Usage, ...] = (
     _wrap("doas", "-u -C -a", is_fed=True),
     _wrap("nohup, busybox, toybox, unbuffer, caffeinate, rlwrap, catchsegv, proxychains, torsocks, "
         "dumb-init, tini"),
+    _wrap("fakeroot, pkexec, chronic, dbus-run-session, ssh-agent, valgrind, prlimit"),
     _wrap("nice", "-n --adjustment"),
     _wrap("ionice", "-c --class -n --classdata"),
     _wrap("chrt, taskset", "-T -P -D", skips=1),
@@ -93,6 +102,15 @@ WRAPPERS: tuple[Usage, ...] = (
                first="code", permutes=True, is_fed=True),
     _read_code("script", "-c --command", "-o -t -T -I -O -B -E -m --log-io --log-out --log-in --log-timing",
                skips=1, first="code", permutes=True),
+    _read_code("hyperfine", "-p --prepare -s --setup -c --cleanup -C --conclude -L --parameter-list",
+        "-w --warmup -r --runs -m --min-runs -M --max-runs -S --shell -u --time-unit -n --command-name "
+        "-P --parameter-scan -D --parameter-step-size --export-json --export-csv --export-markdown --input "
+        "--output", first="code", permutes=True),
+    _wrap("entr", code="-s"),
+    _wrap("screen", "-S -c -e -h -p -s -t -T -x", ends="-X", tail_is_code=True),
+    Usage("tmux", _TO_TMUX, "verb", code="-c", data="-f -L -S -T", verdict=_RUNS),
+    Usage(", ".join(f"tmux {verb}" for verb in _TMUX_VERBS.split()), _TO_TMUX, "code",
+        code="-c -e -F -n -s", data="-t -x -y", verdict=_RUNS),
     _read_code("watch", "", "-n --interval -q --equexit", first="code"),
     _read_code("parallel", "", "-j --jobs -P -S --sshlogin -a --arg-file -I -n -N --colsep --joblog "
         "--results --tmpdir",
@@ -107,6 +125,10 @@ WRAPPERS: tuple[Usage, ...] = (
 CALLERS: tuple[Usage, ...] = (
     Usage("scp, sftp", _SETTING, settings="-o", code="-S -D", data="-c -F -i -J -l -P -X -b -B -R -s",
           danger=_DANGEROUS_FOR_SSH, permutes=True, verdict=_RUNS),
+    Usage("git config, git config set", _SETTING, "setting", danger=_DANGEROUS_FOR_GIT,
+          data="-f --file --blob --type -t --default --comment --value --url", permutes=True),
+    _read_code("git send-email", "--sendmail-cmd --smtp-server --to-cmd --cc-cmd --header-cmd",
+               "--to --cc --bcc --from --subject --in-reply-to", permutes=True),
     Usage("git", _SETTING, "verb", settings="-c", data="-C --git-dir --work-tree --namespace",
         danger=_DANGEROUS_FOR_GIT, code="--exec-path"),
     _read_code("git rebase", "-x --exec", "-s -X -C --onto --strategy", permutes=True),
@@ -132,6 +154,14 @@ CALLERS: tuple[Usage, ...] = (
           data="-f --file -C --directory -T --files-from -X --exclude-from --exclude -b --mode --owner "
               "--group "
           "--mtime --transform --xform -g --listed-incremental -N -L -V --strip-components"),
+    _read_code("zip", "-TT --unzip-command", "-b --temp-path -i --include -x --exclude -n --suffixes -t -tt "
+               "-P --password -s --split-size -O --output-file", permutes=True, is_wordy=True),
+    _read_code("split, gsplit", "--filter", "-a --suffix-length -b --bytes -C --line-bytes -l --lines "
+               "-n --number -t --separator --additional-suffix", permutes=True),
+    _read_code("sort, gsort", "--compress-program", "-k --key -o --output -S --buffer-size -t "
+               "--field-separator -T --temporary-directory --parallel --files0-from", permutes=True),
+    Usage("socat", "write the address itself; to a host or a port with nc", "code", verdict=_RUNS,
+          data="-L -W -lf -lp -b -t -T -r -R", is_wordy=True),
     Usage("rsync", _SETTING, permutes=True, verdict=_RUNS, code="-e --rsh --rsync-path",
           data="-f --filter --exclude --include --exclude-from --include-from --files-from -T --port -B -M "
           "--password-file --log-file --bwlimit --timeout --chmod --chown --partial-dir --backup-dir "

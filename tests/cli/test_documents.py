@@ -13,12 +13,18 @@ import pytest
 from checkpointflow.cli import COMMANDS, module_of
 from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import InvalidWorkflow
+from checkpointflow.shells.contexts import SHELLS
+from checkpointflow.shells.interpreters import INTERPRETERS
+from checkpointflow.shells.variables import list_variables
+from checkpointflow.shells.wrappers import CALLERS, WRAPPERS
 from tests.conftest import QUICK_START, Cpf
 from tests.helpers import cli
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "checkpointflow" / "guide.md").read_text()
 README = (ROOT / "README.md").read_text()
+VALUES = GUIDE.partition("### Values in programs")[2].partition("\n## ")[0]
+PROGRAMS = (*INTERPRETERS, *CALLERS, *WRAPPERS)
 EXAMPLES = re.findall(r"```yaml\n(schema_version:.*?)```", GUIDE + README, re.S)
 
 
@@ -26,6 +32,12 @@ def example(workflow: str) -> str:
     """The example that calls itself *workflow*."""
     (text,) = [text for text in EXAMPLES if re.search(rf"(?m)^  id: {workflow}( +#.*)?$", text)]
     return text
+
+
+def test_the_guide_lists_the_programs_and_variables_that_are_known() -> None:
+    listed = [set(text.split()) for text in re.findall(r"```text\n(.*?)```", VALUES, re.S)]
+    names = {name.split()[0] for row in PROGRAMS for name in row.names.split(",")}
+    assert listed == [names | set(SHELLS) - {"SHELL"} | {"find"}, set(list_variables())]
 
 
 def test_init_writes_a_workflow_that_validates_without_warnings(cpf: Cpf) -> None:

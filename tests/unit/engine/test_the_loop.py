@@ -13,6 +13,7 @@ import pytest
 import checkpointflow.engine as engine
 from checkpointflow.engine import Failure, Program, Run, Success, evolve
 from checkpointflow.engine.actions import Action, Error, RunCommand
+from checkpointflow.engine.evolution import apply
 from tests.helpers import START, ask, branch, cli, end, parallel, workflow
 
 (LOOP,) = re.findall(r"\n\n((?:    .*\n)+)\n", engine.__doc__ or "")
@@ -57,6 +58,9 @@ def test_it_drives_a_run_to_its_end() -> None:
     for fact in saved:
         folded = evolve(folded, fact)
     assert folded == run
+    assert apply(None, saved) == apply(None, saved, run.checkpoint_id) == run
+    with pytest.raises(ValueError, match="begins once"):
+        evolve(run, saved[0])
 
 
 def test_it_saves_before_it_performs_and_performs_nothing_that_has_fallen_away() -> None:

@@ -88,7 +88,7 @@ def test_what_is_refused_says_what_to_do(shell: Any) -> None:
         ("docker podman nerdctl", "{} exec -i 1 bash §", ["a shell runs it"]),
         ("kubectl oc", "{} exec -i 1 -- bash §", ["a shell runs it"]),
         ("watch su runuser script", "{} u §", ["runs", "{}"]),
-        ("BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS4 PROMPT RPROMPT", "{}=§",
+        ("BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS4", "{}=§",
          ["run variable", "{}"]),
         ("RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID "
          "GID EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO",

@@ -15,10 +15,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from checkpointflow.cli import answer
 
 QUICK_START = Path(__file__).parent / "quick_start"
+MEMORY = "/dev/shm"
+
+# A search is short by default; CPF_FUZZ_EXAMPLES=20000 makes a night of it. No machine is too slow for one.
+settings.register_profile(
+    "house",
+    max_examples=int(os.environ.get("CPF_FUZZ_EXAMPLES", "30")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Stores of tests lie in memory where there is plenty: half of the time goes into syncs on a disk."""
+    if os.access(MEMORY, os.W_OK):
+        memory = os.statvfs(MEMORY)
+        plenty = memory.f_bavail * memory.f_frsize >= 2**30
+        if plenty and not memory.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 class Answer(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Cpf, until
 from tests.helpers import ask, cli, foreach
 
-SLOW = cli("slow", "touch up; sleep 60", idempotent=True)
+SLOW = cli("slow", "touch up; exec sleep 60", idempotent=True)
 QUICK = [cli(f"s{n}") for n in range(5)]
 
 

@@ -40,7 +40,7 @@ def test_a_reason_is_needed(cpf: Cpf) -> None:
 
 
 def test_a_run_that_another_process_executes_is_cancelled(cpf: Cpf) -> None:
-    file = cpf.flow(cli("slow", "echo $$ > pid; sleep 60"), cli("never", "touch never"))
+    file = cpf.flow(cli("slow", "echo $$ > pid; exec sleep 60"), cli("never", "touch never"))
     process = cpf.start("run", "-f", file)
     until((cpf.cwd / "pid").exists)
     (run_id,) = os.listdir(cpf.base / "runs")
@@ -68,7 +68,7 @@ def test_the_command_that_outlived_its_cpf_is_ended(cpf: Cpf) -> None:
 
 
 def test_who_does_not_hear_is_told_of_and_the_word_is_taken_back(cpf: Cpf) -> None:
-    process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo $$ > pid; sleep 60")))
+    process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo $$ > pid; exec sleep 60")))
     until((cpf.cwd / "pid").exists)
     (run_id,) = os.listdir(cpf.base / "runs")
     process.send_signal(signal.SIGSTOP)

@@ -79,7 +79,7 @@ def test_a_run_of_another_version_is_kept_unless_forced(cpf: Cpf) -> None:
 
 
 def test_a_run_that_somebody_holds_is_kept_even_when_forced(cpf: Cpf) -> None:
-    process = cpf.start("run", "-f", cpf.flow(cli("slow", "touch started; sleep 60")))
+    process = cpf.start("run", "-f", cpf.flow(cli("slow", "touch started; exec sleep 60")))
     until(lambda: (cpf.cwd / "started").exists())
     (run_id,) = names(cpf)
     for arguments in (("delete", "--run-id", run_id, "--force"),):

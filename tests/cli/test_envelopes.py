@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
 from checkpointflow.cli import COMMANDS
 from checkpointflow.cli.schema import SCHEMAS, write_schema
-from tests.conftest import Answer, Cpf, on_a_terminal
+from tests.conftest import Answer, Cpf, on_a_terminal, until
 from tests.helpers import ask, cli, end
 
 SCHEMA_PLACE = Path(__file__).parent.parent.parent / "schemas"
@@ -45,10 +48,9 @@ def test_schema_prints_them(cpf: Cpf) -> None:
 
 def runs(cpf: Cpf) -> dict[str, str]:
     """A run in every state, by what it is."""
-    killed = cpf.flow(cli("slow", "touch started; sleep 60", risk_level="high"))
+    killed = cpf.flow(cli("slow", "touch started; exec sleep 60", risk_level="high"))
     process = cpf.start("run", "-f", killed)
-    while not (cpf.cwd / "started").exists():
-        pass
+    until((cpf.cwd / "started").exists)
     process.kill()
     process.communicate()
     (interrupted,) = os.listdir(cpf.base / "runs")
@@ -168,12 +170,16 @@ def test_a_bug_is_an_envelope_with_the_traceback_under_debug(cpf: Cpf) -> None:
     assert "ZeroDivisionError: planted" in broken("--debug").err
 
 
+def unread(pipe: Any) -> int:
+    """How many of the bytes that were written to *pipe* nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_ctrl_c_while_reading_is_an_envelope(cpf: Cpf) -> None:
     process = cpf.start("run", "-f", cpf.flow(cli("a")), "--input", "-")
-    # Nothing tells when it reads; it is asked again until it has heard.
-    import time
-
-    time.sleep(0.8)
+    assert process.stdin is not None
+    os.write(process.stdin.fileno(), b"{")
+    until(lambda: not unread(process.stdin))
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     answer = Answer(process.returncode, out.decode(), "")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,7 +110,7 @@ def test_what_is_not_a_run_is_not_listed(cpf: Cpf, three: list[str]) -> None:
 
 
 def test_a_run_that_nobody_works_on_is_marked(cpf: Cpf) -> None:
-    process = cpf.start("run", "-f", cpf.flow(cli("slow", "touch started; sleep 60")))
+    process = cpf.start("run", "-f", cpf.flow(cli("slow", "touch started; exec sleep 60")))
     while not (cpf.cwd / "started").exists():
         time.sleep(0.01)
     (run,) = listed(cpf)
@@ -155,13 +153,13 @@ def test_a_list_imports_nothing_heavy(cpf: Cpf, three: list[str]) -> None:
     assert {what for what, module in HEAVY.items() if module in modules} == set()
 
 
-def test_five_thousand_runs_take_well_under_a_second(cpf: Cpf) -> None:
+def test_thousands_of_runs_take_well_under_a_second(cpf: Cpf) -> None:
     original = cpf.directory(cpf.run(cli("a", "echo '{\"n\": 1}'"), ask("q"))["run_id"])
-    number = 5000 if Path("/dev/shm").is_dir() else 1000
+    number = 2000
     for n in range(number):
         place = cpf.base / "runs" / make_ulid(n, bytes(10))
         os.mkdir(place)
-        shutil.copyfile(original / "state.json", place / "state.json")
+        os.link(original / "state.json", place / "state.json")
     start = time.process_time()
     assert len(ids(cpf)) == number + 1
-    assert time.process_time() - start < 2  # on a busy machine; 0.3 s on an idle one
+    assert time.process_time() - start < 1.5  # on a busy machine; 0.12 s on an idle one

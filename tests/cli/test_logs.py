@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Cpf
+from tests.conftest import Cpf, until
 from tests.helpers import ask, cli, switch
 
 STEPS = (
@@ -84,8 +84,7 @@ def test_a_run_without_output_has_no_logs(cpf: Cpf) -> None:
 def test_follow_goes_on_until_the_run_rests(cpf: Cpf) -> None:
     file = cpf.flow(cli("slow", "for i in 1 2 3; do echo $i; sleep 0.3; done"), cli("end", "echo done"))
     process = cpf.start("run", "-f", file)
-    while not (cpf.base / "runs").exists() or not list((cpf.base / "runs").glob("*/stdout/slow.txt")):
-        pass
+    until(lambda: list(cpf.base.glob("runs/*/stdout/slow.txt")))
     (directory,) = (cpf.base / "runs").iterdir()
     raw = cpf("logs", "--run-id", directory.name, "--follow", "--raw", "--stream", "stdout")
     assert raw.text == "1\n2\n3\ndone\n"
@@ -94,9 +93,8 @@ def test_follow_goes_on_until_the_run_rests(cpf: Cpf) -> None:
 
 
 def test_follow_ends_when_the_process_is_gone(cpf: Cpf) -> None:
-    process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo begun; sleep 60")))
-    while not (cpf.base / "runs").exists() or not list((cpf.base / "runs").glob("*/stdout/slow.txt")):
-        pass
+    process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo begun; exec sleep 60")))
+    until(lambda: list(cpf.base.glob("runs/*/stdout/slow.txt")))
     process.kill()
     process.communicate()
     (directory,) = (cpf.base / "runs").iterdir()

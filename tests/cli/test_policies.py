@@ -83,7 +83,7 @@ def test_all_steps_take_the_policy_of_the_document(cpf: Cpf) -> None:
 
 
 def test_an_attempt_that_lasts_too_long_is_tried_again(cpf: Cpf) -> None:
-    step = cli("a", f"{NOTE}; test $CPF_ATTEMPT = 2 || sleep 30", timeout_seconds=0.3, retry=retry(2))
+    step = cli("a", f"{NOTE}; test $CPF_ATTEMPT = 2 || exec sleep 30", timeout_seconds=0.3, retry=retry(2))
     assert (cpf.run(step).code, done(cpf)) == (0, ["a 1", "a 2"])
 
 
@@ -296,7 +296,7 @@ def test_whoever_waits_for_a_lock_can_be_stopped(cpf: Cpf) -> None:
         time.sleep(0.2)
         process.terminate()
         try:
-            out = process.communicate(timeout=5)[0]
+            out = process.communicate(timeout=20)[0]
         finally:
             process.kill()
             process.communicate()

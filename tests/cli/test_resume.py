@@ -91,7 +91,7 @@ def test_of_simultaneous_resumes_one_delivers(cpf: Cpf) -> None:
 
 
 def test_another_writer_is_named(cpf: Cpf) -> None:
-    run_id = cpf.run(QUESTION, cli("go", "touch started; sleep 5"))["run_id"]
+    run_id = cpf.run(QUESTION, cli("go", "touch started; exec sleep 60"))["run_id"]
     first = cpf.start("resume", "--run-id", run_id, "--event", "q_event", "--input", '{"y": "yes"}')
     until(lambda: (cpf.cwd / "started").exists())
     answer = cpf.resume(run_id)
@@ -160,7 +160,7 @@ def test_a_killed_run_asks_about_the_step_that_was_under_way(cpf: Cpf) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_told_to_stop_it_stops_the_step_and_says_how_to_go_on(cpf: Cpf, number: signal.Signals) -> None:
-    file = cpf.flow(cli("slow", "echo $$ > pid; sleep 60", idempotent=True))
+    file = cpf.flow(cli("slow", "echo $$ > pid; exec sleep 60", idempotent=True))
     process = cpf.start("run", "-f", file)
     until(lambda: (cpf.cwd / "pid").exists() and (cpf.cwd / "pid").read_text())
     process.send_signal(number)

@@ -44,7 +44,7 @@ def test_it_is_tried_again(cpf: Cpf) -> None:
 
 
 def test_a_time_out_is_told_as_one(cpf: Cpf) -> None:
-    answer = cpf.run(cli("a", "sleep 30", timeout_seconds=0.2))
+    answer = cpf.run(cli("a", "exec sleep 30", timeout_seconds=0.2))
     assert (answer.code, answer.error_code) == (30, "ERR_TIMEOUT")
 
 

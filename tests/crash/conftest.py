@@ -14,9 +14,8 @@ import pytest
 
 from checkpointflow.engine import evolution
 from checkpointflow.store import directory
+from tests.conftest import MEMORY
 from tests.crash.disks import CHUNK
-
-MEMORY = "/dev/shm"
 
 
 @pytest.fixture(scope="module")

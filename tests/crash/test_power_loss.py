@@ -6,10 +6,12 @@ then hold (see power.py) is laid out and looked at.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -91,9 +93,12 @@ def _leave(disk: RecordingDisk, directory: RunDirectory, lines: bytes, *, synced
     disk.close(fd)
 
 
-def violations(changes: list[Change], place: Path, *, in_order: bool) -> Iterator[str]:
-    """What would be wrong with the run, for every moment and every way in which the power may go."""
-    model, seen = Model(), set[object]()
+def violations(changes: list[Change], place: Path, seen: set[object], *, in_order: bool) -> Iterator[str]:
+    """What would be wrong with the run, for every moment and every way in which the power may go.
+
+    *seen*: the states that need not be looked at, to which all are added that are.
+    """
+    model = Model()
     states: list[Run] = [change.told for change in changes if change.kind == "told"]
     told = 0
     for n, change in enumerate(changes):
@@ -158,35 +163,61 @@ def power_of_this_machine() -> Iterator[None]:
         yield
 
 
-def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(memory: Path) -> None:
+class Search(NamedTuple):
+    """What the store does to the disk, all states in which that may leave it, and what is wrong with some."""
+
+    changes: list[Change]
+    seen: set[object]
+    found: list[str]
+    in_order: bool
+
+    def misses(self, site: str, place: Path) -> bool:
+        """Whether something is wrong once the sync at *site* is taken out."""
+        without = [change for change in self.changes if change.site != site]
+        return next(violations(without, place, set(self.seen), in_order=self.in_order), None) is not None
+
+
+Searcher = Callable[[bool, bool], Search]
+
+
+@pytest.fixture(scope="module")
+def search(memory: Path) -> Searcher:
+    """In a new store or not; the names of a directory written in order or not."""
+
+    @functools.cache
+    def searched(new_store: bool, in_order: bool) -> Search:
+        changes, seen = recorded(memory, new_store=new_store), set[object]()
+        found = list(violations(changes, memory, seen, in_order=in_order))
+        return Search(changes, seen, found, in_order)
+
+    return searched
+
+
+def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(search: Searcher) -> None:
     """Fails when any sync is taken out: see the last test here."""
-    found = list(violations(recorded(memory), memory, in_order=True))
+    found = search(False, True).found
     assert not found, "\n".join(found[:20])
 
 
-def test_it_does_so_where_the_names_of_a_directory_are_written_in_any_order(memory: Path) -> None:
+def test_it_does_so_where_the_names_of_a_directory_are_written_in_any_order(search: Searcher) -> None:
     """Failed while nothing synced the name of history.jsonl, workflows/ or outputs/ before the snapshot."""
-    found = list(violations(recorded(memory), memory, in_order=False))
+    found = search(False, False).found
     assert not found, "\n".join(found[:20])
 
 
-def test_so_does_the_first_run_of_a_new_store(memory: Path) -> None:
+def test_so_does_the_first_run_of_a_new_store(search: Searcher) -> None:
     """Failed while nothing synced the name of runs/ in the base directory, nor that of the base itself."""
-    found = list(violations(recorded(memory, new_store=True), memory, in_order=True))
+    found = search(True, True).found
     assert not found, "\n".join(found[:20])
 
 
-def test_there_is_no_sync_without_which_nothing_would_be_lost(memory: Path) -> None:
+def test_there_is_no_sync_without_which_nothing_would_be_lost(memory: Path, search: Searcher) -> None:
     """Every sync that the store asks for is taken out, one by one: the planted faults of this file."""
-    ways = []
-    for new_store, in_order in ((False, True), (True, True), (False, False)):
-        changes = recorded(memory, new_store=new_store)
-        if next(violations(changes, memory, in_order=in_order), None) is None:
-            ways.append((changes, in_order))
-    sites = {change.site for changes, _ in ways for change in changes if change.site}
+    ways = [search(False, True), search(True, True), search(False, False)]
+    assert not any(way.found for way in ways)
+    sites = {change.site for way in ways for change in way.changes if change.site}
     assert len(sites) >= 6, sites
-    needless = [site for site in sorted(sites) if not any(_missed(site, *way, memory) for way in ways)]
-    assert not needless
+    assert [site for site in sorted(sites) if not any(way.misses(site, memory) for way in ways)] == []
 
 
 def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(tmp_path: Path) -> None:
@@ -199,8 +230,3 @@ def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(tm
         assert [file.size for file in seal_logs(directory, action)] == [4]
         disk.close(fd)
     assert [change.kind for change in disk.changes] == ["make", "file", "write", "sync"]
-
-
-def _missed(site: str, changes: list[Change], in_order: bool, place: Path) -> bool:
-    without = [change for change in changes if change.site != site]
-    return next(violations(without, place, in_order=in_order), None) is not None

@@ -19,7 +19,7 @@ from checkpointflow.drivers.command import Command
 from checkpointflow.engine.actions import ArtifactSpec, Error, Failure, Outcome, RunCommand, Success
 from checkpointflow.errors import CheckpointflowError, PersistenceError
 from checkpointflow.store.directory import RunDirectory
-from tests.conftest import gone
+from tests.conftest import gone, until
 
 NOT_STARTED = "could not be started"
 
@@ -308,13 +308,12 @@ def test_no_descriptor_is_left_open(place: Path) -> None:
             running = command(place, script, path=f"s{n}", **more)
             running.perform()
             running.seal()
-    time.sleep(0.2)  # those who mask
-    assert count() == before
+    until(lambda: count() == before)  # those who mask may be at it yet
 
 
 def test_a_time_out_stops_the_whole_group(place: Path) -> None:
     started = time.monotonic()
-    found = error(place, "sleep 60 & echo $! > child; wait", timeout_seconds=0.3)
+    found = error(place, "trap : TERM; sleep 60 & echo $! > child; wait; wait", timeout_seconds=0.3)
     assert (found.code, time.monotonic() - started < 5) == ("ERR_TIMEOUT", True)
     assert gone(pid_in(place / "work/child"))
 
@@ -334,7 +333,7 @@ def test_nothing_lives_on_after_a_stop(place: Path, script: str) -> None:
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.3)
-    thread.join(5)
+    thread.join(20)
     assert gone(child)
 
 
@@ -350,7 +349,7 @@ def test_who_ignores_term_is_killed(place: Path) -> None:
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.2)
-    thread.join(5)
+    thread.join(20)
     assert gone(child)
 
 
@@ -360,7 +359,7 @@ def test_a_stopped_process_is_ended_too(place: Path) -> None:
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=1)
-    thread.join(5)
+    thread.join(20)
     assert gone(child)
 
 

@@ -88,13 +88,14 @@ def test_all_are_under_way_at_once(executor: Executor, place: Path) -> None:
     assert set(codes(wait_for(executor, 16)).values()) == {"Success"}
 
 
-def test_a_time_out_is_told_once_nothing_is_left_and_holds_up_nobody(executor: Executor, place: Path) -> None:
+def test_a_time_out_is_told_once_nothing_is_left_and_holds_up_nobody(
+    executor: Executor, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Failed with: stopped in the thread that hears of the others."""
-    stubborn = (
-        "trap '' TERM; setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 60; sleep 60' & wait; sleep 60"
-    )
-    executor.start(run("late", stubborn, timeout_seconds=0.5))
-    executor.start(run("soon", "sleep 1.2"))
+    monkeypatch.setattr(command.Command.stop, "__defaults__", (0.7,))  # the grace period, in seconds
+    deaf = "setsid sh -c 'trap \"\" TERM; echo $$ > child; sleep 60; sleep 60'"
+    executor.start(run("late", f"trap 'touch asked' TERM; {deaf} & wait; wait", timeout_seconds=0.6))
+    executor.start(run("soon", "until test -e asked; do sleep 0.02; done"))
     first = wait_for(executor, 1)
     assert codes(first) == {"soon": "Success"}
     assert codes(wait_for(executor, 1)) == {"late": "ERR_TIMEOUT"}
@@ -110,8 +111,8 @@ def test_what_is_in_time_is_no_time_out(executor: Executor) -> None:
 
 
 def test_what_is_stopped_is_cut_short_and_sealed(executor: Executor, place: Path) -> None:
-    executor.start(run("a", "echo begun; echo $$ > child; sleep 60 & wait"))
-    executor.start(run("b", "sleep 60", timeout_seconds=50))
+    executor.start(run("a", "echo begun; echo $$ > child; exec sleep 60"))
+    executor.start(run("b", "exec sleep 60", timeout_seconds=50))
     while not (place / "work/child").exists() or not (place / "work/child").read_text():
         time.sleep(0.01)
     started = time.monotonic()
@@ -130,9 +131,9 @@ def test_who_breaks_off_the_wait_loses_nothing(executor: Executor) -> None:
     try:
         for n in range(20):
             executor.start(run(f"s{n}", "true"))
-            signal.setitimer(signal.ITIMER_REAL, 0.001 + n / 10_000)
             with pytest.raises(KeyboardInterrupt):
-                executor.wait(5)
+                signal.setitimer(signal.ITIMER_REAL, 0.001 + n / 10_000)
+                executor.wait(0.5)
                 time.sleep(5)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -172,11 +172,11 @@ ROWS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tmux": [
         ("tmux -S s -f /dev/null new-session -d §; while tmux -S s ls; do sleep .1; done", "touch pwned", "echo §"),
-        ("tmux -S s -f /dev/null new-session -d -s § 'sleep 9'; until [ -e pwned ]; do sleep .1; done; tmux -S s kill-server", "#(touch pwned)", "echo §"),
+        ("until [ -e pwned ]; do tmux -S s -f /dev/null new-session -d -s § 'sleep 9'; sleep .2; tmux -S s kill-server; done", "#(touch pwned)", "echo §"),
         ("tmux -S s -f /dev/null new-session -d sh; tmux -S s send-keys § Enter exit Enter; while tmux -S s ls; do sleep .1; done", "touch pwned", "echo §"),
     ],
     "screen": [
-        ("export SCREENDIR=$PWD/.s; screen -dm -S z sh; screen -S z -X stuff \"§\n\"; until [ -e pwned ]; do sleep .1; done; screen -S z -X quit", "touch pwned", "echo §"),
+        ("export SCREENDIR=$PWD/.s; screen -dm -S z sh; until [ -e pwned ]; do screen -S z -X stuff \"§\n\"; sleep .1; done; screen -S z -X quit", "touch pwned", "echo §"),
     ],
     "hyperfine": [
         ("hyperfine -r 1 -i \"echo '§'\"", "'; touch pwned; '", "echo §"),

@@ -37,6 +37,7 @@ def test_a_comment_does_not_silence_an_error() -> None:
     assert len(errors) == 1
 
 
+@pytest.mark.untraced
 def test_of_a_list_of_thousands_of_steps_the_flow_is_not_looked_at() -> None:
     steps = cli("p", "if: inputs.x") + cli("a", "next: b") + "".join(cli(f"c{i}") for i in range(1000))
     steps += cli("b") + "- {id: z, kind: cli, command: 'echo ${steps.p.outputs.x}'}\n"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NamedTuple
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from checkpointflow.documents.graph import Edge, Graph, StepList
@@ -16,13 +15,13 @@ from checkpointflow.engine.path import ROOT, owner, split
 from tests.helpers import Story, ask, branch, cli, end, foreach, parallel, switch
 
 MAX_MESSAGES = 40
-EXAMPLES = int(os.environ.get("CPF_FUZZ_EXAMPLES", "150"))
 NESTED = [
     parallel("p1", {"start_at": "a"}),
     cli("a", next="p2"),
     parallel("p2", {"start_at": "pay"}),
     cli("pay"),
 ]
+PLAIN = [parallel("p", {"start_at": "a"}), cli("a"), cli("after")]
 
 
 @st.composite
@@ -121,7 +120,7 @@ def edges_between(graph: Graph, body_in_branch: bool, before: int, after: int) -
 
 
 @example(NESTED, None)
-@settings(max_examples=EXAMPLES, deadline=None)
+@example(PLAIN, None)  # failed with: a step of a branch followed by what follows it on the main line
 @given(lists(), st.data())
 def test_the_engine_goes_where_the_graph_says(document: list[dict[str, Any]], data: Any) -> None:
     assume(ends(Program(Story(*document, begun=False).workflow.workflow)))

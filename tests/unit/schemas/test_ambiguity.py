@@ -20,7 +20,6 @@ from checkpointflow.errors import UnsupportedSchema
 from checkpointflow.schemas import ambiguity
 from checkpointflow.schemas.ambiguity import Loop, examine
 from checkpointflow.schemas.patterns import _translate, read_pattern
-from tests.unit.schemas.test_schema_properties import FUZZ
 
 WORDS = r"^(get|put|post|patch)(,(get|put|post|patch))*$"
 DURATIONS = r"^([0-9]+(ms|m|s))+$"
@@ -129,7 +128,6 @@ GROUPS = st.recursive(
 TEXTS = ["".join(chars) for length in range(1, 8) for chars in product("ab", repeat=length)]
 
 
-@FUZZ
 @given(GROUPS)
 def test_a_group_that_passes_reads_no_text_in_two_ways(group: str) -> None:
     body = list(_parser.parse(group))
@@ -209,7 +207,7 @@ def test_a_pattern_that_reads_each_text_in_one_way_is_let_through_and_never_runs
 def test_a_pattern_that_doubles_its_ways_each_round_is_refused(pattern: str, pump: str) -> None:
     with pytest.raises(UnsupportedSchema, match="could run for very long"):
         read_pattern(pattern)
-    short, long = (count_steps(_translate(pattern), pump * count + "!\n") for count in (4, 8))
+    short, long = (count_steps(_translate(pattern), pump * count + "!\n") for count in (3, 6))
     assert long > 4 * short
 
 

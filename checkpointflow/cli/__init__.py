@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -63,7 +64,8 @@ class Cpf(click.Group):
         self.asked = cmd_name
         module = import_module(module_of(cmd_name))
         command: click.Command = module.command
-        command.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        if HELP not in command.params:
+            command.params.append(HELP)
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,19 +73,38 @@ class Cpf(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) -> click.Option:
+    """An option to print *text* and nothing else.
+
+    Click's own look for translations of their help at every start, which imports `locale`.
+    """
+
+    def tell(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if asked and not context.resilient_parsing:
+            click.echo(text(context), color=context.color)
+            context.exit()
+
+    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
+
+
+VERSION = _tell(["--version"], "Show the version and exit.", lambda _: f"cpf {__version__}")
+HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
+
+
 @click.group(
     cls=Cpf,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 2 usage, 10 validation, 20 runtime, 30 step failed, 40 waiting, "
     "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
-@click.version_option(__version__, prog_name="cpf", message="%(prog)s %(version)s")
 @click.pass_context
 def group(ctx: click.Context, debug: bool) -> None:
     """Run workflows: portable state machines in YAML that pause for people, agents and systems."""
     assert isinstance(ctx.command, Cpf)
     ctx.command.debug = debug
+
+
+group.params += [VERSION, HELP]
 
 
 def answer(arguments: list[str]) -> int:

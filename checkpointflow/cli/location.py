@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 import click
@@ -53,6 +52,8 @@ def resume_command(directory: RunDirectory, *more: str) -> str:
 
 def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     """A shell line that has *command* done to the run in *directory*, from any directory and environment."""
+    from shlex import join  # late: it compiles a pattern
+
     place = directory.place
     if place.parent.name != "runs" or not is_run_id(place.name):
         where = ["--run-dir", str(place)]
@@ -61,7 +62,7 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     else:
         where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
     shared = ["--allow-shared"] if allows_shared() else []
-    return shlex.join(["cpf", command, *where, *shared, *more])
+    return join(["cpf", command, *where, *shared, *more])
 
 
 def _find_default() -> Path | None:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE
-from checkpointflow.drivers.json_text import read_json
 from checkpointflow.errors import CheckpointflowError, FileMissing
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,6 +61,7 @@ def read_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
 
     Raises *refusal* for what is not JSON, FileMissing for a file that cannot be read.
     """
+    from checkpointflow.drivers.json_text import read_json  # late: most commands read nothing
     from checkpointflow.store.files import read_file, read_stdin
 
     if text == "-":

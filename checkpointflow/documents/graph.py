@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from checkpointflow.diagnostics import Path
 from checkpointflow.documents.model import (
@@ -141,7 +141,7 @@ def _find_inner_lists(step: AnyStep) -> Iterator[tuple[Sequence[AnyStep], Path]]
 Why = Literal["follow", "skip", "go", "error", "timeout", "enter"]
 
 
-class Edge(NamedTuple):
+class Edge(Struct, frozen=True):
     """One way from a node to another.
 
     follow: on in the list; skip: the same, passed over by its `if`; go: by a jump that it decided on;

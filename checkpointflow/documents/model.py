@@ -5,8 +5,10 @@ Frozen Structs, one for each kind of step. They are also the published schema
 examples that an editor shows. What no schema can say (targets, references, cycles) is for `checker.py`.
 """
 
-# The annotations are objects, not texts that msgspec would have to compile at each start: so no
-# `from __future__ import annotations`.
+# The annotations stay texts until somebody asks for them, as nobody does of a document that the cache has:
+# to make all these `Annotated` at each start would take a twentieth of it.
+from __future__ import annotations
+
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, field
@@ -289,7 +291,7 @@ class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
         Meta(description="A list, or an expression that gives one.", examples=["inputs.files", ["eu", "us"]]),
     ]
     body: Annotated[
-        Annotated[tuple["AnyStep", ...], Meta(min_length=1)] | None,
+        Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None,
         Meta(description="The steps to run for each item; they see `item` and `item_index`."),
     ] = None
     workflow_ref: Annotated[
@@ -312,7 +314,7 @@ class Branch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
         Annotated[str, Meta(pattern=NAME, max_length=128)] | None, Meta(description="The branch's name.")
     ] = None
     steps: Annotated[
-        Annotated[tuple["AnyStep", ...], Meta(min_length=1)] | None,
+        Annotated[tuple[AnyStep, ...], Meta(min_length=1)] | None,
         Meta(description="The branch's own steps."),
     ] = None
 
@@ -365,7 +367,7 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """What is done, with what, and what comes of it."""
 
     id: Annotated[str, Meta(pattern=NAME, max_length=128, description="The workflow's name for machines.")]
-    steps: Annotated[tuple["AnyStep", ...], Meta(min_length=1, description="What is done, in order.")]
+    steps: Annotated[tuple[AnyStep, ...], Meta(min_length=1, description="What is done, in order.")]
     name: Annotated[str | None, Meta(description="The workflow's name for people.")] = None
     description: Annotated[str | None, Meta(description="What it is for.")] = None
     version: Annotated[

@@ -13,8 +13,11 @@ as its ExpressionError, which the checker tells and which fails a step that come
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any, Literal, NamedTuple, TypeAlias, assert_never
+from functools import cache, cached_property
+from typing import Any, Literal, TypeAlias, assert_never
+
+import msgspec
+from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.documents.graph import StepList, entries, list_steps
@@ -32,7 +35,7 @@ from checkpointflow.documents.model import (
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates, list_texts
+from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
@@ -56,7 +59,7 @@ Names: TypeAlias = tuple[str, ...]
 Reader = Literal["condition", "value", "url", "command", "env", "items"]
 
 
-class Field(NamedTuple):
+class Field(Struct, frozen=True):
     """A field of steps whose texts have holes. also: the names that it may use besides the usual ones.
 
     of: only for this kind of step, where others have the name for something else.
@@ -89,10 +92,17 @@ FIELDS = (
     Field(("transitions", "when"), "condition", _EVENT),
     Field(("cases", "when"), "condition"),
 )
-_BY_NAMES = {field.names: field for field in FIELDS if field.names != ("inputs",)}
 
 
-class Use(NamedTuple):
+@cache
+def list_fields(kind: type[AnyStep]) -> dict[Names, Field]:
+    """The fields of steps of that *kind*."""
+    there = {"if" if name == "when" else name for name in kind.__struct_fields__}
+    found = (field for field in FIELDS if field.names[0] in there and issubclass(kind, field.of or object))
+    return {field.names: field for field in found}
+
+
+class Use(Struct, frozen=True):
     """An expression in a document. number: its step's in *body*, None for what is no step's.
 
     field: the first part of where it stands in its step; hole: of a command.
@@ -190,7 +200,8 @@ class Program:
     @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
-        return frozenset(part for use in self._uses(_may_name_part) for part in _find_parts_read(use))
+        found = self._uses(lambda part: _may_name(part, "stdout", "headers"))
+        return frozenset(part for use in found for part in _find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of the document, and what is wrong with each text that is a faulty one."""
@@ -207,13 +218,14 @@ class Program:
             if schema is not None:
                 yield (*compiled.path, "input_schema" if awaits else "outputs"), schema
 
-    def _uses(self, wanted: Callable[[Any], bool]) -> Iterator[Use | Diagnostic]:
-        """The same of the texts that are *wanted* (a function of the field's value), unread until then."""
+    def _uses(self, wanted: Callable[[msgspec.Struct], bool]) -> Iterator[Use | Diagnostic]:
+        """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
         at: Path = ("workflow", "defaults", "cwd")
-        if wanted(self.workflow.defaults.cwd):
+        if wanted(self.workflow.defaults):
             yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
         for compiled in self.steps:
-            yield from compiled.uses(wanted)
+            if wanted(compiled.step):
+                yield from compiled.uses()
         properties = ("workflow", "outputs", "properties")
         for name, read in self.mapping:
             yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
@@ -236,7 +248,7 @@ class CompiledStep:
         self.body = body
         self.index = index
         self.step = body.steps[index]
-        self._fields: dict[Field, list[tuple[Path, Any]]] = {}
+        self._fields: dict[Names, list[tuple[Path, Any]]] = {}
 
     @property
     def path(self) -> Path:
@@ -245,23 +257,22 @@ class CompiledStep:
 
     def read(self, *names: str) -> Any:
         """The compiled field; None if the step has none. Raises ExpressionError."""
-        found = self._compile(self._field(names))
+        found = self._compile(list_fields(type(self.step)).get(names))
         return _require_sound(found[0][1]) if found else None
 
     def try_read(self, *names: str) -> Any:
         """As `read`, and None for a text that cannot be read."""
-        found = self._compile(self._field(names))
+        found = self._compile(list_fields(type(self.step)).get(names))
         return None if not found or isinstance(found[0][1], ExpressionError) else found[0][1]
 
     def read_all(self, *names: str) -> list[Any]:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
-        return [_require_sound(read) for _, read in self._compile(self._field(names))]
+        return [_require_sound(read) for _, read in self._compile(list_fields(type(self.step)).get(names))]
 
     @cached_property
     def condition(self) -> Expression | None:
         """Its `if`."""
-        condition: Expression | None = self.read("if")
-        return condition
+        return self.read("if")  # type: ignore[no-any-return]
 
     @cached_property
     def arms(self) -> list[tuple[Expression, str]]:
@@ -302,8 +313,9 @@ class CompiledStep:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that it refers to, sorted."""
-        fields = [field for field in FIELDS if "secrets" in field.also]
-        found = (use for field in fields for use in self._list_uses(field) if isinstance(use, Use))
+        if not _may_name(self.step, "secrets"):
+            return ()
+        found = (use for use in self.uses() if isinstance(use, Use))
         paths = (path for use in found for path in references(use.expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
@@ -317,39 +329,29 @@ class CompiledStep:
         """Whether the document refers to the headers of its answer."""
         return (self.step.id, "headers") in self.program.parts_read
 
-    def uses(self, wanted: Callable[[Any], bool]) -> Iterator[Use | Diagnostic]:
-        """Every expression of it, and every faulty text, in the fields whose value is *wanted*."""
-        for field in FIELDS:
-            if isinstance(self.step, field.of or object) and any(
-                wanted(value) for _, value in entries(self.step, field.names)
-            ):
-                yield from self._list_uses(field)
+    def uses(self) -> Iterator[Use | Diagnostic]:
+        """Every expression of it, and every faulty text."""
+        command = getattr(self.step, "command", "")
+        for field in list_fields(type(self.step)).values():
+            names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
+            for inner, read in self._compile(field):
+                path = (*self.path, *inner)
+                for use in _list_uses(path, read, names, self.body, self.index):
+                    if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
+                        use = structs.replace(use, path=(*path, find_part(command, use.hole.start)))
+                    yield use
 
-    def _list_uses(self, field: Field) -> Iterator[Use | Diagnostic]:
-        names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
-        for inner, read in self._compile(field):
-            path = (*self.path, *inner)
-            for use in _list_uses(path, read, names, self.body, self.index):
-                command = getattr(self.step, "command", "")
-                if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
-                    use = use._replace(path=(*path, find_part(command, use.hole.start)))
-                yield use
-
-    def _field(self, names: Names) -> Field:
-        if names == ("inputs",):
-            return next(f for f in FIELDS if f.names == names and isinstance(self.step, f.of or object))
-        return _BY_NAMES[names]
-
-    def _compile(self, field: Field) -> list[tuple[Path, Any]]:
+    def _compile(self, field: Field | None) -> list[tuple[Path, Any]]:
         """What stands in *field*, for each item where a list is on the way, compiled, with its path."""
-        found = self._fields.get(field)
-        if found is None:
+        if field is None:
+            return []
+        if field.names not in self._fields:
             if field.reader == "command" and isinstance(self.step, Cli):
                 found = self._compile_command(self.step.command)
             else:
                 found = [(p, self._read_value(field.reader, v)) for p, v in entries(self.step, field.names)]
-            self._fields[field] = found
-        return found
+            self._fields[field.names] = found
+        return self._fields[field.names]
 
     def _compile_command(self, command: str | tuple[str, ...]) -> list[tuple[Path, Any]]:
         """A list is one command; but if parts of it cannot be read alone, they are told, each by its path."""
@@ -442,8 +444,7 @@ def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
             yield str(path[1]), str(path[2])
 
 
-def _may_name_part(value: Any) -> bool:
-    """Whether a text in *value* may name it: only such texts are read to find out (an escape may hide it)."""
-    plain = list(value) if isinstance(value, tuple) else value
-    texts = [value] if isinstance(value, str) else [text for _, text in list_texts(plain)]
-    return any(word in text for text in texts for word in ("stdout", "headers", "\\u"))
+def _may_name(part: msgspec.Struct, *words: str) -> bool:
+    """Whether an expression in *part* may name any of *words*: only such parts are read to find out."""
+    text = msgspec.json.encode(part).decode()
+    return any(word in text for word in (*words, "\\u"))  # an escape may hide it

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, suggest
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach
@@ -170,7 +172,7 @@ def _schema_of_item(use: Use, program: Program) -> Any:
         body, step = inner.outer, inner.outer and inner.outer.steps[inner.at]
         if body is not None and isinstance(step, Foreach):
             items = program.step(step.id).try_read("items")
-            return _schema_of_elements(items, use._replace(body=body), program)
+            return _schema_of_elements(items, replace(use, body=body), program)
     return None
 
 

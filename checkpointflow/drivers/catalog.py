@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from checkpointflow.documents.model import Workflow
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
@@ -19,7 +20,7 @@ DIRECTORY = ".checkpointflow"
 SUFFIXES = (".yaml", ".yml")
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """A document: what it says, or the message of the error that tells what is wrong with it."""
 
     file: Path

@@ -4,7 +4,7 @@ Where it will do, a child is started by posix_spawn, for a third of what subproc
 is a good part of a short run). It will not do where the child is to work in another directory than ours.
 
 Where the kernel tells of a process by a descriptor (pidfd, Linux), many children can be waited for at once
-and without threads; see `open_watch`.
+and without threads; elsewhere each has a thread that waits for it. See `open_watch`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import signal
 import threading
 from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 SPAWNS = hasattr(os, "pidfd_open")  # Linux: elsewhere it has not been seen to work
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python, as no child expects
 
 
-class Inheritance(NamedTuple):
+class Inheritance(Struct, frozen=True):
     """What children get of us: our environment, and the descriptors that were left open when we were started.
 
     The latter they must not have; those that Python opens never reach them.
     """
 
-    environment: dict[bytes, bytes]
+    environment: dict[str, str]
     descriptors: tuple[int, ...]
 
 
-class Launch(NamedTuple):
+class Launch(Struct, frozen=True):
     """What is started: a program, by its name on the PATH, with its arguments.
 
     stdout, stderr: descriptors for what it prints; lock: one that it inherits, under the number that
@@ -39,12 +40,12 @@ class Launch(NamedTuple):
     """
 
     arguments: list[str]
-    environment: dict[bytes, bytes | str]
+    environment: dict[str, str]
     directory: str
     stdout: int
     stderr: int
     lock: int | None
-    lock_name: bytes
+    lock_name: str
     unwanted: tuple[int, ...]
 
 
@@ -83,12 +84,19 @@ class Child:
                 self._ended, self._code = True, os.waitstatus_to_exitcode(status)
 
 
-def open_watch(pid: int) -> int | None:
-    """A descriptor that can be read from once the process *pid* has ended; None where there is none."""
+def open_watch(child: Child) -> int:
+    """A descriptor that can be read from once *child* has ended, for whoever asks to close."""
     if hasattr(os, "pidfd_open"):
         with suppress(OSError):  # an old kernel, or one that lets nobody; or it has ended unseen
-            return os.pidfd_open(pid)
-    return None
+            return os.pidfd_open(child.pid)
+    heard, told = os.pipe()
+
+    def wait() -> None:
+        child.wait()
+        os.close(told)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return heard
 
 
 def find_inheritance() -> Inheritance:
@@ -99,19 +107,22 @@ def find_inheritance() -> Inheritance:
             with suppress(OSError):  # the one by which they are listed is closed by now
                 if fd > 2 and os.get_inheritable(fd):
                     found.append(fd)
-    return Inheritance(dict(os.environb), tuple(found))
+    return Inheritance(dict(os.environ), tuple(found))
 
 
 def start(launch: Launch) -> Child:
     """Start it in a session of its own, without input.
 
-    Raises OSError, with the name of the program where that is not found; ValueError.
+    Raises OSError, which names the directory or the program where that is not found; ValueError.
     """
-    program = _find_program(launch.arguments[0], launch.environment.get(b"PATH"), launch.directory)
+    is_here = os.path.samefile(launch.directory, ".")
+    program = _find_program(launch.arguments[0], launch.environment.get("PATH"), launch.directory)
     descriptors = (launch.stdout, launch.stderr, 3 if launch.lock is None else launch.lock)
-    if SPAWNS and min(descriptors) > 2 and os.path.samefile(launch.directory, "."):
-        with suppress(NotImplementedError):  # a Python made where the system could not start a session
+    try:
+        if SPAWNS and min(descriptors) > 2 and is_here:
             return Child(_spawn(launch, program))
+    except NotImplementedError:
+        pass  # a Python made where the system could not start a session
     return Child(_open(launch, program))
 
 
@@ -159,9 +170,9 @@ def _open(launch: Launch, program: str) -> int:
 
 
 @lru_cache(maxsize=64)
-def _find_program(name: str, path: bytes | str | None, directory: str) -> str:
+def _find_program(name: str, path: str | None, directory: str) -> str:
     """Where the program *name* lies, for who works in *directory*: else every child would try all of PATH."""
-    for place in os.fsdecode(os.defpath if path is None else path).split(os.pathsep):
+    for place in (os.defpath if path is None else path).split(os.pathsep):
         file = os.path.join(directory, place, name)
         if os.access(file, os.X_OK) and os.path.isfile(file):
             return file

@@ -11,16 +11,16 @@ import os
 import signal
 import stat
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, start
+from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, open_watch, start
 from checkpointflow.drivers.json_text import MAX_BYTES, read_json
 from checkpointflow.drivers.logs import Log, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_marked
-from checkpointflow.drivers.secrets import Secrets
+from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
 from checkpointflow.drivers.signals import ignores_children
 from checkpointflow.engine.actions import (
     ArtifactSpec,
@@ -33,7 +33,7 @@ from checkpointflow.engine.actions import (
 from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, read_file, sync_directory, translate_errors
-from checkpointflow.store.layout import ARTIFACTS, STREAMS, log_names
+from checkpointflow.store.layout import ARTIFACTS, log_names
 
 PIPE_SECONDS = 2.0
 MAX_SHORT_BYTES = 1 << 20
@@ -41,17 +41,16 @@ _ARGUMENTS = {"pwsh": ("-NoProfile", "-NonInteractive", "-Command")}
 
 
 class Command:
-    """A command of a run: `perform` it once; `stop` may be called meanwhile from elsewhere.
+    """A command of a run: `begin` it, and once its process has ended, `finish` it; afterwards `seal` it.
 
-    Or `begin` it, and once its process has ended, `finish` it; or `expire` it, if its time is up before.
-    Afterwards `seal` it.
+    Or `expire` it, if its time is up before. Once begun, it may be told to `stop` from another thread.
     """
 
     def __init__(
         self,
         action: RunCommand,
         directory: RunDirectory,
-        start_directory: Path,
+        start_directory: Path | str,
         run_id: str,
         inheritance: Inheritance | None = None,
     ) -> None:
@@ -59,101 +58,90 @@ class Command:
         self.directory = directory
         self.run_id = run_id
         self.run = os.fspath(directory.place)
-        self.cwd = os.fspath(start_directory / action.cwd if action.cwd else start_directory)
+        self.cwd = os.path.join(start_directory, action.cwd) if action.cwd else os.fspath(start_directory)
         self.child: Child | None = None
+        self.watch: int | None = None
+        self.secrets = NO_SECRETS
         self._inheritance = find_inheritance() if inheritance is None else inheritance
         self._names = log_names(action.path, action.attempt)
         self._output = f"{self.run}/{self._names[-1]}"
-        files = (directory.log(stream, action.path, action.attempt) for stream in STREAMS)
-        self._files = [os.fspath(file) for file in files]
         self._logs: list[Log] = []
-        self._starting = threading.Lock()
-        self._stopping = threading.Event()
         self._maskers: list[threading.Thread] = []
 
-    def perform(self) -> Outcome:
-        """Run it to its end, its time-out, or its stop."""
-        outcome = self.begin()
-        return self.follow() if outcome is None else outcome
-
     def begin(self) -> Outcome | None:
-        """Start it; what came of it if that is not possible. Raises PersistenceError: nothing has begun."""
-        action = self.action
-        try:
-            self.secrets = Secrets(action.secrets)
-        except KeyError as error:
-            return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
-        with ExitStack() as stack:
-            printing = self._prepare(stack)
-            try:
-                if not os.path.isdir(self.cwd):
-                    return fail(f"its working directory {self.cwd} is not there")
-                self._start(stack, printing)
-            except (OSError, ValueError) as error:
-                if isinstance(error, FileNotFoundError) and error.filename == action.shell:
-                    return fail(f"the command could not be started: there is no {action.shell} on the PATH")
-                return fail(f"the command could not be started: {error}")
-        return None
+        """Start it; what came of it if that is not possible. Raises PersistenceError: nothing has begun.
 
-    def follow(self) -> Outcome:
-        """Wait, in a thread that may be spent on it, until it has ended or its time is up."""
-        if self.action.timeout_seconds is None:
-            return self.finish()
-        late = threading.Timer(self.action.timeout_seconds, self.stop)
-        late.daemon = True
-        late.start()
-        self._reach_child().wait()
-        late.cancel()
-        if self._stopping.is_set():
-            late.join()
-            return self._tell_late()
-        return self.finish()
+        Then `watch` is a descriptor that can be read from once its process has ended.
+        """
+        if self.action.secrets:
+            try:
+                self.secrets = Secrets(self.action.secrets)
+            except KeyError as error:
+                return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
+        printing: list[int] = []
+        try:
+            with translate_errors(self.run):
+                self._prepare(printing)
+            self._start(printing)
+        except (OSError, ValueError) as error:
+            missing = error.filename if isinstance(error, FileNotFoundError | NotADirectoryError) else None
+            if missing == self.cwd:
+                return fail(f"its working directory {self.cwd} is not there")
+            if missing == self.action.shell:
+                return fail(f"the command could not be started: there is no {self.action.shell} on the PATH")
+            return fail(f"the command could not be started: {error}")
+        finally:
+            for fd in printing:
+                os.close(fd)
+        self.watch = open_watch(self._reach_child())
+        return None
 
     def finish(self) -> Outcome:
         """What came of it, once its process has ended."""
         try:
-            return self._judge(self._reach_child().wait())
+            return self._judge(self._take_in())
         finally:
             self._remove_output()
 
     def expire(self) -> Outcome:
         """What came of it, since its time is up: nothing is left of it."""
         self.stop()
-        self._reach_child().wait()
-        return self._tell_late()
-
-    def _tell_late(self) -> Outcome:
+        self._take_in()
         self._remove_output()
         seconds = self.action.timeout_seconds or 0
         return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT")
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all that is left of it: TERM, and KILL for what remains after a grace period."""
-        with self._starting:
-            self._stopping.set()
         if self.child is not None:
             end(self.child.pid, self._find_strays, grace_seconds, self.child.reap)
 
     def takes_long(self) -> bool:
-        """Whether there is much to read, or to copy, now that it has ended."""
-        return bool(self.action.artifacts) or any(log.size > MAX_SHORT_BYTES for log in self._read_logs())
+        """Whether there is much to read, or to wait for, now that it has ended."""
+        is_slow = bool(self.action.artifacts or self._maskers)
+        return is_slow or any(log.size > MAX_SHORT_BYTES for log in self._read_logs())
 
     def seal(self) -> tuple[StoredFile, ...]:
         """What it left in its logs, if it began; they would survive a power cut."""
         if self.child is None:
             return ()
-        found = []
-        for log, name in zip(self._read_logs(), self._names, strict=False):  # not its JSON, which is gone
-            with suppress(CheckpointflowError):  # a link leads to it
-                found += [log.seal(name)] if log.size and self.directory.file(name) else []
+        found = [log.seal() for log in self._read_logs()]
+        for log in self._logs:
             log.close()
         return tuple(file for file in found if file is not None)
 
     def _read_logs(self) -> list[Log]:
         """What it has printed, now that it has ended."""
         if not self._logs:
-            self._logs = [Log(file) for file in self._files]
+            self._logs = [Log(self.run, name) for name in self._names[:-1]]
         return self._logs
+
+    def _take_in(self) -> int | None:
+        """Wait for the end of its process; its exit code."""
+        code = self._reach_child().wait()
+        if self.watch is not None:
+            os.close(self.watch)
+        return code
 
     def _reach_child(self) -> Child:
         assert self.child is not None, "it has begun"
@@ -164,46 +152,34 @@ class Command:
         known = self._describe_run()
         return find_marked({name: known[name] for name in ("CPF_RUN_DIR", "CPF_STEP", "CPF_ATTEMPT")})
 
-    def _prepare(self, stack: ExitStack) -> list[int]:
-        """Files for its output, open until *stack* is left. Raises PersistenceError: nothing has begun."""
-        with translate_errors(self.directory.place):
-            printing = []
-            for file in self._files:
-                printing.append(create(file))
-                stack.callback(os.close, printing[-1])
-            with suppress(FileNotFoundError):
-                os.unlink(self._output)
-            if not os.path.isdir(f"{self.run}/{ARTIFACTS}"):
-                make_private(self.directory.place / ARTIFACTS)
-        return printing
+    def _prepare(self, printing: list[int]) -> None:
+        """Files for its output, *printing*. Raises OSError: nothing has begun."""
+        for name in self._names[:-1]:
+            printing.append(create(self.run, name))
+        self._remove_output()
+        if not os.path.isdir(f"{self.run}/{ARTIFACTS}"):
+            make_private(self.directory.place / ARTIFACTS)
 
-    def _start(self, stack: ExitStack, printing: list[int]) -> None:
+    def _start(self, printing: list[int]) -> None:
         action = self.action
         if ignores_children():
             raise OSError("SIGCHLD is ignored here, so that its exit code could not be known")
-        environment = self._fill_environment()
-        with self._starting:
-            if self._stopping.is_set():
-                raise InterruptedError("it was stopped before it began")
-            stdout, stderr = (self._mask(stack, fd) if action.secrets else fd for fd in printing)
-            launch = Launch(
-                arguments=[action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
-                environment=environment,
-                directory=self.cwd,
-                stdout=stdout,
-                stderr=stderr,
-                # Should cpf die, whoever is left of the command goes on holding this lock, so that nobody
-                # starts the step beside it.
-                lock=self.directory.step_lock,
-                lock_name=b"CPF_LOCK_FD",
-                unwanted=self._inheritance.descriptors,
-            )
-            self.child = start(launch)
-
-    def _fill_environment(self) -> dict[bytes, bytes | str]:
-        own = self.secrets.fill({**self.action.env, **self.action.variables}) | self._describe_run()
-        # A name in bytes and in text would be there twice.
-        return {**self._inheritance.environment, **{os.fsencode(name): own[name] for name in own}}
+        own = self.secrets.fill({**action.env, **action.variables})
+        for fd in printing[:] if action.secrets else ():
+            printing.append(self._mask(fd))
+        launch = Launch(
+            arguments=[action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
+            environment={**self._inheritance.environment, **own, **self._describe_run()},
+            directory=self.cwd,
+            stdout=printing[-2],
+            stderr=printing[-1],
+            # Should cpf die, whoever is left of the command goes on holding this lock, so that nobody starts
+            # the step beside it.
+            lock=self.directory.step_lock,
+            lock_name="CPF_LOCK_FD",
+            unwanted=self._inheritance.descriptors,
+        )
+        self.child = start(launch)
 
     def _describe_run(self) -> dict[str, str]:
         """What every command can know of its run."""
@@ -219,10 +195,9 @@ class Command:
             "CPF_LOCK_FD": "",
         }
 
-    def _mask(self, stack: ExitStack, file: int) -> int:
-        """A pipe, open until *stack* is left, from which all goes into *file* without its secrets."""
+    def _mask(self, file: int) -> int:
+        """A pipe from which all goes into *file* without its secrets; for the caller to close."""
         ours, theirs = os.pipe()
-        stack.callback(os.close, theirs)
         copy = os.dup(file)
 
         def run() -> None:
@@ -240,7 +215,6 @@ class Command:
             thread.join(PIPE_SECONDS)
         if code is None:  # another thread had SIGCHLD ignored meanwhile, or waited for any child
             return fail("its exit code is not known: something else in this process took it")
-        self._read_logs()
         if code not in action.exit_codes:
             return self._explain_failure(code)
         try:
@@ -251,7 +225,7 @@ class Command:
             return fail(f"its output could not be read: {error}", exit_code=code)
         try:
             artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
-            stdout = self._logs[0].read_head() if action.keeps_stdout else None
+            stdout = self._read_logs()[0].read_head() if action.keeps_stdout else None
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
             return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
         return Success(outputs=outputs, exit_code=code, stdout=stdout, artifacts=artifacts)
@@ -265,21 +239,20 @@ class Command:
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
-            file = self.directory.file(name)
             size, digest = 0, sha256()
-            with os.fdopen(create(file), "wb") as copy:
+            with os.fdopen(create(self.run, name), "wb") as copy:
                 while block := original.read(1 << 20):
                     copy.write(block)
                     digest.update(block)
                     size += len(block)
                 copy.flush()
                 os.fsync(copy.fileno())
-            sync_directory(file.parent)
+            sync_directory((self.directory.place / name).parent)
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _explain_failure(self, code: int) -> Failure:
         how = f"exit code {code}" if code >= 0 else f"the signal {signal.Signals(-code).name}"
-        stderr = self._logs[1]
+        stderr = self._read_logs()[1]
         last = stderr.read_last_line() if stderr.is_there else ""  # the command may have taken it away
         exit_code = code if code >= 0 else 128 - code
         return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=exit_code)
@@ -293,7 +266,7 @@ class Command:
             data = self.secrets.mask(read_file(Path(self._output)))
             if data:
                 return _parse(data, "what the command wrote to $CPF_OUTPUT")
-        stdout = self._logs[0]
+        stdout = self._read_logs()[0]
         size = stdout.size
         if self.action.needs_json:
             if size > MAX_BYTES:

@@ -299,7 +299,7 @@ class Call:
                 if size > MAX_BYTES:
                     return
 
-        with os.fdopen(create(self.stdout), "wb") as file:
+        with os.fdopen(create(self.stdout.parent, self.stdout.name), "wb") as file:
             for block in self._secrets.mask_blocks(blocks_to_the_limit()):
                 file.write(block)
                 file.flush()

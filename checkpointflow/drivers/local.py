@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from checkpointflow.documents.program import Program
-from checkpointflow.drivers.perform import Clock, Ended, Executor, NotBegun, Perform
-from checkpointflow.drivers.processes import end
-from checkpointflow.drivers.signals import Interrupts
+from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
 from checkpointflow.engine.facts import Fact
@@ -45,6 +44,10 @@ from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 from checkpointflow.store.locks import find_holders
 from checkpointflow.store.seals import seal_artifacts, seal_logs
 from checkpointflow.store.store import Store
+
+if TYPE_CHECKING:
+    from checkpointflow.drivers.perform import Clock, Ended, Executor, Perform
+    from checkpointflow.drivers.signals import Interrupts
 
 CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2  # between two looks for a wish to cancel: it is a file, of which nobody is told
@@ -166,6 +169,8 @@ def _cancel(directory: RunDirectory, reason: str, lock_timeout: float, world: Wo
 
 def _end_orphans(lock: Path) -> None:
     """End the commands that outlived their cpf: they still have the file *lock* open."""
+    from checkpointflow.drivers.processes import end  # late: few commands need it
+
     end(None, lambda: find_holders(lock))
 
 
@@ -199,6 +204,7 @@ class _Writer:
         self.program = program
         self.run = run
         self.world = world
+        self._next_look = 0.0
 
     def tell(self, *messages: Message) -> Run:
         """The run after *messages*, on disk in one commit, all sealed that it leaves when it rests."""
@@ -232,6 +238,11 @@ class _Writer:
         that somebody else holds, PersistenceError when the store cannot be written; the run can be resumed
         after each of them.
         """
+        if not pending(self.run):
+            return self.run
+        from checkpointflow.drivers.perform import Executor  # late: nothing else that starts here is so heavy
+        from checkpointflow.drivers.signals import Interrupts
+
         world, directory = self.world, self.directory
         executor = Executor(
             directory, _find_start_directory(self.run), self.run.run_id, world.perform, world.now
@@ -258,9 +269,9 @@ class _Writer:
                 executor.start(action)
             if not executor.is_busy or self.run.outcome is not None:
                 return not_begun
-            with interrupts.listen():
-                executor.wait(MAX_LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS)
-            reason = self.directory.find_cancel_reason()
+            patience = MAX_LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS
+            interrupts.listen(executor.wait, patience)
+            reason = self._look_for_cancel()
             if reason is not None:
                 executor.stop()
                 cancelled = Cancel(now=self.world.now(), reason=reason)
@@ -271,6 +282,13 @@ class _Writer:
                     self.directory.catch_up()
                 not_begun = next((o for _, o in ended if isinstance(o, NotBegun)), not_begun)
                 self._report(executor, ended)
+
+    def _look_for_cancel(self) -> str | None:
+        """The reason why the run is to stop, if it is; looked for no more often than people notice."""
+        if monotonic() < self._next_look:
+            return None
+        self._next_look = monotonic() + LISTENING_SECONDS
+        return self.directory.find_cancel_reason()
 
     def _interrupt(self, executor: Executor) -> Run:
         """Stop what is under way. The run is interrupted, unless the last thing that it did was to end."""

@@ -8,38 +8,40 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 from checkpointflow.engine.actions import StoredFile
-from checkpointflow.store.files import make_private
+from checkpointflow.store.files import reach
 from checkpointflow.store.seals import seal_file
 
 MAX_STDOUT_BYTES = 64 * 1024
 MAX_LINE_BYTES = 4096
 
+_READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+
 
 class Log:
-    """What a command printed into *file*, now that it has ended; opened once, and only if there is anything.
+    """What a command printed into the file *name* below *place*, now that it has ended.
+
+    It is opened once, and only if there is anything in it.
 
     size: in bytes; fd: None where there is nothing to read; is_there: whether it is still the regular file
     that it was. Reading raises OSError if it is not.
     """
 
-    def __init__(self, file: str | Path) -> None:
-        self.file = file
+    def __init__(self, place: str | Path, name: str) -> None:
+        self.file, self.name = f"{place}/{name}", name
         self.size, self.is_there = 0, False
         self.fd: int | None = None
-        with suppress(OSError):
-            self._open()
-
-    def _open(self) -> None:
-        status = os.lstat(self.file)
-        if stat.S_ISREG(status.st_mode) and status.st_size:
-            self.fd = os.open(self.file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-            status = os.fstat(self.fd)
-        self.is_there = stat.S_ISREG(status.st_mode)
-        self.size = status.st_size if self.is_there else 0
+        try:
+            status = os.lstat(self.file)
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                self.fd = reach(place, name, lambda last, above: os.open(last, _READING, dir_fd=above))
+                status = os.fstat(self.fd)
+            self.is_there = stat.S_ISREG(status.st_mode)
+            self.size = status.st_size if self.is_there else 0
+        except OSError:
+            pass  # it is not there
 
     def read(self, limit: int, start: int = 0) -> bytes:
         """At most *limit* bytes from *start* on."""
@@ -64,9 +66,9 @@ class Log:
         """Whether it is worth reading for JSON: most output is none, and may be long."""
         return self.read(MAX_LINE_BYTES).lstrip().startswith(b"{")
 
-    def seal(self, name: str) -> StoredFile | None:
-        """Its seal as the file *name* of its run, if it holds anything; it would survive a power cut."""
-        return None if self.fd is None else seal_file(self.fd, name)
+    def seal(self) -> StoredFile | None:
+        """Its seal, if it holds anything; it would survive a power cut."""
+        return None if self.fd is None else seal_file(self.fd, self.name)
 
     def close(self) -> None:
         """Done with it."""
@@ -74,25 +76,29 @@ class Log:
             os.close(self.fd)
 
 
-def create(file: str | Path) -> int:
-    """A descriptor of *file*, new, empty and private. Raises OSError, for a link or a pipe there, too."""
+def create(place: str | Path, name: str) -> int:
+    """A descriptor of the file *name* below *place*, new, empty and private.
+
+    Raises OSError, also where anything but a file is in its place, or a link in that of a directory.
+    """
+    return reach(place, name, _create, make=True)
+
+
+def _create(name: str, above: int | None) -> int:
     # Appending, so that a command which opens /dev/stderr by name does not write over its own output.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
     try:
-        fd = os.open(file, flags, 0o600)
-    except FileNotFoundError:
-        make_private(Path(file).parent)
-        fd = os.open(file, flags, 0o600)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(file))
-    os.set_blocking(fd, True)  # as every program expects of what it prints to
-    return fd
+        return os.open(name, flags, 0o600, dir_fd=above)
+    except FileExistsError:
+        if not stat.S_ISREG(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name) from None
+        os.unlink(name, dir_fd=above)
+        return os.open(name, flags, 0o600, dir_fd=above)
 
 
 def read_head(file: Path) -> str:
     """The text of *file* without its last newline, at most 64 KiB of it. Raises OSError."""
-    log = Log(file)
+    log = Log(file.parent, file.name)
     try:
         return log.read_head()
     finally:

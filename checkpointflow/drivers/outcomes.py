@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import ValidationError, convert, to_builtins
+from msgspec import Struct, ValidationError, convert, to_builtins
 
 from checkpointflow.drivers.json_text import copy_json
 from checkpointflow.engine.actions import Error, Failure, Outcome, Success
+from checkpointflow.errors import LockConflict, PersistenceError
+
+
+class NotBegun(Struct, frozen=True):
+    """It was not begun: somebody else holds the lock that it needs, or the store cannot be written."""
+
+    why: LockConflict | PersistenceError
 
 
 def fail(

@@ -1,9 +1,8 @@
 """Actions -> outcomes: all that is pending is performed at once.
 
-A command needs nobody to wait for it: it is started here, and the kernel says when its process has ended.
-Where it does not say so, each command has a thread that waits; so has whatever waits for more than a
-process: HTTP calls, pauses, commands that need a lock or print secrets, and those that have to be ended or
-have left much to read.
+A command needs nobody to wait for it: it is started here, and a descriptor says when its process has ended.
+A pause is a moment that is waited for no longer than to. What waits for more than that has a thread: HTTP
+calls, locks, commands that have to be ended, and those that have left much to read.
 
 Whoever drives a run may give a function that performs commands and HTTP calls instead: it is called in a
 thread, nothing can cut it short, and what it raises is raised again where the run is driven, since nobody
@@ -22,17 +21,18 @@ from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from msgspec import Struct
 
-from checkpointflow.drivers.children import find_inheritance, open_watch
+from checkpointflow.drivers.children import find_inheritance
 from checkpointflow.drivers.command import Command
-from checkpointflow.drivers.outcomes import copy_outcome
+from checkpointflow.drivers.outcomes import NotBegun, copy_outcome
 from checkpointflow.engine.actions import (
     Action,
     CallHttp,
     Effect,
+    LockRequest,
     Outcome,
     RunCommand,
     Sleep,
@@ -54,14 +54,8 @@ Key = tuple[str, int]
 """An attempt: the path of its step, and its number."""
 
 
-class NotBegun(Struct, frozen=True):
-    """It was not begun: somebody else holds the lock that it needs, or the store cannot be written."""
-
-    why: LockConflict | PersistenceError
-
-
 class Attempt(Protocol):
-    """An action under way."""
+    """An action under way that has a thread."""
 
     def perform(self) -> Outcome:
         """Do it, to its end."""
@@ -72,17 +66,27 @@ class Attempt(Protocol):
 
 Ended = tuple[Action, Outcome | NotBegun]
 
-Deed = Callable[[], Outcome | NotBegun]
+
+class _Deed:
+    """An action under way. attempt: whoever performs it (a pause needs nobody); lock: that it holds, if any.
+
+    deadline: of the monotonic clock; when a pause is over, or the time of a command is up.
+    """
+
+    def __init__(self, action: Action, attempt: Attempt | Command | None) -> None:
+        self.action = action
+        self.attempt = attempt
+        self.lock = ExitStack()
+        self.thread: threading.Thread | None = None
+        self.deadline = float("inf")
+        self.has_begun = False
 
 
-class _Watched(NamedTuple):
-    """A command whose end the kernel will tell; deadline: of the monotonic clock."""
-
-    command: Command
-    deadline: float
+_End = tuple[_Deed, Outcome | NotBegun | BaseException | None, tuple[StoredFile, ...]]
+"""How an action ended, and what it left in its logs; None: it has not even begun, but may now."""
 
 
-class Stopped(NamedTuple):
+class Stopped(Struct, frozen=True):
     """What was under way when all was stopped: cut short, or ended since nothing could stop it."""
 
     cut_short: set[Key]
@@ -106,12 +110,13 @@ class Executor:
         self._function = perform
         self._clock = clock
         self._inheritance = find_inheritance()
-        self._ended: SimpleQueue[tuple[Action, Outcome | NotBegun | BaseException]] = SimpleQueue()
-        self._logs: SimpleQueue[tuple[StoredFile, ...]] = SimpleQueue()
+        self._ended: SimpleQueue[_End] = SimpleQueue()
+        self._logs: list[StoredFile] = []
         self._stopping = threading.Event()
-        self._busy: dict[Key, tuple[Attempt, threading.Thread | None]] = {}
-        self._watched: dict[int, _Watched] = {}
+        self._busy: dict[Key, _Deed] = {}
+        self._watched: dict[int, tuple[_Deed, Command]] = {}
         self._poll = select.poll()
+        self._told: list[tuple[int, int]] = []
         self._bell: tuple[FileIO, FileIO] | None = None
 
     @property
@@ -121,18 +126,24 @@ class Executor:
 
     def start(self, action: Action) -> None:
         """Start *action*, unless it is under way already."""
-        if (action.path, action.attempt) not in self._busy:
-            attempt = self._prepare(action)
-            if isinstance(attempt, Command) and attempt.action.lock is None:
-                self._begin(attempt)
-            else:
-                self._start_thread(action, attempt, lambda: self._perform(action, attempt))
+        key = (action.path, action.attempt)
+        if key in self._busy:
+            return
+        deed = self._busy[key] = _Deed(action, self._prepare(action))
+        if isinstance(action, Sleep):
+            deed.has_begun = True
+            left = datetime.fromisoformat(action.until) - datetime.fromisoformat(self._clock())
+            deed.deadline = time.monotonic() + left.total_seconds()
+        elif (lock := action.lock) is not None:
+            self._start_thread(deed, lambda: self._take(lock, deed))
+        else:
+            self._begin(deed)
 
     def wait(self, seconds: float) -> None:
         """Return once something has ended, at the latest after *seconds*; may be broken off at any moment."""
         if self._ended.empty():
-            first = min((watched.deadline for watched in self._watched.values()), default=float("inf"))
-            self._poll.poll(1000 * max(0.0, min(seconds, first - time.monotonic())))
+            first = min((deed.deadline for deed in self._busy.values()), default=float("inf"))
+            self._told = self._poll.poll(1000 * max(0.0, min(seconds, first - time.monotonic())))
 
     def collect(self) -> list[Ended]:
         """What has ended already, and how.
@@ -140,27 +151,31 @@ class Executor:
         Raises what an attempt raised, which is a mistake: it may or may not have been done.
         """
         self._look()
-        found, mistakes = list[Ended](), list[tuple[Action, BaseException]]()
+        found, mistakes = list[Ended](), list[tuple[_Deed, BaseException]]()
         while not self._ended.empty():
-            action, outcome = self._ended.get()
+            deed, outcome, logs = self._ended.get()
+            self._logs += logs
+            if deed.thread is not None:  # it may be about to ring
+                deed.thread.join()
+            if outcome is None and not self._stopping.is_set():
+                self._begin(deed)
+                continue
+            deed.lock.close()
             if isinstance(outcome, BaseException):
-                mistakes.append((action, outcome))
-            else:
-                _, thread = self._busy.pop((action.path, action.attempt))
-                if thread is not None:  # it may be about to ring
-                    thread.join()
-                found.append((action, outcome))
+                mistakes.append((deed, outcome))
+                continue
+            del self._busy[deed.action.path, deed.action.attempt]
+            if outcome is not None:
+                found.append((deed.action, outcome))
         if mistakes and not found:
             raise mistakes[0][1]
         for mistake in mistakes:  # raised when asked again, once it is told what else has ended
-            self._ended.put(mistake)
+            self._ended.put((*mistake, ()))
         return found
 
     def collect_logs(self) -> tuple[StoredFile, ...]:
         """The logs of what has ended since this was last asked."""
-        found: list[StoredFile] = []
-        while not self._logs.empty():
-            found += self._logs.get()
+        found, self._logs = self._logs, []
         return tuple(found)
 
     def stop(self) -> Stopped:
@@ -169,28 +184,29 @@ class Executor:
         # signal nobody can tell which of the two it was.
         self._stopping.set()
         under_way = dict(self._busy)
-        stopping = [threading.Thread(target=attempt.stop) for attempt, _ in under_way.values()]
+        self._busy = {key: deed for key, deed in under_way.items() if deed.attempt is not None}
+        stopping = [threading.Thread(target=deed.attempt.stop) for deed in under_way.values() if deed.attempt]
         for thread in stopping:
             thread.start()
-        for thread in [*stopping, *(thread for _, thread in under_way.values() if thread is not None)]:
+        for thread in [*stopping, *(deed.thread for deed in under_way.values() if deed.thread)]:
             thread.join()
-        for fd in list(self._watched):
-            command = self._unwatch(fd)
-            self._conclude(command.action, command, command.finish)
+        for deed, command in list(self._watched.values()):
+            self._unwatch(deed, command)
+            self._conclude(deed, command.finish)
         self._remove_bell()
-        cut_short, ended = set(under_way), list[Ended]()
+        cut_short, ended = {key for key, deed in under_way.items() if deed.has_begun}, list[Ended]()
         for action, outcome in self.collect():
             key = (action.path, action.attempt)
             if isinstance(outcome, NotBegun):
                 cut_short.discard(key)
-            elif isinstance(under_way[key][0], _Function):
+            elif isinstance(under_way[key].attempt, _Function):
                 cut_short.discard(key)
                 ended.append((action, outcome))
         return Stopped(cut_short, ended)
 
-    def _prepare(self, action: Action) -> Attempt:
+    def _prepare(self, action: Action) -> Attempt | Command | None:
         if isinstance(action, Sleep):
-            return _Pause(action, self._clock)
+            return None
         if self._function is not None:
             return _Function(self._function, action)
         match action:
@@ -206,58 +222,53 @@ class Executor:
 
     # In the thread that drives the run
 
-    def _begin(self, command: Command) -> None:
-        """Start a command, and have its end told: by the kernel, else by a thread."""
-        action = command.action
-        self._busy[action.path, action.attempt] = (command, None)
-        try:
-            outcome: Outcome | NotBegun | BaseException | None = command.begin()
-        except PersistenceError as error:
-            outcome = NotBegun(error)
-        except BaseException as error:  # noqa: BLE001, raised again where somebody hears it
-            outcome = error
-        if outcome is not None:
-            self._tell(action, command, outcome)
+    def _begin(self, deed: _Deed) -> None:
+        """Have *deed* begin, which holds the lock that it needs, and its end told."""
+        command, deed.has_begun = deed.attempt, True
+        if not isinstance(command, Command):
+            assert command is not None, "a pause needs nothing more"
+            self._start_thread(deed, command.perform)
             return
-        fd = None if command.child is None or action.secrets else open_watch(command.child.pid)
-        if fd is None:
-            self._start_thread(action, command, command.follow)
-            return
-        late = float("inf") if action.timeout_seconds is None else action.timeout_seconds
-        self._watched[fd] = _Watched(command, time.monotonic() + late)
-        self._poll.register(fd, select.POLLIN)
+        self._conclude(deed, command.begin)
+        if command.watch is not None:
+            if command.action.timeout_seconds is not None:
+                deed.deadline = time.monotonic() + command.action.timeout_seconds
+            self._watched[command.watch] = (deed, command)
+            self._poll.register(command.watch, select.POLLIN)
 
     def _look(self) -> None:
         """See what has ended, and whose time is up."""
-        for fd, _ in self._poll.poll(0):
+        told, self._told = self._told or self._poll.poll(0), []
+        for fd, _ in told:
             if fd in self._watched:
-                command = self._unwatch(fd)
-                if command.takes_long():
-                    self._start_thread(command.action, command, command.finish)
-                else:
-                    self._conclude(command.action, command, command.finish)
+                deed, command = self._watched[fd]
+                self._unwatch(deed, command)
+                (self._start_thread if command.takes_long() else self._conclude)(deed, command.finish)
             elif self._bell is not None:
                 self._bell[0].read(1 << 16)
         now = time.monotonic()
-        for fd in [fd for fd, watched in self._watched.items() if watched.deadline <= now]:
-            command = self._unwatch(fd)
-            self._start_thread(command.action, command, command.expire)
+        for deed in [deed for deed in self._busy.values() if deed.deadline <= now]:
+            if isinstance(deed.attempt, Command):
+                self._unwatch(deed, deed.attempt)
+                self._start_thread(deed, deed.attempt.expire)
+            else:
+                self._conclude(deed, Slept)
 
-    def _unwatch(self, fd: int) -> Command:
-        self._poll.unregister(fd)
-        os.close(fd)
-        return self._watched.pop(fd).command
+    def _unwatch(self, deed: _Deed, command: Command) -> None:
+        deed.deadline = float("inf")
+        assert command.watch is not None, "it has begun"
+        self._poll.unregister(command.watch)
+        del self._watched[command.watch]
 
-    def _start_thread(self, action: Action, attempt: Attempt, perform: Deed) -> None:
-        """Have *attempt* performed in a thread, which rings when it is over."""
+    def _start_thread(self, deed: _Deed, perform: Callable[[], Outcome | NotBegun | None]) -> None:
+        """Have *deed* performed in a thread, which rings when it is over."""
         if self._bell is None:
             heard, rung = os.pipe()
             os.set_blocking(rung, False)  # full of rings that nobody has heard yet, it needs no more of them
             self._poll.register(heard, select.POLLIN)
             self._bell = (FileIO(heard), FileIO(rung, "w"))
-        thread = threading.Thread(target=self._work, args=(action, attempt, perform), daemon=True)
-        self._busy[action.path, action.attempt] = (attempt, thread)
-        thread.start()
+        deed.thread = threading.Thread(target=self._work, args=(deed, perform), daemon=True)
+        deed.thread.start()
 
     def _remove_bell(self) -> None:
         if self._bell is not None:
@@ -268,61 +279,39 @@ class Executor:
 
     # In any thread
 
-    def _work(self, action: Action, attempt: Attempt, perform: Deed) -> None:
-        self._conclude(action, attempt, perform)
+    def _work(self, deed: _Deed, perform: Callable[[], Outcome | NotBegun | None]) -> None:
+        self._conclude(deed, perform)
         assert self._bell is not None
         self._bell[1].write(b".")
 
-    def _perform(self, action: Action, attempt: Attempt) -> Outcome | NotBegun:
-        """Perform *attempt* under the lock that it needs."""
-        begun = False
+    def _take(self, lock: LockRequest, deed: _Deed) -> NotBegun | None:
+        """Wait for the *lock* that *deed* needs, and tell when it has it."""
         try:
-            with ExitStack() as stack:
-                if not isinstance(action, Sleep) and action.lock is not None:
-                    lock = self._directory.hold_shared_lock(action.lock, self._clock(), self._stopping.is_set)
-                    stack.enter_context(lock)
-                begun = isinstance(attempt, _Function)  # which may raise such an error of its own
-                return attempt.perform()
+            held = self._directory.hold_shared_lock(lock, self._clock(), self._stopping.is_set)
+            deed.lock.enter_context(held)
         except (LockConflict, PersistenceError) as error:
-            if begun:
-                raise
             return NotBegun(error)
+        self._ended.put((deed, None, ()))
+        return None
 
-    def _conclude(self, action: Action, attempt: Attempt, perform: Deed) -> None:
-        """Have *attempt* come to its end, and tell how it ended, whatever happens."""
-        outcome: Outcome | NotBegun | BaseException
+    def _conclude(self, deed: _Deed, perform: Callable[[], Outcome | NotBegun | None]) -> None:
+        """Have *deed* performed, and tell how it ended, whatever happens, if it has (not None)."""
+        outcome: Outcome | NotBegun | BaseException | None
         try:
             outcome = perform()
         except BaseException as error:  # noqa: BLE001, raised again where somebody hears it
             outcome = error
-        self._tell(action, attempt, outcome)
-
-    def _tell(self, action: Action, attempt: Attempt, outcome: Outcome | NotBegun | BaseException) -> None:
+        if isinstance(outcome, PersistenceError) and not isinstance(deed.attempt, _Function):
+            outcome = NotBegun(outcome)  # a function may raise such an error of its own
+        if outcome is None:
+            return
+        logs: tuple[StoredFile, ...] = ()
         with suppress(BaseException):  # whatever it is, the outcome must be heard of
-            if isinstance(attempt, Command):
-                self._logs.put(attempt.seal())
+            if isinstance(deed.attempt, Command):
+                logs = deed.attempt.seal()
             else:
-                self._logs.put(seal_logs(self._directory, action))
-        self._ended.put((action, outcome))
-
-
-class _Pause:
-    """The time between two attempts."""
-
-    def __init__(self, action: Sleep, clock: Clock) -> None:
-        self._until = datetime.fromisoformat(action.until)
-        self._clock = clock
-        self._over = threading.Event()
-
-    def perform(self) -> Outcome:
-        """Let it pass."""
-        left = self._until - datetime.fromisoformat(self._clock())
-        self._over.wait(max(0.0, left.total_seconds()))
-        return Slept()
-
-    def stop(self) -> None:
-        """Cut it short."""
-        self._over.set()
+                logs = seal_logs(self._directory, deed.action)
+        self._ended.put((deed, outcome, logs))
 
 
 class _Function:

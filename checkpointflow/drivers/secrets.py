@@ -31,6 +31,8 @@ class Secrets:
 
     def fill(self, value: Any) -> Any:
         """*value* with the secrets in place of their marks."""
+        if not self._values:
+            return value
         match value:
             case str():
                 for mark, secret in self._values.items():
@@ -75,6 +77,9 @@ class Secrets:
             if found.start() < end < found.end():
                 return found.start()
         return end
+
+
+NO_SECRETS = Secrets(())
 
 
 def _list_forms(secret: str) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """Being told to stop: SIGINT, SIGTERM and SIGHUP, heard only where stopping is safe.
 
-A signal must not break off a commit, so outside of `listen` it is remembered, and raised as
+A signal must not break off a commit, so outside of `listen` it is remembered.
 
 Python hears signals in its main thread only. A run that is driven in another one is told to stop by whoever
 cancels it, or by nobody.
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -46,14 +45,16 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    @contextmanager
-    def listen(self) -> Iterator[None]:
-        """Within it a signal, or one that came before, raises KeyboardInterrupt."""
+    def listen(self, wait: Callable[[float], None], seconds: float) -> None:
+        """Let *wait* take up to that many *seconds*: a signal, or one that came before, breaks it off.
+
+        Raises KeyboardInterrupt then.
+        """
         self._listening = True
         try:
             if self.name is not None:
                 raise KeyboardInterrupt
-            yield
+            wait(seconds)
         finally:
             self._listening = False
 

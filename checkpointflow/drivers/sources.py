@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.diagnostics import Path as Address
 from checkpointflow.documents.graph import list_steps
-from checkpointflow.documents.model import Call, Document, Foreach, Workflow
-from checkpointflow.documents.program import Program
+from checkpointflow.documents.model import Call, Foreach, Workflow
+from checkpointflow.documents.packing import Understood, pack, unpack
 from checkpointflow.engine.facts import Identity
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
@@ -29,6 +29,7 @@ from checkpointflow.store.files import digest, read_file
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 
 if TYPE_CHECKING:
+    from checkpointflow.documents.program import Program
     from checkpointflow.documents.yaml import Source
 
 MAX_DOCUMENTS = 200
@@ -41,15 +42,25 @@ UNNAMED = "<bytes>"
 NO_CACHE = Cache(None)
 
 
-class Understood(msgspec.Struct, frozen=True):
-    """A document as the cache has it. is_checked: it was, and nothing is wrong with it but the warnings."""
+class ReadDocument:
+    """A document that was read, and by the `workflow_ref` that names it, every one that it calls."""
 
-    document: Document
-    is_checked: bool
-    warnings: list[Diagnostic]
+    def __init__(self, workflow: Workflow, checked: Program | None = None) -> None:
+        self.workflow = workflow
+        self.called: dict[str, ReadDocument] = {}
+        self._checked = checked
+
+    @cached_property
+    def program(self) -> Program:
+        """What it means; who only checks what was checked before does not ask."""
+        from checkpointflow.documents.program import Program
+
+        program = self._checked or Program(self.workflow)
+        program.called = {ref: document.program for ref, document in self.called.items()}
+        return program
 
 
-class CheckedWorkflow(NamedTuple):
+class CheckedWorkflow(Struct, frozen=True):
     """A workflow that may run: the bytes of its document and of all that it calls, and their meaning.
 
     called: the bytes by name; source: the file of the document, absolute, if it came from one.
@@ -57,9 +68,14 @@ class CheckedWorkflow(NamedTuple):
 
     data: bytes
     called: dict[str, bytes]
-    program: Program
+    document: ReadDocument
     warnings: list[Diagnostic]
     source: Path | None
+
+    @property
+    def program(self) -> Program:
+        """What it means, with all that it calls."""
+        return self.document.program
 
 
 def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) -> CheckedWorkflow:
@@ -81,11 +97,11 @@ def read_bytes(data: bytes, *, to_run: bool = False) -> CheckedWorkflow:
 
 
 def _check(reading: _Reading, name: str, source: Path | None, to_run: bool) -> CheckedWorkflow:
-    program = reading.read(name, ())
-    if reading.errors or program is None:
+    document = reading.read(name, ())
+    if reading.errors or document is None:
         raise InvalidWorkflow(reading.errors_in_order(), to_run=to_run)
     data = reading.data.pop(name)
-    return CheckedWorkflow(data, reading.data, program, reading.warnings, source)
+    return CheckedWorkflow(data, reading.data, document, reading.warnings, source)
 
 
 def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
@@ -93,6 +109,7 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
 
     Raises StateCorrupt.
     """
+    from checkpointflow.documents.program import Program
 
     cache = Cache.beside(directory.place)
 
@@ -121,27 +138,17 @@ def _read(data: bytes, name: str, cache: Cache) -> Workflow:
     """Reading YAML takes longest of all, and whoever drives many runs reads the same again and again."""
     found = _find(cache, data)
     if found is not None:
-        return found.document.workflow
+        return found.workflow
     from checkpointflow.documents.decoding import decode  # late: it brings YAML
 
-    workflow, source = decode(data, name)
-    _keep(cache, data, source.value, is_checked=False)
+    workflow, _ = decode(data, name)
+    cache.keep(data, pack(Understood(workflow, is_checked=False, warnings=())))
     return workflow
 
 
 def _find(cache: Cache, data: bytes) -> Understood | None:
     entry = cache.find(data)
-    try:
-        return None if entry is None else msgspec.json.decode(entry, type=Understood)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-
-
-def _keep(cache: Cache, data: bytes, value: Any, *, is_checked: bool, warnings: Any = ()) -> None:
-    """Have *value*, the document, found for *data*, if JSON can hold it as it is."""
-    entry = msgspec.json.encode({"document": value, "is_checked": is_checked, "warnings": warnings})
-    if msgspec.json.decode(entry)["document"] == value:
-        cache.keep(data, entry)
+    return None if entry is None else unpack(entry)
 
 
 Locate = Callable[[Diagnostic], Diagnostic]
@@ -165,45 +172,42 @@ class _Reading:
         self.data: dict[str, bytes] = {}
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
-        self._programs: dict[str, Program | None] = {}
+        self._documents: dict[str, ReadDocument | None] = {}
 
-    def read(self, name: str, callers: tuple[str, ...]) -> Program | None:
+    def read(self, name: str, callers: tuple[str, ...]) -> ReadDocument | None:
         """The document called *name* and all that it calls; None if there is something wrong with it."""
-        if name in self._programs:
-            return self._programs[name]
+        if name in self._documents:
+            return self._documents[name]
         file = self.directory / name
         self.data[name] = data = self.given[name] if name in self.given else read_file(file)
-        program, errors, warnings, locate = self._understand(data, str(file))
+        document, errors, warnings, locate = self._understand(data, str(file))
         self.errors += errors
         self.warnings += warnings
         # What is wrong here hides nothing of what is wrong in the documents called from here.
-        for address, ref in _find_references(program.workflow) if program is not None else ():
+        for address, ref in _find_references(document.workflow) if document is not None else ():
             child = self._read_child(name, ref, address, locate, (*callers, name))
-            if child is not None and program is not None:
-                program.called[ref] = child
-        whole = None if errors else program
-        self._programs[name] = whole
+            if child is not None and document is not None:
+                document.called[ref] = child
+        whole = None if errors else document
+        self._documents[name] = whole
         return whole
 
     def _understand(
         self, data: bytes, file: str
-    ) -> tuple[Program | None, list[Diagnostic], list[Diagnostic], Locate]:
+    ) -> tuple[ReadDocument | None, list[Diagnostic], list[Diagnostic], Locate]:
         """The document *data*, its errors and warnings, and what finds the line of another mistake."""
         found = _find(self.cache, data)
         if found is not None and found.is_checked:
             warnings = [replace(warning, file=file) for warning in found.warnings]
-            return (
-                Program(found.document.workflow),
-                [],
-                warnings,
-                lambda told: _parse(data, file).locate(told),
-            )
+            return ReadDocument(found.workflow), [], warnings, lambda told: _parse(data, file).locate(told)
         from checkpointflow.documents.checker import check_document  # late: it brings YAML
 
         program, errors, warnings, source = check_document(data, file)
-        if not errors:
-            _keep(self.cache, data, source.value, is_checked=True, warnings=warnings)
-        return program, errors, warnings, source.locate
+        document = None if program is None else ReadDocument(program.workflow, program)
+        if document is not None and not errors:
+            understood = Understood(document.workflow, is_checked=True, warnings=tuple(warnings))
+            self.cache.keep(data, pack(understood))
+        return document, errors, warnings, source.locate
 
     def errors_in_order(self) -> list[Diagnostic]:
         """The errors: document by document, as they are come to, each in the order of its file."""
@@ -212,14 +216,14 @@ class _Reading:
 
     def _read_child(
         self, name: str, ref: str, address: Address, locate: Locate, callers: tuple[str, ...]
-    ) -> Program | None:
+    ) -> ReadDocument | None:
         child = _resolve(name, ref)
         if child in callers:
             circle = " -> ".join([*callers[callers.index(child) :], child])
             problem = f"the workflows call each other in a circle: {circle}"
             self.errors.append(locate(Diagnostic(problem, address)))
             return None
-        if child not in self._programs and len(self._programs) + len(callers) >= MAX_DOCUMENTS:
+        if child not in self._documents and len(self._documents) + len(callers) >= MAX_DOCUMENTS:
             problem = f"more than {MAX_DOCUMENTS} workflows are called from one"
             self.errors.append(locate(Diagnostic(problem, address)))
             return None

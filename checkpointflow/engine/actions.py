@@ -4,8 +4,7 @@ An action is plain data that stands in the checkpoint before anybody performs it
 and reports an outcome; it never raises.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from typing import Any
 
 from msgspec import UNSET, Struct

@@ -3,14 +3,41 @@
 The history of a run is its facts, a line each.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, StoredFile
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Which document a run executes.
+
+    digest: SHA-256 of its bytes; documents: those of all that it calls, by name; source: where it was read.
+    """
+
+    id: str
+    name: str | None = None
+    version: str | None = None
+    digest: str
+    documents: dict[str, str] = {}
+    source: str | None = None
+
+
+class Wait(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What is awaited, all texts interpolated. in_doubt: the attempt whose outcome is asked for."""
+
+    audience: str
+    event_name: str
+    input_schema: dict[str, Any]
+    prompt: str | None = None
+    summary: str | None = None
+    instructions: str | None = None
+    risk_level: str | None = None
+    timeout_at: str | None = None
+    in_doubt: Action | None = None
 
 
 class _Fact(
@@ -33,20 +60,6 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     inputs: dict[str, Any]
     cwd: str | None = None
     copied_from: str | None = None
-
-
-class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Which document a run executes.
-
-    digest: SHA-256 of its bytes; documents: those of all that it calls, by name; source: where it was read.
-    """
-
-    id: str
-    name: str | None = None
-    version: str | None = None
-    digest: str
-    documents: dict[str, str] = {}
-    source: str | None = None
 
 
 class StepSkipped(_Fact, frozen=True, kw_only=True, tag="step_skipped"):
@@ -87,20 +100,6 @@ class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt_failed"):
 class WaitOpened(_Fact, frozen=True, kw_only=True, tag="wait_opened"):
     path: str
     wait: Wait
-
-
-class Wait(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What is awaited, all texts interpolated. in_doubt: the attempt whose outcome is asked for."""
-
-    audience: str
-    event_name: str
-    input_schema: dict[str, Any]
-    prompt: str | None = None
-    summary: str | None = None
-    instructions: str | None = None
-    risk_level: str | None = None
-    timeout_at: str | None = None
-    in_doubt: Action | None = None
 
 
 class BlockOpened(_Fact, frozen=True, kw_only=True, tag="block_opened"):

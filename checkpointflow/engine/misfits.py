@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import asdict
+
 from checkpointflow.engine.actions import Error
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.schemas.validation import Schema
@@ -27,7 +29,7 @@ def list_misfits(what: str, errors: list[InstanceError]) -> str:
 
 def detail_misfits(errors: list[InstanceError]) -> list[dict[str, str]]:
     """*errors* as they stand in an envelope."""
-    return [error._asdict() for error in errors]
+    return [asdict(error) for error in errors]
 
 
 def misfit_error(what: str, errors: list[InstanceError], **more: Any) -> Error:

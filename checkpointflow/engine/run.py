@@ -6,8 +6,7 @@ There is no program counter anywhere else. Each open body has a cursor, which a 
 to it; what stands at the cursor (nothing, something under way, something done) says what follows.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from collections.abc import Iterable
 from typing import Any, Literal, assert_never
 
@@ -175,12 +174,12 @@ def count_visits(run: Run, body: str, step: str) -> int:
 def current_path(run: Run, body: str) -> str | None:
     """The path of the step that *body* stands at, or None before its first."""
     cursor = run.cursors[body]
-    return None if cursor.step is None else step_path(body, cursor.step, count_visits(run, body, cursor.step))
+    return None if cursor.step is None else step_path(body, cursor.step, cursor.visits.get(cursor.step, 1))
 
 
 def latest_record(run: Run, body: str, step: str) -> Record | None:
     """What is known of the latest visit of *step*."""
-    return run.steps.get(step_path(body, step, count_visits(run, body, step) or 1))
+    return run.steps.get(step_path(body, step, run.cursors[body].visits.get(step, 1)))
 
 
 def derive_status(outcome: RunOutcome | None, active: Iterable[Record]) -> Status:

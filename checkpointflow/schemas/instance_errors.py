@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class InstanceError(NamedTuple):
+class InstanceError(Struct, frozen=True):
     """One thing in an instance that does not fit; `message` begins with `path`, such as `$.items[3].name`.
 
     No Diagnostic: it stands in no file, and its fields, as they are, are kept in runs and told in envelopes.

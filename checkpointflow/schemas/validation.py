@@ -16,7 +16,9 @@ to validate with.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import InvalidSchema, UnsupportedSchema
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from checkpointflow.schemas.validator import Validator
 
 
-class Understanding(NamedTuple):
+class Understanding(Struct, frozen=True):
     """What is known of a schema; without problems there is a survey and a rewriting."""
 
     problems: list[Diagnostic]
@@ -80,12 +82,12 @@ class Schema:
         """
         if self._is_nothing_to(instance):
             return instance
-        _, survey, rewritten = self._understanding
-        if survey is None or rewritten is None:
+        known = self._understanding
+        if known.survey is None or known.rewritten is None:
             return instance
         from checkpointflow.schemas.defaults import fill_in
 
-        return fill_in(self.schema, survey, instance)
+        return fill_in(self.schema, known.survey, instance)
 
     def _is_nothing_to(self, instance: Any) -> bool:
         """Whether there is nothing to find out, as where no inputs are asked for and none are given."""
@@ -112,12 +114,12 @@ class Schema:
 
     @cached_property
     def _validator(self) -> Validator:
-        problems, _, rewritten = self._understanding
-        if rewritten is None:
-            raise _refuse(problems)
+        known = self._understanding
+        if known.rewritten is None:
+            raise _refuse(known.problems)
         from checkpointflow.schemas.validator import Validator
 
-        return Validator(rewritten)
+        return Validator(known.rewritten)
 
 
 def _refuse(problems: list[Diagnostic]) -> InvalidSchema | UnsupportedSchema:

@@ -71,6 +71,8 @@ def parse_command(text: str, shell: Shell) -> CommandTemplate:
     if len(text.encode(errors="replace")) > MAX_ARGUMENT_BYTES:
         problem = f"a shell can be given at most {MAX_ARGUMENT_BYTES} bytes as a command"
         raise complain_at(problem, text[:60], 0, "put it into a script of its own")
+    if "${" not in text:
+        return CommandTemplate(shell, (text,))
     pieces: list[str | CommandHole] = [
         piece if isinstance(piece, str) else CommandHole(piece.expression, piece.raw, piece.start)
         for piece in split_at_holes(text, lambda start, raw: _is_ours(text, start, shell, raw=raw))

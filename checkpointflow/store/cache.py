@@ -14,7 +14,8 @@ import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from checkpointflow import __version__
 from checkpointflow.digests import sha256
@@ -30,7 +31,7 @@ _CODE = Path(__file__).parents[1]
 _ROOMS = ("expressions", "shells", "schemas", "documents")
 
 
-class Cache(NamedTuple):
+class Cache(Struct, frozen=True):
     """The entries of the store at *base*; without a store nothing is found or kept."""
 
     base: Path | None

@@ -6,13 +6,13 @@ import os
 import time
 from datetime import UTC, datetime
 
-from checkpointflow.engine.messages import format_time
-
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def now() -> str:
     """The time, as all of this package writes it."""
+    from checkpointflow.engine.messages import format_time  # late: whoever reads a run has no need of it
+
     return format_time(datetime.now(UTC))
 
 

@@ -107,9 +107,10 @@ class RunDirectory:
         For whoever holds it, the snapshot is then what the history makes.
         """
         try:
-            run, self._known = decode(self.read(STATE), self._fetch)
+            decoded = decode(self.read(STATE), self._fetch)
         except Damaged as damage:
             raise StateCorrupt(file=self.place / STATE, problem=str(damage)) from None
+        run, self._known = decoded.run, decoded.known
         facts = self._read_facts_beyond(run.checkpoint_id)
         if not facts:
             return run
@@ -264,7 +265,7 @@ class RunDirectory:
         run. Raises StateCorrupt, and PersistenceError: of the history, nothing has happened then; of the
         snapshot, the facts have.
         """
-        with translate_errors(self.place / HISTORY):
+        with translate_errors(f"{self.place}/{HISTORY}"):
             self._history.append(facts, None if before is None else before.checkpoint_id)
         self._ahead = run
         # At once also after the first commit: without a snapshot nobody takes the directory for a run.

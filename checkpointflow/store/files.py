@@ -11,15 +11,18 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from checkpointflow.digests import sha256
 from checkpointflow.errors import FileMissing, PersistenceError
 
 MAX_BYTES = 16 * 1024 * 1024
 BLOCK_BYTES = 1 << 20
+
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, which has no fdatasync
 
 LINK_PROBLEM = "it is a symbolic link, which cpf never makes or follows"
 
@@ -100,13 +103,17 @@ def _name_kind(mode: int) -> str:
 # Files of a store
 
 
-@contextmanager
-def translate_errors(file: Path) -> Iterator[None]:
+class translate_errors:  # noqa: N801, it is used like a function
     """Turn a failing disk into a PersistenceError that names *file*, or the one that the error names."""
-    try:
-        yield
-    except OSError as error:
-        raise PersistenceError(file=error.filename or file, problem=explain(error)) from error
+
+    def __init__(self, file: Path | str) -> None:
+        self._file = file
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise PersistenceError(file=error.filename or self._file, problem=explain(error)) from error
 
 
 @contextmanager
@@ -117,6 +124,44 @@ def open_safely(file: Path | str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+T = TypeVar("T")
+
+
+def reach(place: Path | str, name: str, do: Callable[[str, int | None], T], *, make: bool = False) -> T:
+    """What *do* makes of the file *name* below *place*: of its last part, and of the directory that holds it.
+
+    That is a descriptor, which no symbolic link below *place* has led to, whoever puts one there meanwhile.
+    *make*: the directories that are missing. Raises OSError.
+    """
+    first, *more = name.split("/")
+    *above, last = f"{place}/{first}", *more
+    fd: int | None = None
+    try:
+        for part in above:
+            outer, fd = fd, _enter(part, fd, make)
+            if outer is not None:
+                os.close(outer)
+        return do(last, fd)
+    except OSError as error:
+        error.filename = f"{place}/{name}"
+        raise
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _enter(name: str, above: int | None, make: bool) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        return os.open(name, flags, dir_fd=above)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with suppress(FileExistsError):  # another was quicker
+            os.mkdir(name, 0o700, dir_fd=above)
+        return os.open(name, flags, dir_fd=above)
 
 
 def read_all(fd: int) -> bytes:
@@ -151,19 +196,18 @@ def replace_file(file: Path, data: bytes) -> None:
 
 def sync_file(fd: int) -> None:
     """Have the disk itself take the data; fsync alone leaves it in the drive's cache on macOS."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is None:
+    if _FULL_SYNC is None:
         os.fsync(fd)
     else:  # pragma: no cover, macOS
-        fcntl.fcntl(fd, full)
+        fcntl.fcntl(fd, _FULL_SYNC)
 
 
 def sync_data(fd: int) -> None:
     """As `sync_file`, but for what nobody needs to read the data back, such as the time of the write."""
-    if hasattr(fcntl, "F_FULLFSYNC") or not hasattr(os, "fdatasync"):  # pragma: no cover, macOS
-        sync_file(fd)
-    else:
+    if _FULL_SYNC is None:
         os.fdatasync(fd)
+    else:  # pragma: no cover, macOS
+        sync_file(fd)
 
 
 # Directories

@@ -27,7 +27,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -49,7 +48,7 @@ class Entry(Struct, frozen=True):
     fact: Fact
 
 
-class Link(NamedTuple):
+class Link(Struct, frozen=True):
     """A line of the history as it is written. commit: the number in its mark, or 0; end: where it ends."""
 
     checkpoint_id: str

@@ -10,11 +10,10 @@ and not derived from: a Struct adds its own fields after those that it inherits,
 where the outputs would be.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -127,7 +126,7 @@ class Damaged(ValueError):
     """What is wrong with a snapshot, in words that go after its name."""
 
 
-class Known(NamedTuple):
+class Known(Struct, frozen=True):
     """What need not be looked at again, by its identity; it is held, so that the identity stays its own.
 
     values: with the length from which each lies beside, and the digest that names its file, if it has one;
@@ -138,7 +137,7 @@ class Known(NamedTuple):
     records: dict[int, Record]
 
 
-class Encoded(NamedTuple):
+class Encoded(Struct, frozen=True):
     """state: the bytes of `state.json`; beside: of the files beside that are not known, by their digests."""
 
     state: bytes
@@ -146,7 +145,7 @@ class Encoded(NamedTuple):
     known: Known
 
 
-class Decoded(NamedTuple):
+class Decoded(Struct, frozen=True):
     """A run, and what is known of its values for when it is encoded again."""
 
     run: Run
@@ -273,11 +272,11 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
 def _parse(data: bytes) -> Snapshot:
     """What stands in *data* itself. Raises Damaged."""
     try:
+        with suppress(msgspec.ValidationError):
+            return msgspec.json.decode(data, type=_ShortSnapshot)
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version != STATE_VERSION:
             raise Damaged(f"it is of the version {version!r}, and this cpf reads {STATE_VERSION!r}")
-        with suppress(msgspec.ValidationError):
-            return msgspec.json.decode(data, type=_ShortSnapshot)
         return msgspec.json.decode(data, type=Snapshot)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         why = error or type(error).__name__

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from checkpointflow.cli import location
 from checkpointflow.store import cache
 from tests.cli.test_start_up import imported
 from tests.conftest import Cpf
@@ -61,8 +62,26 @@ def test_a_run_that_was_copied_elsewhere_goes_on(cpf: Cpf, flow: str) -> None:
     assert sorted(file.name for file in cpf.cwd.iterdir() if file.name != "copy") == ["w.yaml"]
 
 
-def test_validate_checks_afresh(cpf: Cpf, flow: str) -> None:
-    assert reads_yaml(cpf, "validate", "-f", flow)
+def test_validate_tells_the_same_of_a_document_that_was_checked(cpf: Cpf) -> None:
+    cpf.run(ask("q"))  # makes the store
+    file = cpf.flow(cli("a", next="c"), cli("b"), cli("c"))
+    first = cpf("validate", "-f", file)
+    assert first["warnings"]
+    assert not reads_yaml(cpf, "validate", "-f", file)
+    again = cpf("validate", "-f", file)
+    assert again.json | {"request_id": ""} == first.json | {"request_id": ""}
+
+
+def test_a_document_with_mistakes_is_not_taken_for_checked(cpf: Cpf, flow: str) -> None:
+    wrong = cpf.flow(cli("a", next="nowhere"))
+    told = [cpf("validate", "-f", wrong) for _ in range(2)]
+    assert [answer.code for answer in told] == [10, 10]
+    assert told[0]["error"] == told[1]["error"]
+
+
+def test_validate_needs_no_store(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(location, "_find_default", lambda: None)
+    assert cpf("validate", "-f", cpf.flow(cli("a")), CHECKPOINTFLOW_BASE_DIR="")["status"] == "ok"
 
 
 def test_warnings_are_told_again(cpf: Cpf) -> None:

@@ -56,7 +56,8 @@ def test_a_run_of_a_known_document_imports_what_it_performs(cpf: Cpf) -> None:
     file = cpf.flow(cli("a"), ask("q", input_schema={"type": "object"}))
     run_id = [cpf("run", "-f", file) for _ in range(2)][-1]["run_id"]
     given = ["--event", "q_event", "--input", "{}"]
-    for arguments in (["run", "-f", file], ["resume", "--run-id", run_id, *given]):
+    starts = (["run", "-f", file], ["validate", "-f", file], ["resume", "--run-id", run_id, *given])
+    for arguments in starts:
         assert imported(cpf, *arguments) & UNUSED == set()
     assert cpf("status", "--run-id", run_id)["status"] == "completed"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -39,8 +40,17 @@ def command(place: Path, script: str, **more: object) -> Command:
     return Command(RunCommand(script=script, **given), RunDirectory(place / "run"), place / "work", "R")
 
 
+def perform(running: Command) -> Outcome:
+    """What comes of it, as whoever drives a run finds out."""
+    begun = running.begin()
+    if begun is not None:
+        return begun
+    has_ended = select.select([running.watch], [], [], running.action.timeout_seconds)[0]
+    return running.finish() if has_ended else running.expire()
+
+
 def outcome(place: Path, script: str, **more: object) -> Outcome:
-    return command(place, script, **more).perform()
+    return perform(command(place, script, **more))
 
 
 def outputs(place: Path, script: str, **more: object) -> object:
@@ -215,7 +225,7 @@ def test_nor_is_one_believed_that_ended_unseen(place: Path) -> None:
     before = signal.getsignal(signal.SIGCHLD)
     late = threading.Timer(0.5, lambda: (place / "work/go").touch())
     running, found = command(place, "until test -e go; do sleep 0.05; done; exit 3"), list[Outcome]()
-    thread = threading.Thread(target=lambda: found.append(running.perform()))
+    thread = threading.Thread(target=lambda: found.append(perform(running)))
     thread.start()
     try:
         while running.child is None:
@@ -281,7 +291,7 @@ def test_of_the_lock_of_steps_it_gets_a_descriptor_that_every_shell_can_close(
     running = command(place, script, keeps_stdout=True)
     with (place / "lock").open("w") as file:
         running.directory.step_lock = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
-        found = running.perform()
+        found = perform(running)
         os.close(running.directory.step_lock)
     if Path.cwd() == place / "work":  # else it keeps its number
         assert isinstance(found, Success)
@@ -306,7 +316,7 @@ def test_no_descriptor_is_left_open(place: Path) -> None:
     for n, script in enumerate(["true", "echo x; exit 1", "echo '{}'", 'mkfifo "$CPF_OUTPUT"', "exec sh"]):
         for more in ({}, {"cwd": "nowhere"}, {"shell": "no"}, {"secrets": ("HOME",)}):
             running = command(place, script, path=f"s{n}", **more)
-            running.perform()
+            perform(running)
             running.seal()
     until(lambda: count() == before)  # those who mask may be at it yet
 
@@ -329,7 +339,7 @@ def test_a_time_out_stops_the_whole_group(place: Path) -> None:
 )
 def test_nothing_lives_on_after_a_stop(place: Path, script: str) -> None:
     running = command(place, script)
-    thread = threading.Thread(target=running.perform)
+    thread = threading.Thread(target=perform, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.3)
@@ -345,7 +355,7 @@ def test_who_ignores_term_is_killed(place: Path) -> None:
     running = command(
         place, "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > child; sleep 60' & wait; sleep 60"
     )
-    thread = threading.Thread(target=running.perform)
+    thread = threading.Thread(target=perform, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.2)
@@ -355,7 +365,7 @@ def test_who_ignores_term_is_killed(place: Path) -> None:
 
 def test_a_stopped_process_is_ended_too(place: Path) -> None:
     running = command(place, "echo $$ > child; kill -STOP $$; sleep 60")
-    thread = threading.Thread(target=running.perform)
+    thread = threading.Thread(target=perform, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=1)
@@ -373,12 +383,14 @@ def test_a_child_that_is_left_behind_on_purpose_lives_on(place: Path) -> None:
 def test_output_of_any_size_costs_no_memory(place: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from checkpointflow.drivers.command import Command\n"
+        "from checkpointflow.drivers.perform import Executor\n"
         "from checkpointflow.store.directory import RunDirectory\n"
         "from checkpointflow.engine.actions import RunCommand\n"
         f"place = Path({str(place)!r})\n"
         "action = RunCommand(path='s', attempt=1, shell='sh', script=sys.argv[1], idempotency_key='')\n"
-        "Command(action, RunDirectory(place / 'run'), place / 'work', 'R').perform()\n"
+        "executor = Executor(RunDirectory(place / 'run'), place / 'work', 'R')\n"
+        "executor.start(action)\n"
+        "while not executor.collect(): executor.wait(9)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
 

@@ -12,20 +12,21 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.drivers import children, command, perform
-from checkpointflow.drivers.perform import Ended, Executor, NotBegun
+from checkpointflow.drivers import command
+from checkpointflow.drivers.outcomes import NotBegun
+from checkpointflow.drivers.perform import Ended, Executor, Stopped
 from checkpointflow.engine.actions import Effect, Failure, LockRequest, Outcome, RunCommand, Success
 from checkpointflow.store.directory import RunDirectory
 from tests.conftest import gone
 
-TELLS = children.open_watch(os.getpid()) is not None
+TELLS = hasattr(os, "pidfd_open")
 
 
 @pytest.fixture(params=["told by the kernel", "waited for by threads"])
 def watches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the kernel tells of an end."""
     if request.param == "waited for by threads":
-        monkeypatch.setattr(perform, "open_watch", lambda _: None)
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
         return False
     if not TELLS:
         pytest.skip("this kernel does not tell")
@@ -161,6 +162,28 @@ def test_a_shared_lock_is_waited_for_beside_the_others(executor: Executor) -> No
     assert set(codes(wait_for(executor, 4)).values()) == {"Success"}
 
 
+def test_who_has_just_got_a_lock_when_all_is_stopped_has_not_begun(executor: Executor, place: Path) -> None:
+    executor.start(run("a", "touch a", lock=LockRequest("k", timeout_seconds=20)))
+    executor.wait(20)
+    assert executor.stop() == Stopped(set(), [])
+    assert not (place / "work/a").exists()
+    with RunDirectory(place / "run").hold_shared_lock(LockRequest("k"), "now"):
+        pass
+
+
+def test_who_waits_for_a_lock_when_all_is_stopped_has_not_begun(executor: Executor, place: Path) -> None:
+    lock = LockRequest("k", timeout_seconds=20)
+    executor.start(run("a", "touch a; sleep 60", lock=lock))
+    while not (place / "work/a").exists():
+        executor.wait(0.2)
+        assert executor.collect() == []
+    executor.start(run("b", "touch b", lock=lock))
+    assert executor.stop() == Stopped({("a", 1)}, [])
+    assert not (place / "work/b").exists()
+    with RunDirectory(place / "run").hold_shared_lock(LockRequest("k"), "now"):
+        pass
+
+
 def test_what_cannot_be_written_is_not_begun(executor: Executor, place: Path) -> None:
     (place / "run/stdout").write_text("")
     executor.start(run("a", "touch ran"))
@@ -182,15 +205,15 @@ def test_nothing_stays_open(executor: Executor) -> None:
 def test_a_thread_that_has_told_its_outcome_is_over_before_its_bell_is_taken_away(place: Path) -> None:
     """Failed with: not waited for, so that it rang into whatever had been opened since."""
     executor = Executor(RunDirectory(place / "run"), place / "work", "R", lambda _: Success(outputs={}))
-    tell = executor._tell
+    conclude = executor._conclude
 
-    def tell_slowly(*given: Any) -> None:
-        tell(*given)
+    def conclude_slowly(*given: Any) -> None:
+        conclude(*given)
         time.sleep(0.3)
 
-    executor._tell = tell_slowly  # type: ignore[method-assign]
+    executor._conclude = conclude_slowly  # type: ignore[method-assign]
     executor.start(run("a", ""))
-    thread = next(iter(executor._busy.values()))[1]
+    thread = next(iter(executor._busy.values())).thread
     assert thread is not None
     wait_for(executor, 1)
     assert not thread.is_alive()

@@ -53,6 +53,12 @@ def test_a_schema_is_compiled_once_however_many_outputs_it_sees() -> None:
     assert program.step("a").outputs is program.step("a").outputs
 
 
+def test_a_step_has_nothing_in_a_field_that_its_kind_lacks() -> None:
+    step = compiled(cli("a")).step("a")
+    assert step.read("url") is step.read("inputs") is None
+    assert step.read_all("artifacts", "path") == []
+
+
 READERS = [
     "echo ${steps.a.stdout}",
     'echo ${steps["a"].stdout}',

@@ -20,8 +20,8 @@ LONG = "x" * 70_000
 
 def reopened(run: Run) -> Run:
     """*run*, written and read."""
-    state, beside, _ = encode(run)
-    return decode(state, beside.__getitem__).run
+    encoded = encode(run)
+    return decode(encoded.state, encoded.beside.__getitem__).run
 
 
 def of_everything() -> Story:
@@ -113,8 +113,9 @@ def test_what_is_known_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(3):
         expected = encode(story.run).state
         counted.clear()
-        state, beside, known = encode(story.run, known)
-        assert (state, beside) == (expected, {})
+        encoded = encode(story.run, known)
+        known = encoded.known
+        assert (encoded.state, encoded.beside) == (expected, {})
         assert len(counted) <= 2, "the chunk that grows, and the snapshot"
         number = story.run.steps["par[a]/each"].begun - 1  # type: ignore[union-attr]
         story.succeed(f"par[a]/each[{number}]/one", {"n": number})
@@ -122,9 +123,10 @@ def test_what_is_known_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_was_read_is_known() -> None:
     run = of_everything().run
-    state, beside, _ = encode(run)
-    again = decode(state, beside.__getitem__)
-    assert encode(again.run, again.known)[:2] == (state, {})
+    first = encode(run)
+    again = decode(first.state, first.beside.__getitem__)
+    second = encode(again.run, again.known)
+    assert (second.state, second.beside) == (first.state, {})
 
 
 def test_the_same_value_may_be_long_in_one_place_and_short_in_another() -> None:
@@ -146,10 +148,10 @@ def test_the_same_value_may_be_long_in_one_place_and_short_in_another() -> None:
 
 def damaged(old: bytes, new: bytes) -> str:
     """What is said of a snapshot in which *new* stands in place of *old*."""
-    state, beside, _ = encode(of_everything().run)
-    assert old in state
+    encoded = encode(of_everything().run)
+    assert old in encoded.state
     with pytest.raises(Damaged) as damage:
-        decode(state.replace(old, new, 1), beside.__getitem__)
+        decode(encoded.state.replace(old, new, 1), encoded.beside.__getitem__)
     return str(damage.value)
 
 
@@ -168,7 +170,7 @@ def test_what_does_not_fit_is_damage() -> None:
 
 
 def test_a_file_beside_that_is_nothing_of_ours_is_damage() -> None:
-    state, beside, _ = encode(of_everything().run)
+    encoded = encode(of_everything().run)
     for data in (b"[", b"\xff", b"[]"):
         with pytest.raises(Damaged, match="which is nothing that cpf wrote"):
-            decode(state, dict.fromkeys(beside, data).__getitem__)
+            decode(encoded.state, dict.fromkeys(encoded.beside, data).__getitem__)

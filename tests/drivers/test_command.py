@@ -307,6 +307,22 @@ def test_a_pipe_in_place_of_a_log_hangs_nobody(place: Path) -> None:
         outcome(place, "true")
 
 
+@pytest.mark.parametrize("link", ["stdout", "stdout/each[0]"])
+def test_a_link_that_a_command_puts_in_place_of_a_directory_of_logs_is_not_followed(
+    place: Path, link: str
+) -> None:
+    outside = place / "outside"
+    (outside / "each[0]").mkdir(parents=True)
+    target = outside if link == "stdout" else outside / "each[0]"
+    swap = f"cd '{place}/run'; mv '{link}' moved; ln -s '{target}' '{link}'"
+    plant = f"echo '{{}}' > '{outside}/each[0]/a.txt'"
+    found = outcome(place, f"{swap}; {plant}", path="each[0]/a", needs_json=True)
+    assert isinstance(found, Failure), "what lies outside was read"
+    with pytest.raises(PersistenceError, match="stdout/each"):
+        outcome(place, "true", path="each[0]/b")
+    assert sorted(file.name for file in outside.rglob("*")) == ["a.txt", "each[0]"]
+
+
 def test_no_descriptor_is_left_open(place: Path) -> None:
     def count() -> int:
         gc.collect()

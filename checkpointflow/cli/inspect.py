@@ -24,5 +24,5 @@ def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> En
         warnings=warnings_about(run, directory) + warnings_of_chain(run, directory),
         inputs=run.inputs,
         steps=to_builtins(run.steps),
-        history=tuple(to_builtins(directory.history(run))),
+        history=tuple(directory.history(run)),
     )

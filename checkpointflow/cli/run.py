@@ -36,7 +36,7 @@ def command(workflow: str | None, file: str | None, given: str, base_dir: str | 
         else find_flow(str(workflow), Path.cwd(), find_store(base_dir).base).file
     )
     store = find_store(base_dir)
-    checked = read_workflow(document, to_run=True, cache=Cache(store.base))
+    checked = read_workflow(document, to_run=True, cache=Cache(store.base, begins=True))
     world = local.World(observe=choose_observer())
     directory, run = local.begin(store, checked, inputs, world)
     warnings = tuple(map(str, checked.warnings))

@@ -32,9 +32,13 @@ _ROOMS = ("expressions", "shells", "schemas", "documents")
 
 
 class Cache(Struct, frozen=True):
-    """The entries of the store at *base*; without a store nothing is found or kept."""
+    """The entries of the store at *base*; None: nothing is found or kept.
+
+    begins: the store is made to keep one, as it is for a run, not for whoever only checks a document.
+    """
 
     base: Path | None
+    begins: bool = False
 
     @classmethod
     def beside(cls, run_directory: Path) -> Cache:
@@ -58,8 +62,9 @@ class Cache(Struct, frozen=True):
 
     def keep(self, data: bytes, entry: bytes) -> None:
         """Have *entry* found for *data*, if it can be."""
-        # Without a store nothing is kept: its first run makes one, not whoever only checks a document.
-        if self.base is None or len(entry) + _DIGEST_LENGTH > MAX_ENTRY_BYTES or not self.base.is_dir():
+        if self.base is None or len(entry) + _DIGEST_LENGTH > MAX_ENTRY_BYTES:
+            return
+        if not (self.begins or self.base.is_dir()):
             return
         name, place = _name(data), self.base / CACHE
         with suppress(OSError):

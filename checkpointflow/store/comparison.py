@@ -148,7 +148,7 @@ def load_side(directory: RunDirectory, checkpoint: str | None = None) -> Side:
     Raises RunNotFound, StateCorrupt, PersistenceError.
     """
     run = directory.load()
-    entries = directory.history(run)
+    entries = list(directory.history(run))
     facts = [entry.fact for entry in entries]
     if checkpoint is None:
         return Side(run, facts)

@@ -45,9 +45,8 @@ from checkpointflow.store.history import (
     Entry,
     HistoryFile,
     decode_fact,
-    decode_lines,
+    decode_line,
     describe_missing,
-    find_end,
     find_whole,
     fold,
     read_rest,
@@ -162,16 +161,17 @@ class RunDirectory:
             return RunNotFound(problem=f"{self.place} is no whole run directory: {name} is missing")
         return PersistenceError(file=self.place / name, problem=explain(error))
 
-    def history(self, run: Run) -> list[Entry]:
-        """What happened up to the checkpoint of *run*, oldest first. Raises as `load` does."""
-        data = self.read(HISTORY)
-        try:
-            end = find_end(data, run.checkpoint_id)
-            if end is None:
-                raise ValueError(describe_missing(run.checkpoint_id))
-            return decode_lines(data[:end])
-        except ValueError as error:
-            raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
+    def history(self, run: Run) -> Iterator[Entry]:
+        """What happened up to the checkpoint of *run*, oldest first, as it is read. Raises as `load` does."""
+        with self.open(HISTORY) as file:
+            try:
+                for entry in map(decode_line, file):
+                    yield entry
+                    if entry.checkpoint_id == run.checkpoint_id:
+                        return
+            except ValueError as error:
+                raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
+        raise StateCorrupt(file=self.place / HISTORY, problem=describe_missing(run.checkpoint_id))
 
     def seems_held(self) -> bool:
         """Whether some process may be at work here: a hint for readers, who take no lock."""

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,14 +116,17 @@ class translate_errors:  # noqa: N801, it is used like a function
             raise PersistenceError(file=error.filename or self._file, problem=explain(error)) from error
 
 
-@contextmanager
-def open_safely(file: Path | str) -> Iterator[int]:
+class open_safely:  # noqa: N801, it is used like a function
     """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere."""
-    fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+
+    def __init__(self, file: Path | str) -> None:
+        self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
 
 
 T = TypeVar("T")

@@ -84,11 +84,10 @@ def encode_lines(facts: list[Fact], after: str) -> bytes:
     return b"}\n".join(lines) + b',"commit":%d}\n' % len(facts)
 
 
-def decode_lines(data: bytes) -> list[Entry]:
-    """The entries that *data* holds. Raises ValueError; whether they are a chain is not looked at."""
-    decoder = msgspec.json.Decoder(Entry)
+def decode_line(line: bytes) -> Entry:
+    """The entry that *line* holds. Raises ValueError; whether it follows from another is not looked at."""
     try:
-        return [decoder.decode(line) for line in data.splitlines()]
+        return msgspec.json.decode(line, type=Entry)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"a line is damaged ({error})") from None
 

@@ -23,7 +23,7 @@ class Books:
     def audit(self, directory: RunDirectory) -> Run:
         """Note whose success is on disk; the run there."""
         run = directory.load()
-        history = directory.history(run)
+        history = list(directory.history(run))
         assert history[-1].checkpoint_id == run.checkpoint_id
         self.finished |= {entry.fact.path for entry in history if isinstance(entry.fact, StepSucceeded)}
         return run

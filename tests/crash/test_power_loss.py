@@ -133,7 +133,7 @@ def _problem(tree: Tree, root: Path, acknowledged: list[Run], following: list[Ru
 def _goes_on(store: Store, run: Run) -> str | None:
     """What is wrong with going on from *run*. Raises CheckpointflowError."""
     directory = store.find(run.run_id)
-    history = directory.history(run)
+    history = list(directory.history(run))
     program = read_own_copies(directory, run.workflow)
     if history[-1].checkpoint_id != run.checkpoint_id:
         return "its history ends elsewhere"
@@ -145,7 +145,7 @@ def _goes_on(store: Store, run: Run) -> str | None:
             return "a writer finds it other than a reader"
         directory.commit(changed, facts, run)
     again = store.find(run.run_id)
-    whole = again.load() == changed and len(again.history(changed)) == len(history) + len(facts)
+    whole = again.load() == changed and len(list(again.history(changed))) == len(history) + len(facts)
     return None if whole else "what is committed after it is not what is found"
 
 

@@ -127,7 +127,7 @@ def test_what_a_commit_that_died_left_in_the_history_is_cut_back(store: Store) -
     file = store.runs / RUN_ID / "history.jsonl"
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"checkpoint_id":"dead","fact":{"fact":"run_comp')
-    assert len(store.find(RUN_ID).history(before)) == len(story.facts)
+    assert len(list(store.find(RUN_ID).history(before))) == len(story.facts)
     story.deliver("q", {})
     commit(store, story, before)
     assert file.read_bytes().startswith(whole)
@@ -158,12 +158,12 @@ def test_what_looks_like_a_checkpoint_in_what_a_dead_commit_left_is_none(store: 
         b"x" * 65_535 + b"\n",
     ):
         file.write_bytes(whole + tail)
-        assert len(directory.history(before)) == len(story.facts)
+        assert len(list(directory.history(before))) == len(story.facts)
     file.write_bytes(whole + b"x" * 9 + mention.ljust((1 << 16) - 1, b"y") + b"\n")  # where a read begins
     story.deliver("q", {})
     commit(store, story, before)
     assert file.read_bytes().startswith(whole + b'{"checkpoint_id":')
-    assert len(directory.history(story.run)) == len(story.facts)
+    assert len(list(directory.history(story.run))) == len(story.facts)
 
 
 def test_a_history_that_lacks_the_checkpoint_is_not_written_to(store: Store) -> None:
@@ -174,7 +174,7 @@ def test_a_history_that_lacks_the_checkpoint_is_not_written_to(store: Store) -> 
     with pytest.raises(StateCorrupt, match=LOST):
         commit(store, story, before)
     with pytest.raises(StateCorrupt, match=LOST):
-        store.find(RUN_ID).history(before)
+        list(store.find(RUN_ID).history(before))
     assert store.find(RUN_ID).load() == before
 
 

@@ -48,7 +48,7 @@ coverage: $(READY) ## The tests of the pure rooms, which they must cover branch 
 schemas: $(READY) ## Write schemas/ anew from the Structs
 	$(BIN)/python -m tests.write_schemas
 
-crash: $(READY) ## The long search for lost or doubled work: every crash point, real kill -9
+crash: $(READY) ## The long search for lost or doubled work: every crash point, CPF_CHAOS_KILLS=3000 times kill -9
 	CPF_LONG=1 $(PYTEST) tests/crash
 
 fuzz: $(READY) ## The long search for input that breaks something

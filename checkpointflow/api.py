@@ -26,7 +26,7 @@ import msgspec
 from checkpointflow.documents.model import Document
 from checkpointflow.drivers import local
 from checkpointflow.drivers.json_text import copy_json
-from checkpointflow.drivers.local import Observe, World
+from checkpointflow.drivers.local import Observe, Place, World
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.perform import Perform
 from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
@@ -41,6 +41,7 @@ from checkpointflow.errors import (
     LockConflict,
 )
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import locate
 from checkpointflow.store.listing import list_runs
 from checkpointflow.store.store import Store as RunDirectories
 from checkpointflow.store.verify import Verified, require_sound
@@ -90,7 +91,7 @@ class Store:
     """
 
     def __init__(self, base: str | os.PathLike[str], *, allow_shared: bool = False) -> None:
-        self._directories = RunDirectories(Path(base).absolute(), allow_shared=allow_shared)
+        self._directories = RunDirectories(locate(base), allow_shared=allow_shared)
 
     def start(
         self,
@@ -164,33 +165,62 @@ class RunHandle:
         """What the run waits for, by the path of the step that does, the oldest first; see `deliver`."""
         return {path: record.wait for path, record in waits(self.run).items()}
 
-    def deliver(self, event: str, payload: Any, step: str | None = None, *, lock_timeout: float = 0) -> Run:
+    def deliver(
+        self,
+        event: str,
+        payload: Any,
+        step: str | None = None,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        trust: bool = False,
+        lock_timeout: float = 0,
+    ) -> Run:
         """Deliver *event*, whose *payload* must fit the wait's `input_schema`, and go on; the run at rest.
 
-        step: the path of the wait, if several wait for that event. lock_timeout: how many seconds to wait for
-        the run while somebody else works on it.
+        step: the path of the wait, if several wait for that event. cwd: the directory where commands run from
+        now on; trust: they run where the run says, although it came in an archive. lock_timeout: how many
+        seconds to wait for the run while somebody else works on it.
 
         Raises LockConflict, and with the run as it was RunNotWaiting, EventMismatch, InvalidEvent,
-        WaitExpired or NoTransition; and what `start` raises of going on.
+        WaitExpired, NoTransition, DirectoryGone or NotTrusted; and what `start` raises of going on.
         """
         given = _copy(payload, "the payload", InvalidEvent)
         return local.resume(
-            self._open(), event=event, payload=given, step=step, lock_timeout=lock_timeout, world=self._world
+            self._open(),
+            event=event,
+            payload=given,
+            step=step,
+            place=Place(cwd, trust),
+            lock_timeout=lock_timeout,
+            world=self._world,
         )
 
-    def resume(self, *, lock_timeout: float = 0) -> Run:
+    def resume(
+        self, *, cwd: str | os.PathLike[str] | None = None, trust: bool = False, lock_timeout: float = 0
+    ) -> Run:
         """Go on where nothing is needed from outside: after a crash, or when a wait's time is up.
 
-        Does nothing to a run that only waits, or has ended. Raises LockConflict, and what `start` raises.
+        Does nothing to a run that only waits, or has ended. *cwd* and *trust* are those of `deliver`. Raises
+        LockConflict, DirectoryGone, NotTrusted, and what `start` raises.
         """
-        return local.resume(self._open(), lock_timeout=lock_timeout, world=self._world)
+        place = Place(cwd, trust)
+        return local.resume(self._open(), place=place, lock_timeout=lock_timeout, world=self._world)
 
-    def retry(self, step: str | None = None, *, lock_timeout: float = 0) -> Run:
+    def retry(
+        self,
+        step: str | None = None,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        trust: bool = False,
+        lock_timeout: float = 0,
+    ) -> Run:
         """Do what failed or was interrupted again, or the step at *step* and all that came after; go on.
 
-        Raises LockConflict, NotRetryable, and what `start` raises of going on.
+        *cwd* and *trust* are those of `deliver`. Raises LockConflict, NotRetryable, DirectoryGone,
+        NotTrusted, and what `start` raises of going on.
         """
-        return local.retry(self._open(), step=step, lock_timeout=lock_timeout, world=self._world)
+        place = Place(cwd, trust)
+        return local.retry(self._open(), step=step, place=place, lock_timeout=lock_timeout, world=self._world)
 
     def cancel(self, reason: str, *, lock_timeout: float = local.CANCEL_SECONDS) -> Run:
         """Stop the run for good; whoever works on it, here or in another process, is asked to stop.

@@ -92,7 +92,14 @@ def join_words(words: Sequence[str], last: str = "or") -> str:
 def suggest(word: str, words: Iterable[str]) -> str | None:
     """The hint that names the one of *words* most like *word*, if one is."""
     near = find_nearest(word, words)
-    return f'did you mean "{near}"?' if near else None
+    return f'did you mean "{near}"?{tell_odd(word, near)}' if near else None
+
+
+def tell_odd(word: str, near: str) -> str:
+    """By which characters *word* and *near* differ though they may look alike: nothing, if only by ASCII."""
+    odd = [c for c in dict.fromkeys(word + near) if not " " <= c <= "~" and (c in word) != (c in near)]
+    codes = [f"U+{ord(c):04X}" for c in odd[:5]]
+    return f" One of the two has {join_words(codes, 'and')} in it." if codes else ""
 
 
 def find_nearest(word: str, words: Iterable[str]) -> str | None:

@@ -30,7 +30,8 @@ class CheckpointflowError(Exception):
         self.fields = fields
         self.run: Any = None
         self.directory: Any = None
-        super().__init__(self.sentence.format(**fields))
+        text = self.sentence.format(**fields)
+        super().__init__(text.encode(errors="backslashreplace").decode())  # names may hold any bytes
 
     def about(self, run: Any, directory: Any) -> Self:
         """The same, of a *run* in *directory* that can be gone on with."""
@@ -68,6 +69,13 @@ class InvalidWorkflow(CheckpointflowError):
         super().__init__(first=problems[0], more=more, details=[p.as_detail() for p in problems])
         self.code = code  # type: ignore[misc]
         self.exit_code = 80 if code.startswith("ERR_UNSUPPORTED") else 10  # type: ignore[misc]
+
+
+class WarningsFound(CheckpointflowError):
+    """A workflow with warnings, which were to count as mistakes."""
+
+    code, exit_code = "ERR_VALIDATION_WARNINGS", 10
+    sentence = "{first} (warnings are refused here; there are {count})"
 
 
 class ExpressionError(CheckpointflowError):
@@ -121,11 +129,35 @@ class RunNotWaiting(CheckpointflowError):
     sentence = "run {run_id} is {status}, so {problem}"
 
 
+class NothingWaits(CheckpointflowError):
+    """No run of a store asks anything."""
+
+    code, exit_code = "ERR_RUN_NOT_WAITING", 20
+    sentence = "no run waits for an answer"
+
+
 class WaitExpired(CheckpointflowError):
     code, exit_code = "ERR_WAIT_EXPIRED", 20
     sentence = (
         "the wait at {path} ended at {timeout_at}, so the event comes too late; "
         "take its time-out with: cpf resume --run-id {run_id}"
+    )
+
+
+class DirectoryGone(CheckpointflowError):
+    """Commands cannot run where they are to; nothing is taken or done."""
+
+    code, exit_code = "ERR_DIRECTORY_GONE", 20
+    sentence = "{directory}, where commands are to run, is no directory here; say where with --cwd DIR"
+
+
+class NotTrusted(CheckpointflowError):
+    """A run that was imported, and of which nobody here has said yet where its commands may run."""
+
+    code, exit_code = "ERR_NOT_TRUSTED", 20
+    sentence = (
+        "run {run_id} was imported, and its commands would run in {cwd}; look at what it does, then say "
+        "--trust (go on there) or --cwd DIR (go on in another directory), once"
     )
 
 
@@ -148,17 +180,27 @@ class Interrupted(CheckpointflowError):
     sentence = "cpf was told to stop by {signal}"
 
 
+class NotAnswered(CheckpointflowError):
+    """Somebody who was asked did not want to answer."""
+
+    code, exit_code = "ERR_NOT_ANSWERED", 20
+    sentence = "the answer was not sent"
+
+
 # 30: an expression or a decision that cannot be had; inside a run these become its failure
 
 
 class EvaluationError(CheckpointflowError):
-    """An expression without a value in this run, such as a path that leads nowhere."""
+    """An expression without a value in this run, such as a path that leads nowhere.
+
+    is_lost: there was a value, which cannot be had any more.
+    """
 
     code, exit_code = "ERR_STEP_FAILED", 30
     sentence = "{problem}, in ${{{text}}}"
 
-    def __init__(self, problem: str, text: str) -> None:
-        self.problem, self.text = problem, text
+    def __init__(self, problem: str, text: str, *, is_lost: bool = False) -> None:
+        self.problem, self.text, self.is_lost = problem, text, is_lost
         super().__init__(problem=problem, text=text)
 
 
@@ -172,6 +214,13 @@ class NoTransition(CheckpointflowError):
 class PersistenceError(CheckpointflowError):
     code, exit_code = "ERR_PERSISTENCE", 60
     sentence = "{file}: {problem}"
+
+
+class SystemRefused(CheckpointflowError):
+    """No memory, descriptor or thread was left, or the disk has no room for an answer."""
+
+    code, exit_code = "ERR_PERSISTENCE", 60
+    sentence = "the system refused: {problem}"
 
 
 class StateCorrupt(CheckpointflowError):

@@ -13,15 +13,15 @@ show() {
     shift
     printf '\n$ %s\n' "$*"
     code=0
-    "$@" | tee envelope.json || true
-    code=$(sed -n 's/^  "exit_code": \([0-9]*\),$/\1/p' envelope.json)
+    "$@" >envelope.json || code=$?
+    cat envelope.json
     printf '(exit code %s)\n' "$code"
     [ "$code" = "$expected" ] || { echo "expected $expected" >&2; exit 1; }
 }
 
 show 0 cpf validate -f workflow.yaml
 show 40 cpf run -f workflow.yaml --input @input.json
-run_id=$(sed -n 's/^  "run_id": "\(.*\)",$/\1/p' envelope.json)
+run_id=$(sed -n 's/.*"run_id":"\([^"]*\)".*/\1/p' envelope.json)
 show 40 cpf status --run-id "$run_id"
 printf '\n$ echo %s > response.json\n' "'{\"decision\": \"approve\"}'"
 echo '{"decision": "approve"}' > response.json

@@ -11,15 +11,18 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from checkpointflow import __version__
-from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, UsageError
+from checkpointflow.diagnostics import find_nearest
+from checkpointflow.drivers.signals import PROCESS
+from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, SystemRefused, UsageError
 
 if TYPE_CHECKING:
-    from checkpointflow.cli.envelope import Envelope
+    from checkpointflow.cli.envelope import Answer
 
 COMMANDS = {
     "init": "Write a workflow to start from.",
@@ -29,24 +32,39 @@ COMMANDS = {
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
     "status": "Show where a run stands.",
+    "watch": "Look on until a run rests.",
+    "wait": "Wait until runs rest.",
     "inspect": "Show everything about a run: inputs, steps, outputs, history.",
     "logs": "Show what the steps of a run printed.",
-    "retry-step": "Run a failed or interrupted step again, and go on.",
+    "retry": "Run a failed or interrupted step again, and go on.",
+    "tick": "Go on with every run in which something is due.",
     "cancel": "Stop a run for good.",
+    "answer": "Answer what a run asks, field by field, at a terminal.",
+    "waits": "List what the runs of the store wait for.",
     "list": "List the runs of the store, newest first.",
     "diff": "Show what differs between two runs, or two checkpoints of one.",
+    "graph": "Draw a workflow, or a run of one.",
+    "report": "Write a run as one HTML page.",
     "export": "Write a run into one file, to hand it over.",
     "import": "Take in a run that somebody hands over.",
     "verify": "Check a run: its history, its snapshot, every digest.",
     "delete": "Remove a run that has ended.",
     "gc": "Remove old runs, and what crashes have left.",
+    "completion": "Print what a shell needs to complete the words of cpf.",
     "schema": "Print a published JSON Schema: workflow, envelope or state.",
 }
 
 
+ALIASES = {"retry-step": "retry"}
+ALONE = "overview"
+"""What `cpf` without a word means at a terminal."""
+
+OWN_WORDS = ("list", "import", "answer")
+
+
 def module_of(name: str) -> str:
-    """The module of the command called *name*; a word of Python's gets an underscore."""
-    return f"{__name__}.{name.replace('-', '_')}{'_' if name in ('list', 'import') else ''}"
+    """The module of the command called *name*; a word of Python's, or of ours, gets an underscore."""
+    return f"{__name__}.{name.replace('-', '_')}{'_' if name in OWN_WORDS else ''}"
 
 
 class Cpf(click.Group):
@@ -54,23 +72,31 @@ class Cpf(click.Group):
 
     asked: str = "cpf"
     debug: bool = False
+    form: str | None = None
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in (*COMMANDS, ALONE):
+            raise UsageError(problem=_describe_unknown(cmd_name))
         self.asked = cmd_name
-        module = import_module(module_of(cmd_name))
+        module = import_module(module_of(name))
         command: click.Command = module.command
+        PROCESS.start_listening()  # not before: what is half imported is not imported again
         if HELP not in command.params:
-            command.params.append(HELP)
+            command.params += [JSON, TEXT, HELP]
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _describe_unknown(name: str) -> str:
+    near = find_nearest(name, [*COMMANDS, *ALIASES])
+    return f"there is no command {name}; " + (f"did you mean {near}?" if near else "see: cpf --help")
 
 
 def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) -> click.Option:
@@ -87,6 +113,18 @@ def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) ->
     return click.Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
 
 
+def _ask_for(form: str, about: str) -> click.Option:
+    """An option that chooses how the answer is shown, wherever it stands."""
+
+    def choose(_: click.Context, __: click.Parameter, asked: bool) -> None:
+        if asked:
+            group.form = form
+
+    return click.Option([f"--{form}"], is_flag=True, expose_value=False, help=about, callback=choose)
+
+
+JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")
+TEXT = _ask_for("text", "Show the answer as text for people, also in a pipe.")
 VERSION = _tell(["--version"], "Show the version and exit.", lambda _: f"cpf {__version__}")
 HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
 
@@ -99,40 +137,68 @@ HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_
 @click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
 @click.pass_context
 def group(ctx: click.Context, debug: bool) -> None:
-    """Run workflows: portable state machines in YAML that pause for people, agents and systems."""
+    """checkpointflow runs workflows: portable state machines in YAML that pause for people, agents, systems.
+
+    A run is a directory: it can be resumed in another process, on another machine, in other hands.
+    """
     assert isinstance(ctx.command, Cpf)
     ctx.command.debug = debug
 
 
-group.params += [VERSION, HELP]
+group.params += [JSON, TEXT, VERSION, HELP]
 
 
 def answer(arguments: list[str]) -> int:
     """Do what *arguments* ask for, print the answer, and return the exit code."""
     group.asked = "cpf"
     group.debug = False
+    group.form = None
+    if not arguments and sys.stdout.isatty():
+        from checkpointflow.cli.output import shows_text
+
+        arguments = [ALONE] if shows_text(None) else []
+    asked: dict[str, Any] = {}  # what is found out of it, by the names in cli.location
     try:
-        given = group.main(arguments, prog_name="cpf", standalone_mode=False)
+        _refuse_odd_bytes(arguments)
+        given = _do(arguments, asked)
     except click.UsageError as error:
-        return _refuse(_translate_usage_error(error))
+        return _refuse(_translate_usage_error(error), asked)
     except (KeyboardInterrupt, click.Abort):
-        return _refuse(Interrupted(signal="SIGINT"))
+        return _refuse(Interrupted(signal=PROCESS.name or "SIGINT"), asked)
     except CheckpointflowError as error:
-        return _refuse(error)
-    except BrokenPipeError:
-        return 60  # nobody reads the answer any more
+        return _refuse(error, asked)
     except Exception as error:  # noqa: BLE001, here every exception ends
-        return _refuse(_report_bug(error))
+        return _refuse(_report_bug(error), asked)
     if isinstance(given, int):
         return given
     try:
-        return _print(given)
+        return 0 if given is None else _print(given)
     except Exception as error:  # noqa: BLE001, an envelope that cannot be written is a bug, too
-        return _refuse(_report_bug(error))
+        return _refuse(_report_bug(error), asked)
+
+
+def _do(arguments: list[str], asked: dict[str, Any]) -> Any:
+    try:
+        return group.main(arguments, prog_name="cpf", standalone_mode=False, obj=asked)
+    finally:
+        PROCESS.is_listening = False  # from here on the answer is what matters
+
+
+def _refuse_odd_bytes(arguments: list[str]) -> None:
+    """Raise UsageError for what is no text: it could stand in no envelope, and in no state."""
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError as error:
+        given = error.object[error.start : error.end].encode(errors="surrogateescape")
+        problem = f"{given!r} in what is given to cpf is not UTF-8, as all of it must be"
+        raise UsageError(problem=problem) from None
 
 
 def main() -> NoReturn:
     """The entry point of `cpf`."""
+    _fill_streams()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # no text is too much for a terminal
     code = answer(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -142,33 +208,55 @@ def main() -> NoReturn:
     os._exit(code)  # the interpreter's own goodbye takes longer than most answers
 
 
-def _print(envelope: Envelope | None) -> int:
-    if envelope is None:
-        return 0
-    from checkpointflow.cli.envelope import encode
-    from checkpointflow.cli.options import is_watched
+def _fill_streams() -> None:
+    """Have something in place of the standard streams that whoever started us has closed.
 
-    if envelope.warnings and is_watched():
-        from checkpointflow.cli.terminal import show_warnings
+    The next file that is opened would be taken for one of them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+
+
+def _print(answer: Answer, error: CheckpointflowError | None = None) -> int:
+    """Show *answer*, as text or as JSON; returns the exit code. An *error* is told on stderr as well."""
+    from checkpointflow.cli.output import is_indented, is_on_github, is_watched, shows_text
+
+    envelope, as_text = answer.envelope, shows_text(group.form)
+    if as_text or is_watched():
+        from checkpointflow.cli.terminal import show_error, show_warnings
 
         show_warnings(envelope.warnings)
+        if error is not None:
+            show_error(error, envelope.error.message if envelope.error else None)
+    if is_on_github():
+        from checkpointflow.cli.ci import tell_github
+
+        tell_github(answer, error)
     try:
-        sys.stdout.buffer.write(encode(envelope))
-        sys.stdout.buffer.flush()
+        if not as_text:
+            from checkpointflow.cli.envelope import encode
+
+            sys.stdout.buffer.write(encode(envelope, indented=is_indented()))
+        elif error is None:
+            from checkpointflow.cli.screen import find_screen
+            from checkpointflow.cli.text import show
+
+            sys.stdout.write(show(answer, find_screen()))
+        sys.stdout.flush()
     except OSError:
         return envelope.exit_code or 60
     return envelope.exit_code
 
 
-def _refuse(error: CheckpointflowError) -> int:
+def _refuse(error: CheckpointflowError, asked: dict[str, Any]) -> int:
     from checkpointflow.cli.envelope import wrap_error
-    from checkpointflow.cli.options import is_watched
 
-    if is_watched():
-        from checkpointflow.cli.terminal import show_error
-
-        show_error(error)
-    return _print(wrap_error(_name(), error))
+    return _print(wrap_error(_name(), error, asked.get("directory")), error)
 
 
 def _translate_usage_error(error: click.UsageError) -> UsageError:
@@ -178,11 +266,13 @@ def _translate_usage_error(error: click.UsageError) -> UsageError:
     return UsageError(problem=f"{error.format_message().rstrip('.')}; see: {path} --help")
 
 
-def _report_bug(error: Exception) -> InternalError:
+def _report_bug(error: Exception) -> InternalError | SystemRefused:
     if group.debug:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, OSError | MemoryError):
+        return SystemRefused(problem=str(error) or "there is not enough memory")
     return InternalError(problem=f"{type(error).__name__}: {error}")
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Envelope, wrap_result
-from checkpointflow.cli.location import find_run
+from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.store import sweeping as runs
+from checkpointflow.store.directory import RunDirectory
 
 
 @click.command()
-@run_options
+@run_options()
 @click.option("--force", is_flag=True, help="Also a run that has not ended, or that is damaged.")
 @lock_option()
-def command(
-    run_id: str | None, run_dir: str | None, base_dir: str | None, force: bool, lock_timeout: float
-) -> Envelope:
+def command(directory: RunDirectory, force: bool, lock_timeout: float) -> Answer:
     """Remove a run that has ended, with all that it kept."""
-    directory = find_run(run_id, run_dir, base_dir)
     freed = runs.delete(directory, force=force, lock_timeout=lock_timeout)
     return wrap_result("delete", {"deleted": [to_builtins(freed)], "freed_bytes": freed.bytes})

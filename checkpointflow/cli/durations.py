@@ -43,3 +43,14 @@ def format_span(seconds: float) -> str:
         if abs(seconds) >= 2 * _SECONDS[unit]:
             return f"{int(seconds / _SECONDS[unit])}{unit}"
     return f"{int(seconds)}s"
+
+
+def format_duration(seconds: float) -> str:
+    """*seconds* as how long something took: `0.3s`, `12s`, `3m 20s`, `5h 10m`."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    for unit, smaller in (("d", "h"), ("h", "m"), ("m", "s")):
+        if seconds >= _SECONDS[unit]:
+            rest = int(seconds % _SECONDS[unit] / _SECONDS[smaller])
+            return f"{int(seconds / _SECONDS[unit])}{unit}" + (f" {rest}{smaller}" if rest else "")
+    return f"{int(seconds)}s"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from checkpointflow.cli.location import resume_command
+from checkpointflow.cli.location import command_for, resume_command
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
-from checkpointflow.errors import CheckpointflowError
+from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
+from checkpointflow.patterns import compile_late
 from checkpointflow.store.clock import make_id
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.layout import is_run_id
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 
@@ -54,6 +56,7 @@ class ErrorShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: Annotated[str, Meta(pattern="^ERR_[A-Z_]+$")]
     message: str
     step_id: str | None = None
+    tail: Annotated[tuple[str, ...], Meta(description="The last lines that the failed step printed.")] = ()
     details: Any = None
 
 
@@ -75,11 +78,12 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str
     ok: bool
     command: str
-    status: Literal["running", "waiting", "completed", "failed", "cancelled", "ok", "error"]
+    status: Literal["running", "waiting", "completed", "failed", "cancelled", "error"]
     exit_code: Literal[0, 2, 10, 20, 30, 40, 50, 60, 70, 80, 90]
     run_id: str | None = None
     workflow_id: str | None = None
     workflow_name: str | None = None
+    workflow_description: str | None = None
     workflow_version: str | None = None
     current_step_id: str | None = None
     checkpoint_id: str | None = None
@@ -96,12 +100,26 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         None
     )
     history: Annotated[tuple[Any, ...] | None, Meta(description="What happened, oldest first.")] = None
+    environment: Annotated[
+        tuple[str, ...] | None, Meta(description="The environment variables that the commands read.")
+    ] = None
     logs: tuple[LogShown, ...] | None = None
 
 
-def wrap_result(command: str, result: Any, *, warnings: tuple[str, ...] = ()) -> Envelope:
-    """The answer of a command that is not about a run."""
-    return Envelope(**_head(command, "ok", 0), result=result, warnings=warnings)
+class Answer(Struct, frozen=True):
+    """What a command has to tell: its envelope, and the run that it is about, to be shown as text."""
+
+    envelope: Envelope
+    run: Run | None = None
+    directory: RunDirectory | None = None
+
+
+def wrap_result(
+    command: str, result: Any, *, warnings: tuple[str, ...] = (), exit_code: int = 0, **more: Any
+) -> Answer:
+    """The answer of a command that is not about one run, and did what it was asked."""
+    head = _head(command, "completed", exit_code)
+    return Answer(Envelope(**head, result=result, warnings=warnings, **more))
 
 
 def wrap_run(
@@ -111,41 +129,92 @@ def wrap_run(
     *,
     warnings: tuple[str, ...] = (),
     exit_code: int | None = None,
+    result: Any = UNSET,
     **more: Any,
-) -> Envelope:
-    """Where *run* stands."""
+) -> Answer:
+    """Where *run* stands; *result*: what the command itself has come to, in place of what the run has."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
     described = tuple(_show_wait(run, directory, path, wait) for path, wait in waits(run).items())
     open_ = described if run.status == "waiting" else ()
-    return Envelope(
+    own = run.outcome.result if isinstance(run.outcome, Completion) else UNSET
+    envelope = Envelope(
         **_head(command, run.status, code),
         **_identity(run),
         wait=open_[0] if open_ else None,
         waits=open_ if len(open_) > 1 else (),
-        result=run.outcome.result if isinstance(run.outcome, Completion) else UNSET,
-        error=_show_failure(run),
+        result=own if result is UNSET else result,
+        error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
         **more,
     )
+    return Answer(envelope, run, directory)
 
 
-def wrap_error(command: str, error: CheckpointflowError) -> Envelope:
-    """Why a request was refused, or how to go on when cpf was told to stop."""
-    message, identity = str(error), {}
-    if error.directory is not None:
-        message += f"; go on with: {resume_command(error.directory)}"
-        identity = _identity(error.run)
-    return Envelope(
-        **_head(command, "error", error.exit_code),
-        **identity,
-        error=ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details),
-    )
+def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Answer:
+    """Why a request was refused; if it was about the run in *directory*, where that stands, and what next."""
+    identity, following = ({}, "") if directory is None else _find_standing(error, directory)
+    message = str(error)
+    if following and "--run-" not in message and command != "verify":
+        message += f"; {following}"
+    shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details)
+    return Answer(Envelope(**_head(command, "error", error.exit_code), **identity, error=shown))
 
 
-def encode(envelope: Envelope) -> bytes:
-    """The text of *envelope*: indented JSON and a newline."""
-    return msgspec.json.format(msgspec.json.encode(envelope), indent=2) + b"\n"
+def _find_standing(error: CheckpointflowError, directory: RunDirectory) -> tuple[dict[str, Any], str]:
+    """What an envelope tells of a run, as far as it can be read, and the line to go on with."""
+    try:
+        run = directory.load()
+    except RunNotFound:
+        return {}, ""
+    except Exception:  # noqa: BLE001, whatever it is, something is told already
+        name = directory.place.name
+        return {"run_id": name} if is_run_id(name) else {}, f"see: {command_for('verify', directory)}"
+    if isinstance(error, StateCorrupt):
+        return _identity(run), f"see: {command_for('verify', directory)}"
+    return _identity(run), _say_what_follows(run, directory)
+
+
+def _say_what_follows(run: Run, directory: RunDirectory) -> str:
+    match run.status:
+        case "waiting":
+            (path, record), *_ = waits(run).items()
+            return f"go on with: {_show_wait(run, directory, path, record).resume.command}"
+        case "running" if directory.seems_held():
+            return f"see: {command_for('status', directory)}"
+        case "running":
+            return f"go on with: {resume_command(directory)}"
+        case "failed":
+            return f"go on with: {command_for('retry', directory)}"
+        case "completed" | "cancelled":
+            return f"see: {command_for('inspect', directory)}"
+        case _:
+            assert_never(run.status)
+
+
+# What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
+_UNSEEN = compile_late(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+
+
+def escape(text: str) -> str:
+    """*text* with what a terminal must not see spelled as JSON may spell it."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def encode(envelope: Envelope, *, indented: bool) -> bytes:
+    """The text of *envelope*: JSON, on one line or indented, and a newline."""
+    try:
+        data = msgspec.json.encode(envelope)
+    except UnicodeEncodeError:  # it tells of a file, whose name may be any bytes
+        import json  # late: that is rare
+
+        data = json.dumps(msgspec.to_builtins(envelope), ensure_ascii=False).encode(errors="replace")
+    # A runner of GitHub Actions would take what follows ##[ for a command, wherever it stands in a line.
+    data = data.replace(b"##[", rb"#\u0023[")
+    text = (msgspec.json.format(data, indent=2) if indented else data) + b"\n"
+    return text if text.isascii() and b"\x7f" not in text else escape(text.decode()).encode()
 
 
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
@@ -165,6 +234,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "workflow_id": run.workflow.id,
         "workflow_name": run.workflow.name,
+        "workflow_description": run.workflow.description,
         "workflow_version": run.workflow.version,
         "current_step_id": cursor.step if cursor else None,
         "checkpoint_id": run.checkpoint_id,
@@ -205,8 +275,13 @@ def _show_doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait)
     )
 
 
-def _show_failure(run: Run) -> ErrorShown | None:
+def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     if not isinstance(run.outcome, Breakdown):
         return None
+    from checkpointflow.cli.tails import read_tail  # late: it compiles a pattern
+
     error = run.outcome.error
-    return ErrorShown(code=error.code, message=error.message, step_id=error.step_id, details=error.details)
+    tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
+    return ErrorShown(
+        code=error.code, message=error.message, step_id=error.step_id, tail=tail, details=error.details
+    )

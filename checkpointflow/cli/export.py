@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Envelope, wrap_run
-from checkpointflow.cli.location import find_run
+from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import file_digest, translate_errors
+from checkpointflow.store.files import create_anew, file_digest, translate_errors
 
 
 @click.command()
-@run_options
+@run_options()
 @click.option(
     "-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.tar.gz); - is stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @lock_option()
 def command(
-    run_id: str | None,
-    run_dir: str | None,
-    base_dir: str | None,
+    directory: RunDirectory,
     output: str | None,
     force: bool,
     lock_timeout: float,
-) -> Envelope | None:
+) -> Answer | None:
     """Write a run, with everything that it needs, into one .tar.gz; `cpf import` takes it in.
 
     With `-o -` the archive itself goes to standard output, and no envelope.
     """
-    directory = find_run(run_id, run_dir, base_dir)
     if output == "-":
         if sys.stdout.isatty():
             raise UsageError(
@@ -51,20 +47,34 @@ def command(
         raise FileAlreadyThere(file=file)
     warnings = _write(directory, file, lock_timeout)
     size, digest = file_digest(file)
-    envelope = wrap_run("export", directory.load(), directory, exit_code=0, warnings=tuple(warnings))
-    return replace(envelope, result={"file": str(file), "bytes": size, "sha256": digest})
+    result = {"file": str(file), "bytes": size, "sha256": digest}
+    run = directory.load()
+    return wrap_run("export", run, directory, exit_code=0, warnings=tuple(warnings), result=result)
+
+
+def _open_beside(file: Path) -> tuple[int, bool]:
+    """A descriptor to write by, and whether it is of *file* already.
+
+    Where the system knows files without names, nothing is left of one whose writer is killed.
+    """
+    if os.path.exists("/proc/self/fd"):
+        with suppress(AttributeError, OSError):
+            return os.open(file.parent, os.O_WRONLY | os.O_TMPFILE, 0o600), False
+    return create_anew(file), True
 
 
 def _write(directory: RunDirectory, file: Path, lock_timeout: float) -> list[str]:
     """Write the archive to *file*, whole or not at all."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with translate_errors(file):
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        fd, is_named = _open_beside(beside)
         try:
             with os.fdopen(fd, "wb") as out:
                 left_out = export_run(directory, out, lock_timeout)
                 out.flush()
-                os.fsync(out.fileno())
+                os.fsync(fd)
+                if not is_named:
+                    os.link(f"/proc/self/fd/{fd}", beside, src_dir_fd=fd)
             os.replace(beside, file)
         finally:
             beside.unlink(missing_ok=True)

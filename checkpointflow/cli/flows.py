@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 import click
 from msgspec import UNSET, Struct, to_builtins
 
-from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
 from checkpointflow.drivers.catalog import Found, find_flow, list_flows
+from checkpointflow.store.files import locate
 
 STAND_INS = {"string": "…", "integer": 0, "number": 0, "boolean": False, "array": [], "object": {}}
 
@@ -50,14 +50,14 @@ class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.command()
 @base_dir_option
 @click.option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
-def command(base_dir: str | None, detail: str | None) -> Envelope:
+def command(base_dir: str | None, detail: str | None) -> Answer:
     """List the workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
     base = find_store(base_dir).base
     if detail is not None:
-        return wrap_result("flows", _describe(find_flow(detail, Path.cwd(), base)))
+        return wrap_result("flows", _describe(find_flow(detail, locate(), base)))
     seen: set[str] = set()
     rows = []
-    for found in list_flows(Path.cwd(), base):
+    for found in list_flows(locate(), base):
         row = _make_row(found, seen)
         rows.append(to_builtins(row))
         seen.add(row.id or "")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
 
 
 @click.command()
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=complete("list_topics"))
 @click.option("--topics", is_flag=True, help="List what TOPIC can be.")
 def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names."""

@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
-from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Envelope, wrap_run
+from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option, lock_option
-from checkpointflow.errors import FileMissing
-from checkpointflow.store.archive import import_run
+from checkpointflow.cli.standing import warnings_about
+from checkpointflow.documents.model import AnyStep, Api, Cli
+from checkpointflow.drivers.sources import read_own_copies
+from checkpointflow.engine.outlook import find_next_steps
+from checkpointflow.engine.run import Run
+from checkpointflow.engine.soundness import find_unsound
+from checkpointflow.errors import CheckpointflowError, FileMissing
+from checkpointflow.store.archive import MAX_BYTES, MAX_EXPANSION, import_run
+from checkpointflow.store.directory import RunDirectory
+
+MAX_NEXT = 20
+MAX_COMMAND = 500
 
 TOLD = {
     "fast_forwarded": "the run was here already, and went forward to the state in the archive",
@@ -27,23 +38,64 @@ TOLD = {
 @click.argument("file")
 @base_dir_option
 @click.option("--as-new", is_flag=True, help="Add it as a run of its own, under a new id.")
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(0),
+    metavar="N",
+    help=f"What it may become here (default {MAX_BYTES}, or {MAX_EXPANSION} times its own size).",
+)
 @lock_option()
-def command(file: str, base_dir: str | None, as_new: bool, lock_timeout: float) -> Envelope:
+def command(
+    file: str, base_dir: str | None, as_new: bool, max_bytes: int | None, lock_timeout: float
+) -> Answer:
     """Take in a run that `cpf export` wrote; FILE may be - for standard input.
 
     A run that is not here is added; one that is here goes forward, unless it has gone on here as well.
     """
     store = find_store(base_dir)
-    if file == "-":
+    name = "standard input" if file == "-" else file
+    with nullcontext(sys.stdin.buffer) if file == "-" else _open(Path(file)) as source:
         imported = import_run(
-            store, sys.stdin.buffer, "standard input", as_new=as_new, lock_timeout=lock_timeout
+            store, source, name, as_new=as_new, lock_timeout=lock_timeout, max_bytes=max_bytes
         )
-    else:
-        with _open(Path(file)) as source:
-            imported = import_run(store, source, file, as_new=as_new, lock_timeout=lock_timeout)
-    warnings = (TOLD[imported.outcome],) if imported.outcome in TOLD else ()
-    envelope = wrap_run("import", imported.run, imported.directory, exit_code=0, warnings=warnings)
-    return replace(envelope, result={"outcome": imported.outcome, "new_facts": imported.facts})
+    run, directory = imported.run, imported.directory
+    told = (TOLD[imported.outcome],) if imported.outcome in TOLD else ()
+    warnings = (*told, *warnings_about(run, directory))
+    result = {"outcome": imported.outcome, "new_facts": imported.facts, **_describe(run, directory)}
+    return wrap_run("import", run, directory, exit_code=0, warnings=warnings, result=result)
+
+
+def _describe(run: Run, directory: RunDirectory) -> dict[str, Any]:
+    """Where its commands will run, who started it, and what it may do next: for whoever is to trust it."""
+    found = {"runs_in": run.cwd, "made_by": directory.read_beginning().by, "next": _list_next(run, directory)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _list_next(run: Run, directory: RunDirectory) -> list[dict[str, str]] | None:
+    """None: the document does not tell; whoever goes on with the run will hear why."""
+    try:
+        program = read_own_copies(directory, run.workflow)
+    except CheckpointflowError:
+        return None
+    if find_unsound(program, run) is not None:
+        return None
+    steps = islice(find_next_steps(program, run).items(), MAX_NEXT)
+    return [
+        {"step": path, "kind": str(step.__struct_config__.tag), **_describe_deed(step)}
+        for path, step in steps
+    ]
+
+
+def _describe_deed(step: AnyStep) -> dict[str, str]:
+    match step:
+        case Cli(command=str(command)):
+            return {"command": command[:MAX_COMMAND]}
+        case Cli(command=commands):
+            return {"command": " && ".join(commands)[:MAX_COMMAND]}
+        case Api(method=method, url=url):
+            return {"call": f"{method} {url}"[:MAX_COMMAND]}
+        case _:
+            return {}
 
 
 def _open(file: Path) -> BinaryIO:

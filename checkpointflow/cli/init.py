@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError
@@ -46,7 +46,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 )
 @click.option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
 @base_dir_option
-def command(file: str, template: str, force: bool, schema: bool, git: bool, base_dir: str | None) -> Envelope:
+def command(file: str, template: str, force: bool, schema: bool, git: bool, base_dir: str | None) -> Answer:
     """Write a workflow to start from.
 
     With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository.

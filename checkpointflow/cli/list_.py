@@ -9,15 +9,19 @@ from typing import Any
 import click
 from msgspec import Struct, to_builtins
 
-from checkpointflow.cli.durations import format_span, parse_span, seconds_between, subtract_seconds
-from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.durations import parse_span, seconds_between, subtract_seconds
+from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.clock import now
-from checkpointflow.store.listing import ListedRun, list_runs
+from checkpointflow.store.listing import Head, ListedRun, list_runs
+
+DEFAULT_LIMIT = 30
+MAX_WHY = 300
+MAX_INPUTS = 3
+MAX_INPUT = 80
 
 STATUSES = ("running", "waiting", "completed", "failed", "cancelled", "damaged")
-HEADINGS = ("RUN", "WORKFLOW", "STATUS", "STEP", "WAITS FOR", "SINCE", "DEADLINE", "AGE")
 
 
 class WaitRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,23 +30,30 @@ class WaitRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: str
     event_name: str
     audience: str
+    prompt: str | None = None
     since: str
     timeout_at: str | None = None
     overdue: bool = False
 
 
 class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A run; unattended: it is not at rest, and no process works on it; problem: why it is damaged."""
+    """A run.
+
+    unattended: it is not at rest, and no process works on it; why: it failed, or was cancelled, or what it
+    asks first; inputs: the first few that are short; problem: why it is damaged.
+    """
 
     run_id: str
     workflow_id: str | None = None
     workflow_name: str | None = None
     status: str
     step: str | None = None
+    why: str | None = None
     started_at: str | None = None
     updated_at: str | None = None
     age_seconds: int | None = None
     unattended: bool = False
+    inputs: dict[str, Any] = {}
     waits: tuple[WaitRow, ...] = ()
     problem: str | None = None
 
@@ -52,58 +63,85 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.option(
     "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only runs in this state."
 )
-@click.option("--workflow", metavar="ID", help="Only runs of this workflow.")
+@click.option("--failed", is_flag=True, help="The same as --status failed.")
+@click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
 @click.option(
     "--waiting-for",
     type=click.Choice(("user", "agent", "system")),
     help="Only runs that wait for one of these.",
 )
 @click.option(
-    "--since", type=parse_span, metavar="SPAN", help="Only runs started within this time: 90s, 12h, 2d."
+    "--since", type=parse_span, metavar="SPAN", help="Only runs that changed within this time: 90s, 12h, 2d."
 )
-@click.option("--limit", type=click.IntRange(0), metavar="N", help="Only the N newest of them.")
-@click.option("-o", "--output", type=click.Choice(("json", "text")), default="json", help="text: a table.")
+@click.option("--started-since", type=parse_span, metavar="SPAN", help="Only runs started within this time.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    metavar="N",
+    help="Only the N newest of them; 0 is all.",
+)
 def command(
     base_dir: str | None,
     statuses: tuple[str, ...],
+    failed: bool,
     workflow: str | None,
     waiting_for: str | None,
     since: float | None,
-    limit: int | None,
-    output: str,
-) -> Envelope | None:
-    """List the runs of the store, newest first."""
+    started_since: float | None,
+    limit: int,
+) -> Answer:
+    """List the runs of the store, newest first; on a terminal the newest stands last, above the prompt."""
     moment = now()
-    earliest = None if since is None else subtract_seconds(moment, since)
-    rows = (_make_row(run, moment) for run in list_runs(find_store(base_dir)))
-    wanted = (row for row in rows if _fits(row, statuses, workflow, waiting_for, earliest))
-    found = list(islice(wanted, limit))
-    if output == "text":
-        sys.stdout.write(format_table([HEADINGS, *(_list_cells(row, moment) for row in found)]))
-        return None
-    return wrap_result("list", {"runs": to_builtins(found)})
-
-
-def _fits(
-    row: Row, statuses: tuple[str, ...], workflow: str | None, waiting_for: str | None, earliest: str | None
-) -> bool:
-    return (
-        (not statuses or row.status in statuses)
+    wanted = (*statuses, "failed") if failed else statuses
+    changed, started = (
+        None if span is None else subtract_seconds(moment, span) for span in (since, started_since)
+    )
+    rows = (
+        row
+        for row in (make_row(run, moment) for run in list_runs(find_store(base_dir)))
+        if (not wanted or row.status in wanted)
         and workflow in (None, row.workflow_id)
         and (waiting_for is None or any(wait.audience == waiting_for for wait in row.waits))
-        and (earliest is None or (row.started_at or "") >= earliest)
+        and (changed is None or (row.updated_at or "") >= changed)
+        and (started is None or (row.started_at or "") >= started)
     )
+    found = list(islice(rows, min(limit, sys.maxsize - 1) + 1)) if limit else list(rows)
+    shown = found[:limit] if limit else found
+    more = {"more": True} if len(found) > len(shown) else {}
+    return wrap_result("list", {"runs": to_builtins(shown), **more})
 
 
-def _make_row(run: ListedRun, moment: str) -> Row:
+def make_row(run: ListedRun, moment: str) -> Row:
+    """What a list tells of *run*."""
     head = run.head
     if head is None:
         return Row(run_id=run.run_id, status="damaged", problem=run.problem)
-    waits = tuple(
+    return Row(
+        run_id=run.run_id,
+        workflow_id=head.workflow.id,
+        workflow_name=head.workflow.name,
+        status=head.status,
+        step=head.step,
+        why=_explain(head),
+        started_at=head.started_at,
+        updated_at=head.updated_at,
+        age_seconds=int(seconds_between(head.started_at, moment)),
+        unattended=head.status == "running" and not run.directory.seems_held(),
+        inputs=_choose_inputs(head.inputs),
+        waits=list_wait_rows(head, moment),
+    )
+
+
+def list_wait_rows(head: Head, moment: str) -> tuple[WaitRow, ...]:
+    """The open waits of a run."""
+    return tuple(
         WaitRow(
             step=path,
             event_name=record.wait.event_name,
             audience=record.wait.audience,
+            prompt=_shorten(record.wait.prompt),
             since=record.started_at,
             timeout_at=record.wait.timeout_at,
             overdue=record.wait.timeout_at is not None and record.wait.timeout_at <= moment,
@@ -111,53 +149,25 @@ def _make_row(run: ListedRun, moment: str) -> Row:
         for path, record in head.waits.items()
         if record.wait is not None
     )
-    return Row(
-        run_id=run.run_id,
-        workflow_id=head.workflow.id,
-        workflow_name=head.workflow.name,
-        status=head.status,
-        step=head.step,
-        started_at=head.started_at,
-        updated_at=head.updated_at,
-        age_seconds=int(seconds_between(head.started_at, moment)),
-        unattended=head.status == "running" and not run.directory.seems_held(),
-        waits=waits,
-    )
 
 
-def _list_cells(row: Row, moment: str) -> tuple[str, ...]:
-    first = row.waits[0] if row.waits else None
-    more = f" (+{len(row.waits) - 1})" if len(row.waits) > 1 else ""
-    since = first.since if first else row.updated_at
-    return (
-        row.run_id,
-        row.workflow_id or "",
-        f"{row.status}{' (unattended)' if row.unattended else ''}",
-        row.step or row.problem or "",
-        f"{first.event_name} by {first.audience}{more}" if first else "",
-        format_span(seconds_between(since, moment)) if since else "",
-        _describe_deadline(first, moment) if first else "",
-        "" if row.age_seconds is None else format_span(row.age_seconds),
-    )
+def _explain(head: Head) -> str | None:
+    if head.outcome is not None:
+        return _shorten(head.outcome.error.message if head.outcome.error else head.outcome.reason)
+    first = next((record.wait for record in head.waits.values()), None)
+    return None if first is None else _shorten(first.prompt)
 
 
-def _describe_deadline(wait: WaitRow, moment: str) -> str:
-    if wait.timeout_at is None:
-        return ""
-    left = format_span(abs(seconds_between(moment, wait.timeout_at)))
-    return f"OVERDUE by {left}" if wait.overdue else f"in {left}"
+def _choose_inputs(inputs: dict[str, Any]) -> dict[str, Any]:
+    short = {
+        name: value
+        for name, value in inputs.items()
+        if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= MAX_INPUT)
+    }
+    return dict(islice(short.items(), MAX_INPUTS))
 
 
-def format_table(rows: list[tuple[str, ...]]) -> str:
-    """*rows* as text in columns; what a terminal would obey is shown as `?`."""
-    plain = [[_make_plain(cell) for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*plain, strict=True)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
-        for row in plain
-    )
-
-
-def _make_plain(cell: Any) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in str(cell))
-    return text if len(text) <= 60 else text[:59] + "…"
+def _shorten(text: str | None) -> str | None:
+    """The first line of *text*, if it has one."""
+    first = (text or "").strip().partition("\n")[0]
+    return (first if len(first) <= MAX_WHY else first[: MAX_WHY - 1] + "…") or None

@@ -9,10 +9,12 @@ import click
 
 from checkpointflow.errors import UsageError
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import locate
 from checkpointflow.store.layout import is_run_id
-from checkpointflow.store.store import Store
+from checkpointflow.store.store import LATEST, Store
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
+RUN = "directory"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
 
 
@@ -20,23 +22,33 @@ def find_store(base_dir: str | None) -> Store:
     """The store that is meant. Raises UsageError where there can be none."""
     named = base_dir or os.environ.get(BASE_DIR_VARIABLE)
     if named:
-        return Store(Path(named).absolute(), allow_shared=allows_shared())
+        return Store(locate(named), allow_shared=allows_shared())
     default = _find_default()
     if default is None:
-        problem = f"there is no home directory to store runs in; set --base-dir or {BASE_DIR_VARIABLE}"
-        raise UsageError(problem=problem)
-    return Store(default, allow_shared=allows_shared())
+        problem = "there is no home directory to store runs in"
+        if "HOME" in os.environ:
+            problem = f"HOME is {os.environ['HOME']!r}, no path from the root on, so {problem}"
+        raise UsageError(problem=f"{problem}; set --base-dir or {BASE_DIR_VARIABLE}")
+    return Store(locate(default), allow_shared=allows_shared())
 
 
 def find_run(run_id: str | None, run_dir: str | None, base_dir: str | None) -> RunDirectory:
     """The run that is meant. Raises UsageError, RunNotFound."""
     if (run_id is None) == (run_dir is None):
-        raise UsageError(problem="name the run with one of --run-id and --run-dir")
+        raise UsageError(problem=f"name the run: its id, or the end of it, or {LATEST}; or with --run-dir")
     if run_dir is None:
-        return find_store(base_dir).find(str(run_id))
+        return note_run(find_store(base_dir).find(str(run_id)))
     if base_dir is not None:
         raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
-    return RunDirectory.at(Path(run_dir), allow_shared=allows_shared())
+    return note_run(RunDirectory.at(Path(run_dir), allow_shared=allows_shared()))
+
+
+def note_run(directory: RunDirectory) -> RunDirectory:
+    """*directory*, of which an error of this command will tell, whatever it is."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.obj[RUN] = directory
+    return directory
 
 
 def allows_shared() -> bool:
@@ -61,11 +73,37 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
         where = ["--run-id", place.name]
     else:
         where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
-    shared = ["--allow-shared"] if allows_shared() else []
+    shared = ["--allow-shared"] if directory.allow_shared else []
     return join(["cpf", command, *where, *shared, *more])
 
 
+def shorten_command(command: str, directory: RunDirectory, short_id: str) -> str:
+    """The same as a person at this terminal would type it, in this environment."""
+    from shlex import join
+
+    place = directory.place
+    if place.parent.name != "runs" or not is_run_id(place.name):
+        return join(["cpf", command, "--run-dir", str(place)])
+    base = place.parent.parent
+    here = Path(named).absolute() if (named := os.environ.get(BASE_DIR_VARIABLE)) else _find_default()
+    where = [] if base == here else ["--base-dir", str(base)]
+    shared = ["--allow-shared"] if allows_shared() else []
+    return join(["cpf", command, short_id, *where, *shared])
+
+
+def find_short_id(directory: RunDirectory) -> str:
+    """As much of the end of the run's id as no other run of its store ends with; at least 4 characters."""
+    place = directory.place
+    if place.parent.name != "runs":
+        return place.name
+    others = [name for name in Store(place.parent.parent).names() if name != place.name]
+    length = next((n for n in range(4, 26) if not any(o.endswith(place.name[-n:]) for o in others)), 26)
+    return place.name[-length:]
+
+
 def _find_default() -> Path | None:
+    if not os.path.isabs(os.environ.get("HOME", "/")):
+        return None
     try:
         return Path.home() / ".checkpointflow"
     except RuntimeError:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
-from collections.abc import Iterator
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, cast
+from typing import BinaryIO, Literal, NamedTuple, TextIO, cast
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, LogShown, wrap_run
-from checkpointflow.cli.location import find_run
-from checkpointflow.cli.options import is_watched, run_options
+from checkpointflow.cli.completing import complete
+from checkpointflow.cli.envelope import Answer, LogShown, wrap_run
+from checkpointflow.cli.options import run_options
+from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.screen import find_screen
 from checkpointflow.engine.actions import CallHttp, RunCommand
 from checkpointflow.engine.facts import StepStarted
 from checkpointflow.engine.path import split
-from checkpointflow.engine.run import Run
+from checkpointflow.engine.run import Breakdown, Failed, Run
 from checkpointflow.errors import UsageError
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import open_safely, translate_errors
 
-MAX_SHOWN_BYTES = 64 * 1024
+MAX_LOGS = 20
+MAX_SHOWN_BYTES = 4 * 1024
+MAX_FULL_BYTES = 16 * 1024 * 1024
+BLOCK_BYTES = 64 * 1024
 POLL_SECONDS = 0.1
 
 Stream = Literal["stdout", "stderr"]
@@ -36,28 +47,39 @@ class Log(NamedTuple):
 
 
 @click.command()
-@run_options
-@click.option("--step", metavar="PATH", help="Only this step: its path, or its id for all its visits.")
+@run_options()
+@click.option(
+    "--step",
+    metavar="PATH",
+    shell_complete=complete("list_step_paths"),
+    help="Only this step: its path, or its id for all its visits.",
+)
 @click.option("--stream", type=click.Choice(("stdout", "stderr", "both")), default="both", show_default=True)
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each.")
 @click.option("--follow", is_flag=True, help="Go on until the run rests, showing what is printed meanwhile.")
+@click.option("--failed", is_flag=True, help="Only the steps that have failed.")
+@click.option("--all", "whole_run", is_flag=True, help=f"All attempts there were, not only {MAX_LOGS} logs.")
+@click.option("--full", is_flag=True, help="All of each stream, not only the last 4 KiB.")
 @click.option("--raw", is_flag=True, help="Print the bytes themselves rather than an envelope.")
+@click.option("--ansi", is_flag=True, help="With --raw on a terminal: let it obey what the steps printed.")
 def command(
-    run_id: str | None,
-    run_dir: str | None,
-    base_dir: str | None,
+    directory: RunDirectory,
     step: str | None,
     stream: str,
     tail: int | None,
     follow: bool,
+    failed: bool,
+    whole_run: bool,
+    full: bool,
     raw: bool,
-) -> Envelope | None:
-    """Show what the steps of a run printed, in the order in which they ran.
+    ansi: bool,
+) -> Answer | None:
+    """Show what the steps of a run printed: first the step that the run failed at, then the others in turn.
 
-    The envelope holds the last 64 KiB of each stream; --raw prints all of it. With --follow and without
-    --raw, what is printed meanwhile goes to stderr if that is a terminal, and the envelope comes at the end.
+    Of each stream the last 4 KiB are shown, with --full the last 16 MiB; --raw prints all of it. With
+    --follow and without --raw, what is printed meanwhile goes to stderr if that is a terminal, and the rest
+    comes at the end.
     """
-    directory = find_run(run_id, run_dir, base_dir)
     streams = ("stdout", "stderr") if stream == "both" else (stream,)
     wanted = _Wanted(directory, step, cast(tuple[Stream, ...], streams))
     run = directory.load()
@@ -65,15 +87,31 @@ def command(
         known = sorted({log.step for log in _Wanted(directory, None, ("stdout",)).list_logs(run)})
         raise UsageError(problem=f"no step {step} has run; these have: {', '.join(known) or 'none'}")
     if follow:
-        out = sys.stdout.buffer if raw else sys.stderr.buffer if is_watched() else None
-        run = _follow(wanted, tail, out)
+        show = partial(_show_raw, ansi=ansi) if raw else _show_safely if is_watched() else None
+        run = _follow(wanted, tail, show)
     elif raw:
         for log in wanted.list_logs(run):
-            _copy(log.file, _find_start(log.file, tail), sys.stdout.buffer)
+            if not failed or _has_failed(run, log.step):
+                _copy(log.file, None, tail, _show_raw(ansi=ansi))
+    sys.stdout.flush()
     if raw:
         return None
-    logs = tuple(_show(log, tail) for log in wanted.list_logs(run))
-    return wrap_run("logs", run, directory, exit_code=0, logs=logs)
+    found = [log for log in wanted.list_logs(run) if not failed or _has_failed(run, log.step)]
+    found.sort(key=lambda log: not _is_to_blame(run, log.step))  # stable: the others stay in their order
+    shown = found if whole_run else found[:MAX_LOGS]
+    logs = tuple(_show(log, tail, MAX_FULL_BYTES if full else MAX_SHOWN_BYTES) for log in shown)
+    left_out = len(found) - len(shown)
+    warnings = (f"{left_out} more logs are there; show them with --all",) if left_out else ()
+    return wrap_run("logs", run, directory, exit_code=0, logs=logs, warnings=warnings)
+
+
+def _is_to_blame(run: Run, step: str) -> bool:
+    """Whether the run failed at *step*."""
+    return isinstance(run.outcome, Breakdown) and run.outcome.error.step_id == step
+
+
+def _has_failed(run: Run, step: str) -> bool:
+    return isinstance(run.steps.get(step), Failed) or _is_to_blame(run, step)
 
 
 class _Wanted(NamedTuple):
@@ -87,7 +125,7 @@ class _Wanted(NamedTuple):
             Log(path, attempt, stream, file)
             for path, attempt in self._list_attempts(run)
             for stream in self.streams
-            if (file := self.directory.log(stream, path, attempt)).exists()
+            if (file := self.directory.log(stream, path, attempt)).is_file()
         ]
 
     def _list_attempts(self, run: Run) -> Iterator[tuple[str, int]]:
@@ -100,10 +138,11 @@ class _Wanted(NamedTuple):
                         yield path, attempt
 
 
-def _show(log: Log, tail: int | None) -> LogShown:
-    size = log.file.stat().st_size
-    start = max(_find_start(log.file, tail), size - MAX_SHOWN_BYTES)
-    with log.file.open("rb") as opened:
+def _show(log: Log, tail: int | None, most: int) -> LogShown:
+    """The end of *log*, *most* bytes of it."""
+    with _open(log.file) as opened:
+        size = opened.seek(0, os.SEEK_END)
+        start = max(_find_start(opened, tail), size - most)
         opened.seek(start)
         text = opened.read(size - start).decode(errors="replace")
     return LogShown(
@@ -111,46 +150,77 @@ def _show(log: Log, tail: int | None) -> LogShown:
     )
 
 
-def _find_start(file: Path, tail: int | None) -> int:
+@contextmanager
+def _open(file: Path) -> Iterator[BinaryIO]:
+    """The log *file*, which a command may have replaced by anything. Raises PersistenceError."""
+    with translate_errors(file), open_safely(file) as fd, open(fd, "rb", closefd=False) as opened:
+        yield opened
+
+
+def _find_start(file: BinaryIO, tail: int | None) -> int:
     """Where the last *tail* lines of *file* begin."""
     if tail is None:
         return 0
-    position = end = file.stat().st_size
+    position = end = file.seek(0, os.SEEK_END)
     lines = 0
-    with file.open("rb") as opened:
-        while position > 0:
-            size = min(MAX_SHOWN_BYTES, position)
-            position -= size
-            opened.seek(position)
-            block = opened.read(size)
-            for offset in range(len(block) - 1, -1, -1):
-                if block[offset] == 0x0A and position + offset + 1 < end:
-                    lines += 1
-                    if lines == tail:
-                        return position + offset + 1
+    while position > 0:
+        size = min(BLOCK_BYTES, position)
+        position -= size
+        file.seek(position)
+        block = file.read(size)
+        for offset in range(len(block) - 1, -1, -1):
+            if block[offset] == 0x0A and position + offset + 1 < end:
+                lines += 1
+                if lines == tail:
+                    return position + offset + 1
     return end if tail == 0 else 0
 
 
-def _copy(file: Path, start: int, out: BinaryIO) -> int:
-    """Copy *file* from *start* on; returns where it ended."""
-    with file.open("rb") as opened:
+Write = Callable[[bytes], object]
+
+
+def _show_raw(*, ansi: bool) -> Write:
+    """What writes the bytes of a log to stdout; a terminal obeys them only if somebody asked for that."""
+    if sys.stdout.isatty() and not ansi:
+        return _show_safely(sys.stdout)
+    return sys.stdout.buffer.write
+
+
+def _show_safely(stream: TextIO | None = None) -> Write:
+    """What writes them to a terminal (*stream*, or stderr), which none of them must command."""
+    decoder, out = getincrementaldecoder("utf-8")("replace"), stream or sys.stderr
+    screen = find_screen(out)
+
+    def write(data: bytes) -> None:
+        lines = re.sub("\r\n?", "\n", decoder.decode(data)).split("\n")
+        out.write("\n".join(screen.render_line((line,)) for line in lines))
+
+    return write
+
+
+def _copy(file: Path, start: int | None, tail: int | None, write: Write) -> int:
+    """Copy *file* from *start* on, or its last *tail* lines; returns where it ended."""
+    with _open(file) as opened:
+        start = _find_start(opened, tail) if start is None else start
         opened.seek(start)
         while block := opened.read(1 << 16):
-            out.write(block)
+            write(block)
             start += len(block)
-    out.flush()
     return start
 
 
-def _follow(wanted: _Wanted, tail: int | None, out: BinaryIO | None) -> Run:
+def _follow(wanted: _Wanted, tail: int | None, show: Callable[[], Write] | None) -> Run:
     """Show what comes until the run rests, or until the process that drives it is gone."""
-    copied: dict[Path, int] = {}
+    copied: dict[Path, tuple[int, Write]] = {}
     while True:
         run = wanted.directory.load()
         resting = run.status != "running" or not wanted.directory.seems_held()
-        for log in wanted.list_logs(run) if out is not None else ():
-            start = copied[log.file] if log.file in copied else _find_start(log.file, tail)
-            copied[log.file] = _copy(log.file, start, cast(BinaryIO, out))
+        if show is not None:
+            for log in wanted.list_logs(run):
+                start, write = copied.get(log.file) or (None, show())
+                copied[log.file] = _copy(log.file, start, tail, write), write
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
         if resting:
             return run
         time.sleep(POLL_SECONDS)

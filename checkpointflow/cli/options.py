@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE
-from checkpointflow.errors import CheckpointflowError, FileMissing
+from checkpointflow.cli.completing import complete
+from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE, find_run
+from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,17 +33,46 @@ def base_dir_option(command: F) -> F:
     )(decorated)
 
 
-def run_options(command: F) -> F:
-    """`--run-id`, `--run-dir`, `--base-dir`."""
-    decorated = base_dir_option(command)
-    decorated = click.option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies.")(
-        decorated
-    )
-    return click.option(
-        "--run-id",
-        metavar="ID",
-        help="The run's id, or at least its first 4 characters, if no other id begins with them.",
-    )(decorated)
+def run_options(*, optional: bool = False) -> Callable[[F], F]:
+    """RUN, or `--run-id` or `--run-dir`, and `--base-dir`: the command is given the `directory` of that run.
+
+    *optional*: or None, where no run is named, and the `base_dir` of the store to look for one in.
+    """
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def find(
+            run: str | None, run_id: str | None, run_dir: str | None, base_dir: str | None, **given: Any
+        ) -> Any:
+            if optional and (run, run_id, run_dir) == (None, None, None):
+                return command(directory=None, base_dir=base_dir, **given)
+            if run is not None and run_id is not None:
+                raise UsageError(problem="name the run once: RUN and --run-id mean the same")
+            more = {"base_dir": base_dir} if optional else {}
+            return command(directory=find_run(run or run_id, run_dir, base_dir), **more, **given)
+
+        decorated = base_dir_option(find)
+        for option in (
+            click.option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies."),
+            click.option(
+                "--run-id", metavar="ID", help="The same as RUN.", shell_complete=complete("list_run_ids")
+            ),
+            click.argument("run", required=False, metavar="[RUN]", shell_complete=complete("list_run_ids")),
+        ):
+            decorated = option(decorated)
+        return cast(F, decorated)
+
+    return decorate
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; `nan` is none, though it lies outside of no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        if seconds != seconds:
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 def lock_option(default: float = 0) -> Callable[[F], F]:
@@ -50,10 +80,30 @@ def lock_option(default: float = 0) -> Callable[[F], F]:
     return click.option(
         "--lock-timeout",
         metavar="SECONDS",
-        type=click.FloatRange(0, 86_400 * 365),
+        type=Seconds(0, 86_400 * 365),
         default=default,
         help=f"How long to wait while another process holds the run (default {default:g}).",
     )
+
+
+def place_options(command: F) -> F:
+    """`--cwd`, `--trust`: the command is given the `place` that they mean."""
+
+    @wraps(command)
+    def choose(cwd: str | None, trust: bool, **given: Any) -> Any:
+        from checkpointflow.drivers.local import Place
+
+        return command(place=Place(cwd, trust), **given)
+
+    decorated = click.option(
+        "--trust",
+        is_flag=True,
+        help="Of a run that was imported: have its commands run in the directory that it names.",
+    )(choose)
+    decorated = click.option(
+        "--cwd", metavar="DIR", help="Have its commands run in DIR from now on; it becomes part of the run."
+    )(decorated)
+    return cast(F, decorated)
 
 
 def read_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
@@ -81,8 +131,3 @@ def _read_from_file(name: str, read_file: Callable[[Path], bytes]) -> bytes:
         problem = "there is no such file; write the JSON into it first, or give it inline"
         raise FileMissing(file=name, problem=problem)
     return read_file(Path(name))
-
-
-def is_watched() -> bool:
-    """Whether a person looks on: hints and progress go to stderr only then."""
-    return sys.stderr.isatty() and os.environ.get("LLM", "").lower() != "true"

@@ -1,21 +1,214 @@
-"""A line on stderr for each step, while a person looks on."""
+"""What a run does, told on stderr while a person looks on: a line when a step begins or ends.
+
+On a terminal what is under way stands in the last line, with its time; elsewhere (`--progress plain`,
+`CI=true`) each line stands for itself. The steps of an iteration are not told one by one: their block is
+counted. With `-v` what the steps print comes, too, a line at a time, each with the name of its step.
+"""
 
 from __future__ import annotations
 
-import click
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
-from checkpointflow.cli.options import is_watched
+from msgspec import UNSET
+
+from checkpointflow.cli.durations import format_duration, seconds_between
+from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.screen import Line, Mark, Screen, Span, find_screen
 from checkpointflow.drivers.local import Observe, ignore
 from checkpointflow.engine.actions import Sleep
-from checkpointflow.engine.run import Run, pending
+from checkpointflow.engine.path import owner
+from checkpointflow.engine.run import Failed, Opened, Run, Started, Succeeded
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.store.clock import now
+from checkpointflow.store.directory import RunDirectory
+
+Form = Literal["auto", "plain", "none"]
+
+TICK_SECONDS = 1.0
+STREAM_SECONDS = 0.1
+MAX_COUNTS = 20
+"""How often a block tells how far it has come, at most, where each time takes a line."""
+
+_CLEAR = "\r\x1b[K"
 
 
-def choose_observer() -> Observe:
-    """What tells of a run's progress: to a person, or to nobody."""
-    return _tell if is_watched() else ignore
+class Change(NamedTuple):
+    """Something that a person hears of: a step began, or ended, or a block came further."""
+
+    mark: Mark
+    text: str
+    spent: str = ""
 
 
-def _tell(run: Run) -> None:
-    for action in pending(run)[:1]:
-        what = f"waiting until {action.until}" if isinstance(action, Sleep) else "running"
-        click.echo(f"cpf: {action.path} (attempt {action.attempt}): {what}", err=True)
+def choose_observer(
+    form: Form = "auto", *, verbose: bool = False, find: Callable[[Run], RunDirectory] | None = None
+) -> Observe:
+    """What tells of a run's progress: to a person, or to nobody. *find*: the directory of a run."""
+    is_told = form == "plain" or (form == "auto" and (is_watched() or verbose))
+    if not is_told:
+        return ignore
+    is_live = (
+        form == "auto" and is_watched() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    )
+    return Progress(find_screen(sys.stderr), is_live=is_live, find=find if verbose else None)
+
+
+class Progress:
+    """An observer of one run, which it hears of in the thread that drives it."""
+
+    def __init__(self, screen: Screen, *, is_live: bool, find: Callable[[Run], RunDirectory] | None) -> None:
+        self._screen, self._is_live, self._find = screen, is_live, find
+        self._run: Run | None = None
+        self._told: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._ticker: threading.Thread | None = None
+
+    def __call__(self, run: Run) -> None:
+        """Tell what has changed since the last time."""
+        with self._lock:
+            before, self._run = self._run, run
+            self._stream(before)
+            changes = list_changes(before, run, self._count)
+            # On a terminal the last line tells what is under way.
+            lines = [
+                self._describe(change) for change in changes if not (self._is_live and change.mark == "runs")
+            ]
+            self._write(lines)
+        if self._ticker is None and (self._is_live or self._find) and run.status == "running":
+            self._ticker = threading.Thread(target=self._tick, daemon=True)
+            self._ticker.start()
+
+    def _tick(self) -> None:
+        """Draw the last line again and again, until the run rests."""
+        pause = threading.Event()
+        while not pause.wait(STREAM_SECONDS if self._find else TICK_SECONDS):
+            with self._lock:
+                if (
+                    self._run is None or self._run.status != "running"
+                ):  # a question may stand in the last line
+                    self._ticker = None
+                    return
+                self._stream(self._run)
+                self._write([])
+
+    def _count(self, path: str, ended: int, total: int) -> bool:
+        """Whether that *ended* of the bodies of *path* have ended is worth a line."""
+        share = ended * MAX_COUNTS // max(total, 1)
+        is_news = self._told.get(path) != share
+        self._told[path] = share
+        return is_news and not self._is_live
+
+    def _describe(self, change: Change) -> Line:
+        return "  ", self._screen.mark(change.mark), f" {change.text}  ", Span(change.spent, "faint")
+
+    def _write(self, lines: list[Line]) -> None:
+        """Add *lines* above the last line, and draw that anew."""
+        text = self._screen.render(lines)
+        if self._is_live:
+            text = _CLEAR + text + self._screen.render_line(self._view_last_line())
+        with suppress(OSError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+    def _view_last_line(self) -> Line:
+        """What is under way, as far as it fits."""
+        run = self._run
+        if run is None or run.status != "running":
+            return ()
+        moment, parts, room = now(), list[Span | str](), self._screen.width - 1
+        for path, record in run.active.items():
+            if not isinstance(record, Started | Opened) or _find_counted(run, path) is not None:
+                continue
+            text = f" {describe(path, record)} {format_duration(seconds_between(record.started_at, moment))}"
+            if len(text) + 4 > room:
+                break
+            parts += ["  ", self._screen.mark("runs"), text]
+            room -= len(text) + 4
+        return parts
+
+    def _stream(self, run: Run | None) -> None:
+        """Copy what the steps under way have printed since the last time, whole lines of it."""
+        if run is None or self._find is None:
+            return
+        directory = self._find(run)
+        for path, record in run.active.items():
+            if isinstance(record, Started) and not isinstance(record.action, Sleep):
+                is_over = self._run is not None and self._run.active.get(path) != record
+                for stream in ("stdout", "stderr"):
+                    self._copy(directory, stream, path, record.action.attempt, is_over=is_over)
+
+    def _copy(self, directory: RunDirectory, stream: str, path: str, attempt: int, *, is_over: bool) -> None:
+        with suppress(OSError, CheckpointflowError), directory.log(stream, path, attempt).open("rb") as file:
+            start = file.seek(self._read.get(file.name, 0))
+            data = file.read(1 << 20)
+            whole = data if is_over else data[: data.rfind(b"\n") + 1]
+            self._read[file.name] = start + len(whole)
+            lines = whole.decode(errors="replace").splitlines()
+            text = self._screen.render((Span(f"{path} | ", "faint"), line) for line in lines)
+            sys.stderr.write((_CLEAR if self._is_live and text else "") + text)
+
+
+def list_changes(
+    before: Run | None, run: Run, is_worth: Callable[[str, int, int], bool] = lambda *_: True
+) -> Iterator[Change]:
+    """What has begun and ended between *before* and *run*; the cost is that of what is under way."""
+    old = {} if before is None else before.active
+    for path in old:
+        if path not in run.active and _find_counted(run, path) is None:
+            yield from _tell_end(path, run)
+    for path, record in run.active.items():
+        if isinstance(record, Started) and _find_counted(run, path) is None:
+            known = old.get(path)
+            if known is None or (isinstance(known, Started) and known.action != record.action):
+                yield from _tell_start(path, record)
+        elif isinstance(record, Opened) and isinstance(record.items, list) and record is not old.get(path):
+            ended, total = count_ended(record), len(record.items)
+            if is_worth(path, ended, total):
+                yield Change("runs", f"{path} {ended}/{total}")
+
+
+def describe(path: str, record: Started | Opened) -> str:
+    """A step under way, and how far it has come."""
+    if isinstance(record, Opened) and isinstance(record.items, list):
+        return f"{path} {count_ended(record)}/{len(record.items)}"
+    if isinstance(record, Started) and record.action.attempt > 1:
+        return f"{path} (attempt {record.action.attempt})"
+    return path
+
+
+def count_ended(block: Opened) -> int:
+    """How many bodies of *block* have ended, well or not."""
+    return sum(map(len, block.ended)) + len(block.failed)
+
+
+def _tell_start(path: str, record: Started) -> Iterator[Change]:
+    if isinstance(record.action, Sleep):
+        yield Change("runs", f"{path} is tried again at {record.action.until}")
+    else:
+        yield Change("runs", describe(path, record))
+
+
+def _tell_end(path: str, run: Run) -> Iterator[Change]:
+    record = run.steps.get(path)
+    if isinstance(record, Succeeded):
+        yield Change("done", path, format_duration(seconds_between(record.started_at, record.ended_at)))
+    elif isinstance(record, Failed):
+        yield Change("failed", f"{path}: {record.error.message}")
+
+
+def _find_counted(run: Run, path: str) -> str | None:
+    """The block that counts its iterations, in one of which *path* lies; None if it lies in none."""
+    body = path.rpartition("/")[0]
+    while body:
+        block, key = owner(body)
+        record = run.steps.get(block)
+        if key and isinstance(record, Opened) and record.items is not UNSET:
+            return block
+        body = block.rpartition("/")[0]
+    return None

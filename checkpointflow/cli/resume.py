@@ -6,48 +6,92 @@ from typing import Any
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, wrap_run
-from checkpointflow.cli.location import find_run
-from checkpointflow.cli.options import lock_option, read_input, run_options
-from checkpointflow.cli.progress import choose_observer
-from checkpointflow.cli.standing import warnings_at_resume, warnings_of_chain
+from checkpointflow.cli.completing import complete
+from checkpointflow.cli.driving import Driving, drive_options
+from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.given import given_options, read_given
+from checkpointflow.cli.options import lock_option, place_options, run_options
+from checkpointflow.cli.output import asks_people
+from checkpointflow.cli.standing import warnings_of_chain, warnings_of_change, warnings_of_environment
 from checkpointflow.drivers import local
-from checkpointflow.errors import InvalidEvent, UsageError
+from checkpointflow.engine.run import Run, Waiting, waits
+from checkpointflow.errors import EventMismatch, InvalidEvent, UsageError
+from checkpointflow.store.directory import RunDirectory
 
 
 @click.command()
-@run_options
-@click.option("--event", metavar="NAME", help="The event that the run waits for.")
-@click.option("--input", "given", metavar="JSON", help="The event's payload: JSON, @file or - (stdin).")
-@click.option("--step", metavar="PATH", help="Which step the event is for, if several wait for it.")
+@run_options()
+@click.option(
+    "--event",
+    metavar="NAME",
+    shell_complete=complete("list_events"),
+    help="The event that the run waits for; not needed if it is one.",
+)
+@given_options("The event's payload")
+@click.option(
+    "--step",
+    metavar="PATH",
+    shell_complete=complete("list_step_paths"),
+    help="Which step the event is for, if several wait for it.",
+)
+@place_options
+@drive_options
 @lock_option()
 def command(
-    run_id: str | None,
-    run_dir: str | None,
-    base_dir: str | None,
+    directory: RunDirectory,
     event: str | None,
     given: str | None,
+    settings: tuple[str, ...],
     step: str | None,
+    place: local.Place,
     lock_timeout: float,
-) -> Envelope:
+    driving: Driving,
+) -> Answer:
     """Deliver an event and go on.
 
-    Without --event: go on where nothing is needed from outside, such as after a crash or when a wait's
-    time is up; a run that still waits prints its waiting envelope again.
+    Without --input and --set: go on where nothing is needed from outside, such as after a crash or when a
+    wait's time is up; a run that still waits is shown again.
     """
-    if (event is None) != (given is None):
-        raise UsageError(problem="--event and --input go together")
-    if step is not None and event is None:
-        raise UsageError(problem="--step goes with --event")
-    payload: Any = None if given is None else read_input(given, InvalidEvent)
-    directory = find_run(run_id, run_dir, base_dir)
+    answers = given is not None or bool(settings)
+    if not answers and (event is not None or step is not None):
+        raise UsageError(problem="--event and --step go with --input or --set, which hold the answer")
+    payload: Any = None
+    if answers:
+        open_ = _list_candidates(directory.load(), event, step)
+        event = event or _choose_event(open_)
+        schema = next((record.wait.input_schema for record in open_.values()), {})
+        payload = read_given(given, settings, schema, InvalidEvent)
+    environment = warnings_of_environment(directory)
+    world = driving.follow(lambda _: directory)
     run = local.resume(
         directory,
         event=event,
         payload=payload,
         step=step,
+        place=place,
         lock_timeout=lock_timeout,
-        world=local.World(observe=choose_observer()),
+        world=world,
     )
-    warnings = warnings_at_resume(run) + warnings_of_chain(run, directory)
-    return wrap_run("resume", run, directory, warnings=warnings)
+    if not answers and run.status == "waiting" and asks_people():
+        from checkpointflow.cli.answer_ import offer
+
+        run = offer(directory, run, driving)
+    warnings = environment + warnings_of_change(run) + warnings_of_chain(run, directory)
+    return driving.answer("resume", run, directory, warnings=warnings)
+
+
+def _list_candidates(run: Run, event: str | None, step: str | None) -> dict[str, Waiting]:
+    """The open waits that may be meant."""
+    return {
+        path: record
+        for path, record in waits(run).items()
+        if step in (None, path) and event in (None, record.wait.event_name)
+    }
+
+
+def _choose_event(open_: dict[str, Waiting]) -> str:
+    names = {record.wait.event_name for record in open_.values()}
+    if len(names) == 1:
+        return names.pop()
+    listed = ", ".join(f"{record.wait.event_name} at {path}" for path, record in open_.items())
+    raise EventMismatch(problem=f"name the event with --event; the run waits for {listed or 'none'}")

@@ -70,17 +70,28 @@ def adapt_for_editors(schema: Any) -> Any:
     there that an editor would show or fill in to no use.
     """
     definitions = {name: _describe(name, inner) for name, inner in schema["$defs"].items()}
-    return {**definitions.pop("Document"), "$defs": definitions}
+    return {**definitions.pop("Document"), "patternProperties": {"^x-": {}}, "$defs": definitions}
 
 
 def _describe(name: str, definition: Any) -> Any:
     """The definition of a Struct, in words for whoever writes a document."""
+    from checkpointflow.documents.model import MAY_BE_EMPTY
+
     described = _simplify(definition)
+    for field in described["properties"].keys() & set(MAY_BE_EMPTY):
+        described["properties"][field] = _or_nothing(described["properties"][field])
     kind = described["properties"].get("kind")
     if kind is None:
         return {**described, "title": re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()}
     kind["description"] = described["description"]
     return {**described, "title": f"{kind['const']} step"}
+
+
+def _or_nothing(schema: dict[str, Any]) -> dict[str, Any]:
+    if "type" in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    others = {keyword: value for keyword, value in schema.items() if keyword != "$ref"}
+    return {"anyOf": [{"$ref": schema["$ref"]}, {"type": "null"}], **others}
 
 
 def _simplify(schema: Any) -> Any:

@@ -5,28 +5,64 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import click
+
 from checkpointflow.cli.location import command_for, resume_command
+from checkpointflow.cli.output import is_watched
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
 
 
 def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """What a reader of *run* should know: a source that has changed, a process that is gone."""
-    found = []
-    if run.outcome is None and _has_changed(run):
+    found = list(warnings_of_change(run)) if run.outcome is None else []
+    if run.outcome is None and directory.is_foreign:
         found.append(
-            f"{run.workflow.source} has changed since the run started; the run goes on from its copy"
+            f"the run was imported; whoever first goes on with it says where its commands run: --trust (in "
+            f"{run.cwd}) or --cwd DIR"
         )
+    elif run.outcome is None and run.cwd is not None and not os.path.isdir(run.cwd):
+        found.append(f"{run.cwd}, where its commands run, is no directory here; say where with --cwd DIR")
     if run.status == "running" and not directory.seems_held():
         found.append(f"no process works on this run; go on with: {resume_command(directory)}")
     return tuple(found)
 
 
-def warnings_at_resume(run: Run) -> tuple[str, ...]:
-    """What whoever goes on with *run* should know."""
-    if run.cwd is None or Path(run.cwd).is_dir():
+def warnings_of_change(run: Run) -> tuple[str, ...]:
+    """That the file which *run* was started from says something else by now: the run does not follow it."""
+    if not _has_changed(run):
         return ()
-    return (f"{run.cwd}, where the run was started, is not here; commands ran in {Path.cwd()}",)
+    from shlex import join  # late: it compiles a pattern
+
+    start = join(["cpf", "run", "-f", str(run.workflow.source)])
+    return (
+        f"{run.workflow.source} has changed since the run started; the run goes on from its own copy of what "
+        f"it said then; to have what it says now, start a run: {start}",
+    )
+
+
+def warnings_of_environment(directory: RunDirectory) -> tuple[str, ...]:
+    """That variables which were set when the run began, and which its commands read, are not set here.
+
+    To be asked before the run goes on, and told at once to a person who looks on. Raises RunNotFound.
+    """
+    began = directory.read_beginning()
+    missing = [name for name in began.environment if name not in os.environ]
+    if not missing:
+        return ()
+    from checkpointflow.documents.environment import list_variables  # late: nothing is missing mostly
+    from checkpointflow.drivers.sources import read_own_copies
+
+    read = set(missing).intersection(list_variables(read_own_copies(directory, began.workflow)))
+    if not read:
+        return ()
+    warning = (
+        f"not set in this environment, but in that which the run was started in: {', '.join(sorted(read))}; "
+        "its commands read them, and have the environment of whoever goes on with it"
+    )
+    if is_watched():
+        click.echo(f"cpf: warning: {warning}", err=True)
+    return (warning,)
 
 
 def warnings_of_chain(run: Run, directory: RunDirectory) -> tuple[str, ...]:

@@ -10,33 +10,42 @@ It says no more than the envelope does, which goes to stdout all the same.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from unicodedata import combining, east_asian_width
 
 import click
 
+from checkpointflow.cli.output import is_on_github
+from checkpointflow.cli.screen import disarm
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import CheckpointflowError, InvalidWorkflow
 
 MAX_SHOWN = 20
 MAX_WIDTH = 100
 
+_KIND = re.compile(r":[0-9]+: (W[0-9]+) ")
 
-def show_error(error: CheckpointflowError) -> None:
-    """Tell of *error* on stderr: of a document every problem, up to 20, of anything else the message."""
+
+def show_error(error: CheckpointflowError, message: str | None = None) -> None:
+    """Tell of *error* on stderr: of a document every problem, up to 20, of anything else its *message*."""
     if isinstance(error, InvalidWorkflow):
         for problem in error.problems[:MAX_SHOWN]:
             _tell("\n".join(_format(problem)))
         _tell_how_many_more(len(error.problems))
     else:
-        _tell(f"cpf: {error}")
+        _tell(f"cpf: {message or error}")
 
 
 def show_warnings(warnings: Sequence[str]) -> None:
-    """Tell of *warnings* on stderr, a line each, up to 20."""
-    for warning in warnings[:MAX_SHOWN]:
-        _tell(f"cpf: warning: {warning}")
-    _tell_how_many_more(len(warnings))
+    """Tell of *warnings* on stderr, up to 20; those of one kind are told once, and counted."""
+    groups: dict[str, list[str]] = {}
+    for warning in warnings:
+        kind = _KIND.search(warning)
+        groups.setdefault(kind[1] if kind else warning, []).append(warning)
+    for same in list(groups.values())[:MAX_SHOWN]:
+        _tell(f"cpf: warning: {same[0]}" + (f" (and {len(same) - 1} more of these)" if len(same) > 1 else ""))
+    _tell_how_many_more(len(groups))
 
 
 def _format(problem: Diagnostic) -> Iterator[str]:
@@ -69,7 +78,8 @@ def _tell_how_many_more(count: int) -> None:
 
 
 def _tell(text: str) -> None:
-    click.echo("".join(map(_make_visible, text)), err=True)
+    visible = "".join(map(_make_visible, text))
+    click.echo("\n".join(map(disarm, visible.split("\n"))) if is_on_github() else visible, err=True)
 
 
 def _make_visible(character: str) -> str:

@@ -6,26 +6,49 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Envelope, wrap_result
+from checkpointflow.cli.completing import complete_file
+from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.drivers.sources import NO_CACHE, read_workflow
-from checkpointflow.errors import UsageError
+from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
+from checkpointflow.errors import UsageError, WarningsFound
 from checkpointflow.store.cache import Cache
 
 
 @click.command()
-@click.option("--file", "-f", required=True, metavar="FILE", help="The workflow.")
-def command(file: str) -> Envelope:
+@click.argument("workflow", required=False, metavar="[FILE]", shell_complete=complete_file)
+@click.option(
+    "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
+)
+@click.option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
+def command(workflow: str | None, file: str | None, strict: bool) -> Answer:
     """Check a workflow, and say what is wrong with it and where."""
-    checked = read_workflow(Path(file), cache=_find_cache())
-    workflow = checked.document.workflow
+    if (workflow is None) == (file is None):
+        raise UsageError(problem="name one workflow: its file")
+    if "-" in (file, workflow):
+        from checkpointflow.store.files import read_stdin
+
+        checked = read_bytes(read_stdin())
+    else:
+        checked = read_workflow(Path(file or str(workflow)), cache=_find_cache())
+    warnings = [warning.as_detail() for warning in checked.warnings]
+    if strict and warnings:
+        raise WarningsFound(first=checked.warnings[0], count=len(warnings), details=warnings)
+    document = checked.document.workflow
     result = {
-        "workflow_id": workflow.id,
-        "steps": [step.id for step in workflow.steps],
-        "inputs": workflow.inputs,
-        "warnings": [warning.as_detail() for warning in checked.warnings],
+        "workflow_id": document.id,
+        "steps": [step.id for step in document.steps],
+        "inputs": document.inputs,
+        "warnings": warnings,
     }
-    return wrap_result("validate", result, warnings=tuple(map(str, checked.warnings)))
+    return wrap_result(
+        "validate",
+        result,
+        warnings=tuple(map(str, checked.warnings)),
+        workflow_id=document.id,
+        workflow_name=document.name,
+        workflow_description=document.description,
+        workflow_version=None if document.version is None else str(document.version),
+    )
 
 
 def _find_cache() -> Cache:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import click
-from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Envelope, wrap_run
-from checkpointflow.cli.location import find_run
+from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.options import run_options
+from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.verify import require_sound
 
 
 @click.command()
-@run_options
-def command(run_id: str | None, run_dir: str | None, base_dir: str | None) -> Envelope:
+@run_options()
+def command(directory: RunDirectory) -> Answer:
     """Check a run: the chain of its history, the snapshot, and every digest."""
-    directory = find_run(run_id, run_dir, base_dir)
     found = require_sound(directory)
     warnings = tuple(found.warnings)
-    envelope = wrap_run("verify", directory.load(), directory, exit_code=0, warnings=warnings)
-    return replace(
-        envelope,
-        result={"facts": found.facts, "files_checked": found.checked, "files_unchecked": found.unchecked},
-    )
+    result = {"facts": found.facts, "files_checked": found.checked, "files_unchecked": found.unchecked}
+    return wrap_run("verify", directory.load(), directory, exit_code=0, warnings=warnings, result=result)

@@ -21,9 +21,13 @@ from checkpointflow.documents.lint import find_warnings
 from checkpointflow.documents.model import Api, AwaitEvent, Branch, Cli, Foreach, Parallel, Workflow
 from checkpointflow.documents.program import CompiledStep, Program, Use
 from checkpointflow.documents.references import check_references
+from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
+from checkpointflow.expressions.headers import find_fault as find_header_fault
+from checkpointflow.expressions.templates import Template
 from checkpointflow.expressions.urls import UrlTemplate
+from checkpointflow.schemas.validation import Schema
 
 MAX_LEVELS = 20
 MAX_LISTED = 10
@@ -69,28 +73,33 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_steps(program, source),
         _check_outputs(program.workflow),
         _check_schemas(program),
+        _check_defaults(program),
         (fault for fault in found if isinstance(fault, Diagnostic)),
         check_references(program, uses),
     )
     errors = source.locate_all(chain.from_iterable(rules))
-    return errors, source.locate_all(find_warnings(program, uses, flow_is_sound=not errors))
+    warnings = chain(find_warnings(program, uses, flow_is_sound=not errors), warn_of_texts(program, source))
+    return errors, source.locate_all(warnings)
 
 
 # Ids and targets
 
 
 def _check_ids(lists: list[StepList], source: Source) -> Iterator[Diagnostic]:
-    by_name: dict[str, list[Path]] = {}
+    by_name: dict[str, list[tuple[str, Path]]] = {}  # without capitals: there are file systems without them
     for body in lists:
         for index, step in enumerate(body.steps):
-            by_name.setdefault(step.id, []).append((*body.path_of(index), "id"))
-    for name, paths in by_name.items():
+            by_name.setdefault(step.id.lower(), []).append((step.id, (*body.path_of(index), "id")))
+    for same in by_name.values():
         # The lists come from the outside in, and "first" is by the file.
-        first, *rest = sorted(paths, key=source.find_mark)
+        (known, first), *rest = sorted(same, key=lambda step: source.find_mark(step[1]))
         where = "{}:{}".format(*source.find_mark(first))
-        for path in rest:
+        for name, path in rest:
             message = f'a second step with the id "{name}", first at {where}'
             hint = "ids are unique in the whole document, bodies and branches included"
+            if name != known:
+                message = f'the id "{name}" differs from "{known}", at {where}, in capitals only'
+                hint = "their logs would be one file where a file system does not tell capitals apart"
             yield Diagnostic(message, path, hint, code="ERR_DUPLICATE_STEP_ID")
 
 
@@ -141,6 +150,7 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
             yield from _check_retry(step, path)
         case Api():
             yield from _check_url(compiled.try_read("url"), (*path, "url"))
+            yield from _check_headers(compiled.try_read("headers"), (*path, "headers"))
             yield from _check_body(step, compiled.try_read("body"), (*path, "body"))
         case AwaitEvent():
             yield from _check_wait(step, path)
@@ -175,6 +185,14 @@ def _check_retry(step: Cli, path: Path) -> Iterator[Diagnostic]:
 def _check_url(url: UrlTemplate | None, path: Path) -> Iterator[Diagnostic]:
     if url is not None and url.problem is not None:
         yield replace(url.problem, path=path)
+
+
+def _check_headers(headers: dict[str, Any], path: Path) -> Iterator[Diagnostic]:
+    for name, value in headers.items():
+        pieces = value.pieces if isinstance(value, Template) else (value,)
+        literal = "".join(piece for piece in pieces if isinstance(piece, str))
+        if fault := find_header_fault(name, literal):
+            yield Diagnostic(fault, (*path, name), at_name=True)
 
 
 def _check_body(step: Api, body: Any, path: Path) -> Iterator[Diagnostic]:
@@ -259,3 +277,24 @@ def _check_schemas(program: Program) -> Iterator[Diagnostic]:
         for wrong in schema.problems:
             # An id, of a keyword here, is that of a warning where a document is told of.
             yield replace(wrong, path=(*path, *wrong.path), id=None)
+
+
+def _check_defaults(program: Program) -> Iterator[Diagnostic]:
+    """Each default that would be filled in, and then refused."""
+    if not program.inputs.problems:
+        yield from _find_misfits(program.workflow.inputs, ("workflow", "inputs"), program.workflow.inputs)
+
+
+def _find_misfits(schema: Any, path: Path, whole: dict[str, Any]) -> Iterator[Diagnostic]:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for name, entry in properties.items() if isinstance(properties, dict) else ():
+        at = (*path, "properties", name)
+        if isinstance(entry, dict) and "default" in entry:
+            shared = {word: whole[word] for word in ("$schema", "$defs", "definitions") if word in whole}
+            own = Schema({**shared, **entry})
+            # What refers to elsewhere in the whole cannot be judged alone.
+            misfits = [] if own.problems else own.errors(own.complete(entry["default"]))
+            for misfit in misfits[:1]:
+                message = f"this default does not fit its own schema: {misfit.message.removeprefix('$ ')}"
+                yield Diagnostic(message, (*at, "default"), "every run without this input would be refused")
+        yield from _find_misfits(entry, at, whole)

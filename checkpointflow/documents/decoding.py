@@ -15,10 +15,12 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from checkpointflow.diagnostics import Diagnostic, Path, describe, join_words, shorten, suggest
-from checkpointflow.documents.model import NAME, SCHEMA_VERSION, Document, Step, Workflow
+from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
+from checkpointflow.documents.model import MAY_BE_EMPTY, NAME, SCHEMA_VERSION, Document, Step, Workflow
+from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow
+from checkpointflow.patterns import compile_late
 
 _ID_RULE = "a letter or _, then letters, digits, _ and -"
 _ENV_RULE = "a letter or _, then letters, digits and _"
@@ -32,6 +34,9 @@ _ADVICE = {
     "on_timeout": 'write "on_timeout: {next: <step id>}"',
     "success": 'write "success: {exit_codes: [0, 1]}", or for an api step "{status_codes: [200]}"',
 }
+
+_SPAN = compile_late(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d|)[a-z]*", re.IGNORECASE)
+_SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 # What stands in for a field that a step cannot be without, so that its other fields can be checked.
 _STAND_INS: Mapping[str, dict[str, Any]] = {
@@ -61,6 +66,8 @@ def decode_leniently(
     source = parse(data, file)
     if source.root is None:
         return None, source, source.problems
+    _leave_out_nothings(source.value)
+    source.value = respell(source.root, "document")
     try:
         workflow: Workflow | None = msgspec.convert(source.value, Document).workflow
         problems = source.problems
@@ -69,6 +76,30 @@ def decode_leniently(
         problems = source.problems + [source.locate(one) for one in wrong]
         workflow = _salvage(source.value, [one.path for one in wrong])
     return workflow, source, sort_by_mark(problems)
+
+
+# What says nothing
+
+
+def _leave_out_nothings(value: Any) -> None:
+    """Take out of the document *value* its fields `x-…`, places for anchors, and each empty `env:`."""
+    for name in [name for name in value if name.startswith("x-")] if isinstance(value, dict) else ():
+        del value[name]
+    workflow = value.get("workflow") if isinstance(value, dict) else None
+    if isinstance(workflow, dict):
+        _leave_out_empty([workflow])
+
+
+def _leave_out_empty(parts: Any) -> None:
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict):
+            for name in MAY_BE_EMPTY:
+                if name in part and part[name] is None:
+                    del part[name]
+            if part.get("kind") == "foreach":
+                _leave_out_empty(part.get("body"))
+            _leave_out_empty(part.get("branches"))
+            _leave_out_empty(part.get("steps"))
 
 
 # Walking the types
@@ -174,6 +205,9 @@ def _advise(path: Path, value: Any, expected: list[str]) -> str | None:
         return _ADVICE[str(path[-1])]
     if "text" in expected and isinstance(value, bool | int | float):
         return "put it in quotes"
+    if expected == ["a number"] and isinstance(value, str):
+        span = _SPAN.fullmatch(value)
+        return f"write {float(span[1]) * _SECONDS[span[2].lower()]:g}, in seconds" if span else "in seconds"
     return None
 
 
@@ -304,10 +338,16 @@ def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[Diag
             yield from _fit(value[field.encode_name], field.type, (*path, field.encode_name))
 
 
+_COMMON = frozenset(Step.__struct_encode_fields__)
+
+
 def _refuse_kind(value: dict[str, Any], kinds: list[str], path: Path) -> Diagnostic:
     all_kinds = f"the kinds are {join_words(kinds, 'and')}"
     if "kind" not in value:
-        return Diagnostic('a step needs "kind"', path, all_kinds)
+        meant = [name for name, entry in value.items() if entry in kinds and name not in _COMMON]
+        meant += filter(None, [find_nearest("kind", value.keys() - _COMMON)])
+        hint = f'did you mean "kind" where "{shorten(meant[0])}" stands? ' if meant else ""
+        return Diagnostic('a step needs "kind"', (*path, *meant[:1]), hint + all_kinds, at_name=bool(meant))
     kind, at = value["kind"], (*path, "kind")
     if not isinstance(kind, str):
         return Diagnostic(f"expected the kind of step, and found {describe(kind)}", at, all_kinds)

@@ -3,20 +3,26 @@
 | id   | warns of                                                              | shown at            |
 | ---- | --------------------------------------------------------------------- | ------------------- |
 | W101 | a step that nothing leads to                                          | the step            |
-| W102 | going on from one arm of a decision into another arm's `end`          | the step above      |
+| W102 | going on from one arm of a decision into another arm's `end`,         | the step above      |
+|      | unless the workflow's outputs come from that arm's last step          |                     |
 | W103 | a `switch` without `default`                                          | the step            |
-| W104 | a workflow without `version`                                          | `workflow`          |
+| W104 | a workflow with a name or a description and without `version`         | `workflow`          |
 | W105 | `${raw:…}`, which lets a value become shell code                      | the expression      |
 | W106 | transitions that leave an event of the schema without a way           | `transitions`       |
 | W107 | `retry` of a step that is neither `idempotent` nor has a key          | `retry`             |
-| W108 | an input without description                                          | the input           |
+| W108 | an input without description beside others that have one              | the input           |
 | W109 | a loop with no way out                                                | its first step      |
 | W110 | a reference to a step that may not have run on some way to here       | the reference       |
 | W111 | a schema that requires a property which its `properties` lack         | the required name   |
 | W112 | a value that a command may take for an option                         | the expression      |
+| W121 | an input that may be absent, and nothing asks whether it is           | the reference       |
+| W130 | a hole in the braces of other tools, `{{ inputs.x }}`                  | the braces          |
+| W131 | a word that is a comment and may not be meant as one: `fixes #12`     | the word            |
+| W132 | what not every `sh` knows                                             | the command         |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
-The ids are stable. `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
+W110 and W121 are in `absence.py`, W130 to W132 in `text_lint.py`. The ids are stable.
+`# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
 
 from __future__ import annotations
@@ -28,7 +34,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
-from checkpointflow.documents.graph import Edge, StepList, Why, targets
+from checkpointflow.documents.absence import warn_of_absence
+from checkpointflow.documents.graph import Edge, StepList, targets
 from checkpointflow.documents.model import (
     AnyStep,
     Api,
@@ -39,17 +46,11 @@ from checkpointflow.documents.model import (
     Workflow,
 )
 from checkpointflow.documents.program import Program, Use
-from checkpointflow.documents.references import quote_reference, schema_of
+from checkpointflow.documents.references import schema_of
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import as_text, holds
 from checkpointflow.expressions.syntax import (
-    And,
-    Comparison,
-    Constant,
     Expression,
-    Node,
-    Not,
-    Or,
     Reference,
     references,
 )
@@ -81,9 +82,9 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         known = [body for body in lists if len(body.steps) <= MAX_STEPS]
         rules += [
             _warn_of_unreachable(known),
-            _warn_of_falls(known),
+            _warn_of_falls(known, uses),
             _warn_of_loops(known),
-            _warn_of_absence(uses),
+            warn_of_absence(program, uses),
         ]
     return chain.from_iterable(rules)
 
@@ -99,7 +100,8 @@ def _warn_of_unreachable(lists: list[StepList]) -> Iterator[Diagnostic]:
                 yield Diagnostic(message, body.path_of(index), id="W101")
 
 
-def _warn_of_falls(lists: list[StepList]) -> Iterator[Diagnostic]:
+def _warn_of_falls(lists: list[StepList], uses: list[Use]) -> Iterator[Diagnostic]:
+    fed = _list_feeders(uses)
     for body in lists:
         graph = body.graph
         deciders = {arm: step.id for step in body.steps for arm in _list_arms(step)}
@@ -108,8 +110,15 @@ def _warn_of_falls(lists: list[StepList]) -> Iterator[Diagnostic]:
             if edge.why in ("follow", "skip") and on_main_line:
                 below = graph.next_in_list(edge.start)
                 end = body.steps[below] if below < graph.end else None
-                if isinstance(end, End) and end.id in deciders:
+                is_meant = body.maps_outputs and edge.why == "follow" and body.steps[edge.start].id in fed
+                if isinstance(end, End) and end.id in deciders and not is_meant:
                     yield _describe_fall(body, edge, end.id, deciders[end.id])
+
+
+def _list_feeders(uses: list[Use]) -> set[Any]:
+    """The steps that the outputs of the workflow come from; whoever completes after one means it."""
+    ends = (use.expression for use in uses if use.path[:2] == ("workflow", "outputs"))
+    return {rest[0] for read in ends for first, *rest in references(read) if first == "steps"}
 
 
 def _list_arms(step: AnyStep) -> Iterator[str]:
@@ -148,66 +157,6 @@ def _warn_of_loops(lists: list[StepList]) -> Iterator[Diagnostic]:
                 message = f"a loop with no way out: {names}"
                 hint = "name a step outside of it, or an `end`"
                 yield Diagnostic(message, body.path_of(graph.step_of(node)), hint, id="W109")
-
-
-# References to what may not be there
-
-_RAN: frozenset[Why] = frozenset({"follow", "go", "error", "timeout"})
-_SUCCEEDED: frozenset[Why] = frozenset({"follow", "go"})
-_CARRYING = {"outputs": _SUCCEEDED, "artifacts": _SUCCEEDED}
-
-
-def _warn_of_absence(uses: list[Use]) -> Iterator[Diagnostic]:
-    # Whoever asks somewhere whether a step's value is null has thought of its absence.
-    thought_of = {path[1] for use in uses for path in _find_compared_with_null(use.expression.root)}
-    told = set()
-    for use in uses:
-        for _, name, part, *_ in _find_references(use):
-            key = (use.body.path, use.number, name)
-            if name in thought_of or key in told or _has_surely_run(name, part, use):
-                continue
-            told.add(key)
-            message = f'the step "{name}" may not have run when this asks for its {part}'
-            hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
-            quotes = quote_reference(use, ("steps", name, part))
-            yield Diagnostic(message, use.path, hint, id="W110", quotes=quotes)
-
-
-def _find_references(use: Use) -> Iterator[tuple[Any, ...]]:
-    """Those that count: a step that has an `if` is taken to know why, and `error` is not there by rule."""
-    if use.number is None or (use.field != "if" and _is_guarded(use)):
-        return
-    for path in references(use.expression):
-        if path[0] == "steps" and path[2] != "error":
-            yield path
-
-
-def _is_guarded(use: Use) -> bool:
-    around = ((body, use.number if at is None else at) for body, at in use.body.walk_outwards())
-    return any(body.steps[at or 0].when is not None for body, at in around)
-
-
-def _has_surely_run(name: str, part: str, use: Use) -> bool:
-    around = use.body.walk_outwards()
-    body, at = next((body, at) for body, at in around if name in body.index)
-    here, there = use.number if at is None else at, body.index[name]
-    # A step's own outcome is there when an event is judged and artifacts are collected.
-    if len(body.steps) > MAX_STEPS or (here == there and use.field in ("transitions", "artifacts")):
-        return True
-    return bool(body.graph.find_surely_run(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
-
-
-def _find_compared_with_null(node: Node) -> Iterator[Path]:
-    match node:
-        case Comparison("==" | "!=", Reference(path), Constant(None)):
-            yield from [path] if path[0] == "steps" else []
-        case Comparison("==" | "!=", Constant(None), Reference(path)):
-            yield from [path] if path[0] == "steps" else []
-        case Not(operand):
-            yield from _find_compared_with_null(operand)
-        case And(operands) | Or(operands):
-            for operand in operands:
-                yield from _find_compared_with_null(operand)
 
 
 # Steps
@@ -355,14 +304,17 @@ def _list_choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
 
 
 def _warn_of_no_version(workflow: Workflow) -> Iterator[Diagnostic]:
-    if workflow.version is None:
+    if workflow.version is None and (workflow.name or workflow.description):
         hint = "a run tells it, so that people know which document it follows"
         yield Diagnostic("the workflow has no `version`", ("workflow",), hint, id="W104")
 
 
 def _warn_of_undescribed(workflow: Workflow) -> Iterator[Diagnostic]:
     properties = workflow.inputs.get("properties")
-    for name, entry in properties.items() if isinstance(properties, dict) else ():
+    entries = properties if isinstance(properties, dict) else {}
+    if not any(isinstance(entry, dict) and "description" in entry for entry in entries.values()):
+        return  # whoever describes none has not forgotten one
+    for name, entry in entries.items():
         if isinstance(entry, dict) and not {"description", "$ref"} & entry.keys():
             path = ("workflow", "inputs", "properties", name)
             message = f'the input "{shorten(name)}" has no description'

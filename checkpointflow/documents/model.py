@@ -18,6 +18,9 @@ SCHEMA_VERSION = "checkpointflow/v1"
 # To Python `$` also fits before a final line break.
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$(?!\n)"
 
+# Fields that are as if they were not there if nothing stands behind their colon.
+MAY_BE_EMPTY = ("defaults", "inputs", "env", "headers", "tags", "artifacts", "transitions", "input_schema")
+
 Target = Annotated[str, Meta(pattern=NAME, max_length=128, description="The id of a step in the same list.")]
 Text = Annotated[str, Meta(max_length=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds; at most ten years.")]
@@ -189,12 +192,16 @@ class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
         Annotated[str, Meta(min_length=1, max_length=1_000_000)]
         | Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=1_000_000)], ...], Meta(min_length=1)],
         Meta(
-            description="The command, or a list of commands joined with `&&`; may hold `${…}`: "
-            "values reach the shell as data.",
+            description="The command, or a list of commands, which ends with the first that fails; may hold "
+            "`${…}`: values reach the shell as data.",
             examples=["echo ${inputs.name}", ["make", "make install"]],
         ),
     ]
     shell: Annotated[Shell | None, Meta(description="The shell that runs it (default sh).")] = None
+    fail_fast: Annotated[
+        bool | None,
+        Meta(description="Whether it ends with its first line that fails, as by `set -e` (default true)."),
+    ] = None
     cwd: Annotated[
         Text | None, Meta(description="Its working directory, relative to the one where the run was started.")
     ] = None
@@ -351,6 +358,9 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     """What steps have that do not say otherwise."""
 
     shell: Annotated[Shell | None, Meta(description="The shell of `cli` steps.")] = None
+    fail_fast: Annotated[
+        bool, Meta(description="Whether the commands of `cli` steps end with their first line that fails.")
+    ] = True
     timeout_seconds: Annotated[Seconds | None, Meta(description="For `cli` and `api` steps.")] = None
     retry: Annotated[Retry | None, Meta(description="For `cli` and `api` steps.")] = None
     cwd: Annotated[

@@ -6,28 +6,26 @@ Each is worked out when it is first asked for and remembered, so that a start pa
 The checker asks for all of it and tells what is wrong; the engine asks for what it needs, and nobody reads a
 text of the document a second time.
 
-One table, `FIELDS`, says where texts stand and which names each may use. A text that cannot be read is kept
+`fields.py` says where texts stand and which names each may use. A text that cannot be read is kept
 as its ExpressionError, which the checker tells and which fails a step that comes to it all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property
-from typing import Any, Literal, TypeAlias, assert_never
+from functools import cached_property
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
+from checkpointflow.documents.fields import ALWAYS, ITEM, Field, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import (
     AnyStep,
-    Api,
     AwaitEvent,
-    Call,
     Cli,
-    Foreach,
     Shell,
     Workflow,
     drop_mapping,
@@ -49,57 +47,6 @@ from checkpointflow.shells.scripts import (
 from checkpointflow.shells.variables import judge_variable
 
 DEFAULT_SHELL: Shell = "sh"
-
-ALWAYS = frozenset({"inputs", "steps", "run"})
-ITEM = frozenset({"item", "item_index"})
-_EVENT = frozenset({"event"})
-_SECRETS = frozenset({"secrets"})
-
-Names: TypeAlias = tuple[str, ...]
-Reader = Literal["condition", "value", "url", "command", "env", "items"]
-
-
-class Field(Struct, frozen=True):
-    """A field of steps whose texts have holes. also: the names that it may use besides the usual ones.
-
-    of: only for this kind of step, where others have the name for something else.
-    """
-
-    names: Names
-    reader: Reader
-    also: frozenset[str] = frozenset()
-    of: type | None = None
-
-
-FIELDS = (
-    Field(("if",), "condition"),
-    Field(("command",), "command", _SECRETS),
-    Field(("env",), "env", _SECRETS),
-    Field(("cwd",), "value"),
-    Field(("url",), "url", _SECRETS),
-    Field(("headers",), "value", _SECRETS),
-    Field(("body",), "value", _SECRETS, of=Api),
-    Field(("prompt",), "value"),
-    Field(("summary",), "value"),
-    Field(("instructions",), "value"),
-    Field(("idempotency_key",), "value"),
-    Field(("lock", "key"), "value"),
-    Field(("artifacts", "path"), "value"),
-    Field(("items",), "items"),
-    Field(("inputs",), "value", ITEM, of=Foreach),
-    Field(("inputs",), "value", of=Call),
-    Field(("result",), "value"),
-    Field(("transitions", "when"), "condition", _EVENT),
-    Field(("cases", "when"), "condition"),
-)
-
-
-@cache
-def list_fields(kind: type[AnyStep]) -> dict[Names, Field]:
-    """The fields of steps of that *kind*."""
-    there = {"if" if name == "when" else name for name in kind.__struct_fields__}
-    found = (field for field in FIELDS if field.names[0] in there and issubclass(kind, field.of or object))
-    return {field.names: field for field in found}
 
 
 class Use(Struct, frozen=True):
@@ -200,7 +147,7 @@ class Program:
     @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
-        found = self._uses(lambda part: _may_name(part, "stdout", "headers"))
+        found = self._uses(lambda part: may_name(part, "stdout", "headers"))
         return frozenset(part for use in found for part in _find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
@@ -313,7 +260,7 @@ class CompiledStep:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that it refers to, sorted."""
-        if not _may_name(self.step, "secrets"):
+        if not may_name(self.step, "secrets"):
             return ()
         found = (use for use in self.uses() if isinstance(use, Use))
         paths = (path for use in found for path in references(use.expression))
@@ -338,7 +285,9 @@ class CompiledStep:
                 path = (*self.path, *inner)
                 for use in _list_uses(path, read, names, self.body, self.index):
                     if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
-                        use = structs.replace(use, path=(*path, find_part(command, use.hole.start)))
+                        use = structs.replace(
+                            use, path=(*path, find_part(command, self.shell, use.hole.start))
+                        )
                     yield use
 
     def _compile(self, field: Field | None) -> list[tuple[Path, Any]]:
@@ -355,12 +304,13 @@ class CompiledStep:
 
     def _compile_command(self, command: str | tuple[str, ...]) -> list[tuple[Path, Any]]:
         """A list is one command; but if parts of it cannot be read alone, they are told, each by its path."""
-        if not isinstance(command, str):
-            parts = [(("command", i), self._read_value("command", part)) for i, part in enumerate(command)]
-            parts.sort(key=lambda part: not isinstance(part[1], ExpressionError))
-            if isinstance(parts[0][1], ExpressionError):
-                return list(parts)
-        return [(("command",), self._read_value("command", join_commands(command)))]
+        if isinstance(command, str):
+            return [(("command",), self._read_value("command", command))]
+        parts = [(("command", i), self._read_value("command", part)) for i, part in enumerate(command)]
+        parts.sort(key=lambda part: not isinstance(part[1], ExpressionError))
+        if isinstance(parts[0][1], ExpressionError):
+            return list(parts)
+        return [(("command",), self._read_value("command", join_commands(command, self.shell)))]
 
     def _read_value(self, reader: Reader, value: Any) -> Any:
         match reader:
@@ -444,7 +394,7 @@ def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
             yield str(path[1]), str(path[2])
 
 
-def _may_name(part: msgspec.Struct, *words: str) -> bool:
+def may_name(part: msgspec.Struct, *words: str) -> bool:
     """Whether an expression in *part* may name any of *words*: only such parts are read to find out."""
     text = msgspec.json.encode(part).decode()
     return any(word in text for word in (*words, "\\u"))  # an escape may hide it

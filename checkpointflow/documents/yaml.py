@@ -43,63 +43,27 @@ _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+_MERGE = "<<"
+# A joiner within a name may be meant: some scripts, and pictures of several characters, need it.
+_HIDDEN = compile_late("\u00ad|\u200b|\u2060|\ufeff|^[\u00a0\u200c-\u200f]|[\u00a0\u200c-\u200f]$")
 _SILENCED = compile_late(r"(?:^|\s)#\s*cpf:\s*ignore\s+(W\d+(?:[\s,]+W\d+)*)")
-
-# What the parser says, and what to say to people instead: (problem, context) -> (message, hint).
-_WORDS: tuple[tuple[str, str, str | None], ...] = (
-    (
-        r"mapping values are not allowed here",
-        'a ":" where no field can stand',
-        'quote text that holds ": ", and give fields of one mapping the same indentation',
-    ),
-    (r"found character '\\t'", "a tab where only spaces may indent", "indent with spaces"),
-    (
-        r"found character '(.)' that cannot start",
-        r'text cannot start with "\1"',
-        "put the text in quotes",
-    ),
-    (r"sequence entries are not allowed here", 'a "- " where no list can start', "start it on a new line"),
-    (r"found unexpected end of stream.*quoted", "a quote is opened and never closed", None),
-    (r"expected ',' or '(.)', but got '<stream end>'", r'a bracket is opened and "\1" never closes it', None),
-    (
-        r"expected ',' or '(.)', but got",
-        r'expected "," or "\1" here',
-        "quote text that holds any of {}[],: (as ${…} does)",
-    ),
-    (
-        r"expected <block end>, but found",
-        "this does not fit what stands around it",
-        "check its indentation, and quote text that holds special characters",
-    ),
-    (
-        r"could not find expected ':'",
-        'a field without its ":"',
-        'write "name: value", or indent a text that goes on',
-    ),
-    (
-        r"unknown escape character '(.)'",
-        r'"\\\1" means nothing in double quotes',
-        r'write "\\" for a backslash',
-    ),
-    (r"expected chomping or indentation", 'only "|", "|-", "|+" or ">" may start a block of text', None),
-    (r"expected the node content, but found '(.+?)'", r'a value cannot start with "\1"', "put it in quotes"),
-    (r"undefined tag handle", "tags (!…) are not read", "leave the tag out"),
-    (r"expected alphabetic or numeric character", 'a name must follow "&" or "*"', "put the text in quotes"),
-    (r"", "this is not YAML", None),
-)
 
 
 class Node:
-    """A value of the document and where it stands; `entries` are those of a mapping or a list."""
+    """A value of the document, where it stands, and how it is `spelled` if it is a number.
 
-    __slots__ = ("end", "entries", "height", "keys", "mark", "size", "text", "value")
+    entries: those of a mapping or a list.
+    """
 
-    def __init__(self, value: Any, mark: Mark, end: int) -> None:
+    __slots__ = ("end", "entries", "height", "keys", "mark", "size", "spelled", "text", "value")
+
+    def __init__(self, value: Any, mark: Mark, end: int, spelled: str | None = None) -> None:
         self.value = value
         self.mark = mark
         self.end = end
         self.entries: dict[str | int, Node] = {}
         self.keys: dict[str, Mark] = {}
+        self.spelled = spelled
         self.size = 1
         self.height = 0
         self.text = len(value) if isinstance(value, str) else 0
@@ -202,16 +166,17 @@ class _Unreadable(Exception):
 def _fill(source: Source, data: bytes) -> None:
     text = _decode(source, data)
     reader = _Builder(source)
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
-    yaml = YAML(typ="safe", pure=True)
+    from checkpointflow.documents.yaml_parser import explain, parse_events
+
     try:
-        source.root = reader.read_document(yaml.parse(text))
+        source.root = reader.read_document(parse_events(text))
     except _Unreadable:
         raise
     except MarkedYAMLError as error:
-        raise _explain(source, error) from None
+        message, hint, mark = explain(error)
+        raise _refuse(source, message, (mark.line + 1, mark.column + 1), hint) from None
     except Exception:  # noqa: BLE001  the parser's own slips (ValueError, AssertionError …) are no YAML either
         raise _refuse(source, "this is not YAML", reader.last) from None
     source.value = source.root.value
@@ -249,16 +214,6 @@ def _refuse(source: Source, message: str, mark: Mark, hint: str | None = None) -
     return _Unreadable(source.locate(Diagnostic(message, hint=hint, code="ERR_YAML_PARSE"), mark))
 
 
-def _explain(source: Source, error: Any) -> _Unreadable:
-    said = f"{error.problem} {error.context or ''}"
-    matches = ((re.search(pattern, said), message, hint) for pattern, message, hint in _WORDS)
-    found, message, hint = next((found, message, hint) for found, message, hint in matches if found)
-    # What is never closed is best shown where it was opened.
-    opened = error.context_mark if "never close" in message else None
-    mark = opened or error.problem_mark
-    return _refuse(source, found.expand(message), (mark.line + 1, mark.column + 1), hint)
-
-
 class _Builder:
     """Makes nodes of the parser's events, and notes what it would not have."""
 
@@ -280,8 +235,14 @@ class _Builder:
 
     def refuse_more(self) -> None:
         event = next(self.events)
-        if _name_kind(event) == "DocumentStart":
+        if _name_kind(event) == "DocumentStart" and not self.is_empty_to_the_end():
             self.note("a second document in the file", (), _mark_start(event), "keep one document a file")
+
+    def is_empty_to_the_end(self) -> bool:
+        """Whether nothing but comments stands behind the `---` that was read."""
+        content, _, end = (next(self.events) for _ in range(3))
+        is_nothing = _name_kind(content) == "Scalar" and not content.value and content.style is None
+        return is_nothing and content.ctag is content.anchor is None and _name_kind(end) == "StreamEnd"
 
     def read_node(self, event: Any, path: Path, depth: int) -> Node:
         self.last = _mark_start(event)
@@ -316,7 +277,8 @@ class _Builder:
         if len(text) > MAX_TEXT:
             raise self.stop(f"a text longer than {MAX_TEXT:,} characters", path, self.last)
         value = self.resolve_plain(text, path) if event.style is None else self.read_text(text, path)
-        return self.count_in(Node(value, self.last, event.end_mark.line + 1), path)
+        spelled = text if type(value) in (int, float) else None
+        return self.count_in(Node(value, self.last, event.end_mark.line + 1, spelled), path)
 
     def read_text(self, text: str, path: Path) -> str:
         """*text*, with the pairs of escapes that JSON writes for one character made one."""
@@ -370,7 +332,10 @@ class _Builder:
         node = self.count_in(Node({}, self.last, event.end_mark.line + 1), path)
         for event in self.take_until("MappingEnd", node):
             key, mark = self.read_key(event, path, depth)
-            entry = self.read_node(next(self.events), (*path, key), depth + 1)
+            entry = self.read_node(next(self.events), (*path, key or _MERGE), depth + 1)
+            if key is None:
+                self.take_over(entry, node, path)
+                continue
             if key in node.keys:
                 first = "{}:{}".format(*node.keys[key])
                 self.note(
@@ -382,14 +347,25 @@ class _Builder:
             self.add(node, key, entry, path)
         return node
 
-    def read_key(self, event: Any, path: Path, depth: int) -> tuple[str, Mark]:
-        """The text of a key; for what cannot be one, a problem and some text in its place."""
+    def take_over(self, merged: Node, node: Node, path: Path) -> None:
+        """Of what a merge key would bring, which is a problem by itself, nothing shall be missed besides."""
+        for name, entry in merged.entries.items():
+            if isinstance(name, str) and name not in node.value:
+                node.value[name] = entry.value
+                self.add(node, name, entry, path)
+
+    def read_key(self, event: Any, path: Path, depth: int) -> tuple[str | None, Mark]:
+        """The text of a key, None for a merge key; for what cannot be one, a problem and some text."""
         plain = _name_kind(event) == "Scalar" and event.style is None and event.ctag is None
         node = self.read_node(event, path, depth + 1)
         mark = _mark_start(event)
-        if plain and node.value == "<<":
+        if plain and node.value == _MERGE:
             self.note("merge keys (<<) are not read", path, mark, "write the fields out")
+            return None, mark
         if isinstance(node.value, str):
+            if plain and (hidden := _HIDDEN.search(node.value)):
+                message = f"an invisible character (U+{ord(hidden.group()):04X}) in a field's name"
+                self.note(message, path, mark, "remove it, or put the name in quotes")
             return node.value, mark
         spelled = event.value if plain else ""
         hint = f'write "{shorten(spelled)}" in quotes' if spelled else None

@@ -35,8 +35,8 @@ class Inheritance(Struct, frozen=True):
 class Launch(Struct, frozen=True):
     """What is started: a program, by its name on the PATH, with its arguments.
 
-    stdout, stderr: descriptors for what it prints; lock: one that it inherits, under the number that
-    `lock_name` has in its environment; unwanted: descriptors that it must not inherit.
+    stdout, stderr: descriptors for what it prints; locks: those that it inherits (None: there is none), each
+    under the number that its name has in its environment; unwanted: descriptors that it must not inherit.
     """
 
     arguments: list[str]
@@ -44,8 +44,7 @@ class Launch(Struct, frozen=True):
     directory: str
     stdout: int
     stderr: int
-    lock: int | None
-    lock_name: str
+    locks: dict[str, int | None]
     unwanted: tuple[int, ...]
 
 
@@ -101,12 +100,15 @@ def open_watch(child: Child) -> int:
 
 def find_inheritance() -> Inheritance:
     """Ours of now. It is looked up once for many children, since that takes as long as to start one."""
-    found = []
+    found, limit = [], os.sysconf("SC_OPEN_MAX")
     with suppress(OSError):
         for fd in map(int, os.listdir("/proc/self/fd")):
             with suppress(OSError):  # the one by which they are listed is closed by now
                 if fd > 2 and os.get_inheritable(fd):
-                    found.append(fd)
+                    if fd < limit:
+                        found.append(fd)
+                    else:  # opened before the limit was lowered: a child cannot be told to close it
+                        os.set_inheritable(fd, False)
     return Inheritance(dict(os.environ), tuple(found))
 
 
@@ -117,43 +119,43 @@ def start(launch: Launch) -> Child:
     """
     is_here = os.path.samefile(launch.directory, ".")
     program = _find_program(launch.arguments[0], launch.environment.get("PATH"), launch.directory)
-    descriptors = (launch.stdout, launch.stderr, 3 if launch.lock is None else launch.lock)
+    locks = {name: fd for name, fd in launch.locks.items() if fd is not None}
     try:
-        if SPAWNS and min(descriptors) > 2 and is_here:
-            return Child(_spawn(launch, program))
+        if SPAWNS and min(launch.stdout, launch.stderr, *locks.values()) > 2 and is_here:
+            return Child(_spawn(launch, program, locks))
     except NotImplementedError:
         pass  # a Python made where the system could not start a session
-    return Child(_open(launch, program))
+    return Child(_open(launch, program, locks))
 
 
-def _spawn(launch: Launch, program: str) -> int:
+def _spawn(launch: Launch, program: str, locks: dict[str, int]) -> int:
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, launch.stdout, 1),
         (os.POSIX_SPAWN_DUP2, launch.stderr, 2),
     ]
     actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in launch.unwanted]
-    if launch.lock is not None:
-        # Below 10, or dash could not close it; another number, since older systems do not make a descriptor
-        # inheritable that is duplicated onto itself; and not 9, which many scripts take for a lock of theirs.
-        number = 8 if launch.lock != 8 else 7
-        actions.append((os.POSIX_SPAWN_DUP2, launch.lock, number))
-        launch.environment[launch.lock_name] = str(number)
+    # Below 10, or dash could not close it; another number, since older systems do not make a descriptor
+    # inheritable that is duplicated onto itself; and not 9, which many scripts take for a lock of theirs.
+    numbers = [number for number in (8, 7, 6, 5) if number not in locks.values()]
+    for (name, fd), number in zip(locks.items(), numbers, strict=False):
+        actions.append((os.POSIX_SPAWN_DUP2, fd, number))
+        launch.environment[name] = str(number)
     return os.posix_spawn(
         program,
         launch.arguments,
         launch.environment,
         file_actions=actions,
         setsid=True,
+        setsigmask=(),
         setsigdef=_RESTORED,
     )
 
 
-def _open(launch: Launch, program: str) -> int:
+def _open(launch: Launch, program: str, locks: dict[str, int]) -> int:
     import subprocess  # late: few runs need it
 
-    if launch.lock is not None:
-        launch.environment[launch.lock_name] = str(launch.lock)
+    launch.environment.update({name: str(fd) for name, fd in locks.items()})
     process = subprocess.Popen(
         launch.arguments,
         executable=program,
@@ -163,7 +165,7 @@ def _open(launch: Launch, program: str) -> int:
         cwd=launch.directory,
         env=launch.environment,
         start_new_session=True,
-        pass_fds=() if launch.lock is None else (launch.lock,),
+        pass_fds=tuple(locks.values()),
     )
     process.returncode = 0  # so that it does not take in the child, whose end we hear of ourselves
     return process.pid

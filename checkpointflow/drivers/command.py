@@ -8,20 +8,18 @@ store raises, before anything has begun.
 from __future__ import annotations
 
 import os
-import signal
 import stat
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, open_watch, start
 from checkpointflow.drivers.json_text import MAX_BYTES, read_json
-from checkpointflow.drivers.logs import Log, create
+from checkpointflow.drivers.logs import Log, MaskedPipe, create
 from checkpointflow.drivers.outcomes import fail
-from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_marked
+from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
 from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
-from checkpointflow.drivers.signals import ignores_children
+from checkpointflow.drivers.signals import ignores_children, name_signal
 from checkpointflow.engine.actions import (
     ArtifactSpec,
     Failure,
@@ -30,14 +28,14 @@ from checkpointflow.engine.actions import (
     StoredFile,
     Success,
 )
-from checkpointflow.errors import CheckpointflowError, FileMissing
+from checkpointflow.errors import CheckpointflowError, DirectoryGone
+from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, read_file, sync_directory, translate_errors
 from checkpointflow.store.layout import ARTIFACTS, log_names
+from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
-PIPE_SECONDS = 2.0
 MAX_SHORT_BYTES = 1 << 20
-_ARGUMENTS = {"pwsh": ("-NoProfile", "-NonInteractive", "-Command")}
 
 
 class Command:
@@ -58,26 +56,31 @@ class Command:
         self.directory = directory
         self.run_id = run_id
         self.run = os.fspath(directory.place)
-        self.cwd = os.path.join(start_directory, action.cwd) if action.cwd else os.fspath(start_directory)
+        self.start_directory = os.fspath(start_directory)
+        self.cwd = os.path.join(start_directory, action.cwd) if action.cwd else self.start_directory
         self.child: Child | None = None
         self.watch: int | None = None
+        self.named_lock: int | None = None
         self.secrets = NO_SECRETS
         self._inheritance = find_inheritance() if inheritance is None else inheritance
         self._names = log_names(action.path, action.attempt)
         self._output = f"{self.run}/{self._names[-1]}"
         self._logs: list[Log] = []
-        self._maskers: list[threading.Thread] = []
+        self._pipes: list[MaskedPipe] = []
 
     def begin(self) -> Outcome | None:
-        """Start it; what came of it if that is not possible. Raises PersistenceError: nothing has begun.
+        """Start it; what came of it if that is not possible.
 
-        Then `watch` is a descriptor that can be read from once its process has ended.
+        Then `watch` is a descriptor that can be read from once its process has ended. Raises
+        PersistenceError, DirectoryGone: nothing has begun.
         """
+        if not os.path.isdir(self.start_directory):
+            raise DirectoryGone(directory=self.start_directory)
         if self.action.secrets:
             try:
                 self.secrets = Secrets(self.action.secrets)
             except KeyError as error:
-                return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
+                return fail(f"the secret {error.args[0]} is not set in the environment of cpf, or empty")
         printing: list[int] = []
         try:
             with translate_errors(self.run):
@@ -105,6 +108,7 @@ class Command:
 
     def expire(self) -> Outcome:
         """What came of it, since its time is up: nothing is left of it."""
+        self._stop_watching()  # whoever looks for processes needs a descriptor, of which there may be no more
         self.stop()
         self._take_in()
         self._remove_output()
@@ -114,12 +118,17 @@ class Command:
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all that is left of it: TERM, and KILL for what remains after a grace period."""
         if self.child is not None:
-            end(self.child.pid, self._find_strays, grace_seconds, self.child.reap)
+            family = find_attempt({self._mark(self.action.attempt)}, self.child.pid)
+            end(family, grace_seconds, self.child.reap)
+
+    def end_predecessors(self) -> None:
+        """End what the attempts before it have left, which would be in its way, if there were any."""
+        if self.action.attempt > 1:
+            end(find_attempt({self._mark(attempt) for attempt in range(1, self.action.attempt)}))
 
     def takes_long(self) -> bool:
         """Whether there is much to read, or to wait for, now that it has ended."""
-        is_slow = bool(self.action.artifacts or self._maskers)
-        return is_slow or any(log.size > MAX_SHORT_BYTES for log in self._read_logs())
+        return bool(self.action.artifacts) or any(log.size > MAX_SHORT_BYTES for log in self._read_logs())
 
     def seal(self) -> tuple[StoredFile, ...]:
         """What it left in its logs, if it began; they would survive a power cut."""
@@ -139,18 +148,22 @@ class Command:
     def _take_in(self) -> int | None:
         """Wait for the end of its process; its exit code."""
         code = self._reach_child().wait()
+        self._stop_watching()
+        for pipe in self._pipes:
+            pipe.settle()
+        return code
+
+    def _stop_watching(self) -> None:
         if self.watch is not None:
             os.close(self.watch)
-        return code
+            self.watch = None
 
     def _reach_child(self) -> Child:
         assert self.child is not None, "it has begun"
         return self.child
 
-    def _find_strays(self) -> set[int]:
-        """What the command started and is still there, also where it has left the process group."""
-        known = self._describe_run()
-        return find_marked({name: known[name] for name in ("CPF_RUN_DIR", "CPF_STEP", "CPF_ATTEMPT")})
+    def _mark(self, attempt: int) -> str:
+        return make_mark(self.run, self.action.path, attempt)
 
     def _prepare(self, printing: list[int]) -> None:
         """Files for its output, *printing*. Raises OSError: nothing has begun."""
@@ -165,18 +178,25 @@ class Command:
         if ignores_children():
             raise OSError("SIGCHLD is ignored here, so that its exit code could not be known")
         own = self.secrets.fill({**action.env, **action.variables})
-        for fd in printing[:] if action.secrets else ():
-            printing.append(self._mask(fd))
+        self._pipes = [MaskedPipe(fd, self.secrets) for fd in printing if action.secrets]
+        printing += [pipe.entry for pipe in self._pipes]
         launch = Launch(
-            arguments=[action.shell, *_ARGUMENTS.get(action.shell, ("-c",)), action.script],
-            environment={**self._inheritance.environment, **own, **self._describe_run()},
+            arguments=[
+                action.shell,
+                *list_arguments(action.shell, action.script, fail_fast=action.fail_fast),
+            ],
+            environment={
+                **self._inheritance.environment,
+                **self.secrets.variables,
+                **own,
+                **self._describe_run(),
+            },
             directory=self.cwd,
             stdout=printing[-2],
             stderr=printing[-1],
-            # Should cpf die, whoever is left of the command goes on holding this lock, so that nobody starts
-            # the step beside it.
-            lock=self.directory.step_lock,
-            lock_name="CPF_LOCK_FD",
+            # Should cpf die, whoever is left of the command goes on holding these, so that nobody starts the
+            # step beside it, or another step that needs the same lock.
+            locks={"CPF_LOCK_FD": self.directory.step_lock, "CPF_NAMED_LOCK_FD": self.named_lock},
             unwanted=self._inheritance.descriptors,
         )
         self.child = start(launch)
@@ -193,49 +213,44 @@ class Command:
             "CPF_OUTPUT": self._output,
             "CPF_IDEMPOTENCY_KEY": action.idempotency_key,
             "CPF_LOCK_FD": "",
+            "CPF_NAMED_LOCK_FD": "",
+            MARKS: add_mark(self._inheritance.environment.get(MARKS), self._mark(action.attempt)),
         }
-
-    def _mask(self, file: int) -> int:
-        """A pipe from which all goes into *file* without its secrets; for the caller to close."""
-        ours, theirs = os.pipe()
-        copy = os.dup(file)
-
-        def run() -> None:
-            with os.fdopen(ours, "rb", buffering=0), os.fdopen(copy, "wb", buffering=0) as out:
-                for block in self.secrets.mask_blocks(iter(lambda: os.read(ours, 1 << 16), b"")):
-                    out.write(block)
-
-        self._maskers.append(threading.Thread(target=run, daemon=True))
-        self._maskers[-1].start()
-        return theirs
 
     def _judge(self, code: int | None) -> Outcome:
         action = self.action
-        for thread in self._maskers:  # a child left behind may keep the pipe, and must not keep us
-            thread.join(PIPE_SECONDS)
+        if problem := next((pipe.problem for pipe in self._pipes if pipe.problem), None):
+            return fail(f"what it printed could not be written: {problem.strerror}", exit_code=code)
         if code is None:  # another thread had SIGCHLD ignored meanwhile, or waited for any child
             return fail("its exit code is not known: something else in this process took it")
+        signal, code = (-code, 128 - code) if code < 0 else (None, code)  # as every shell tells it
         if code not in action.exit_codes:
-            return self._explain_failure(code)
+            return self._explain_failure(code, signal)
         try:
-            outputs = self._read_outputs()
+            outputs, why_not = self._read_outputs()
         except ValueError as error:
             return fail(str(error), code="ERR_STEP_OUTPUT_INVALID", exit_code=code)
         except (OSError, CheckpointflowError) as error:
             return fail(f"its output could not be read: {error}", exit_code=code)
         try:
             artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
-            stdout = self._read_logs()[0].read_head() if action.keeps_stdout else None
+            kept = self._read_logs()[0].read_text() if action.keeps_stdout else {}
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
             return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
-        return Success(outputs=outputs, exit_code=code, stdout=stdout, artifacts=artifacts)
+        lost = {**({"outputs": why_not} if why_not else {}), **kept.pop("lost", {})}
+        return Success(outputs=outputs, exit_code=code, artifacts=artifacts, lost=lost, **kept)
 
     def _store_artifact(self, wanted: ArtifactSpec) -> StoredFile:
         """A copy, in the run's directory, of a file that the command left behind. Raises OSError."""
         from hashlib import sha256  # late: few steps have artifacts
 
         name = f"{ARTIFACTS}/{self.action.path}/{wanted.name}"
-        source = os.open(os.path.join(self.cwd, wanted.path), os.O_RDONLY | os.O_NONBLOCK)
+        file = os.path.join(self.cwd, wanted.path)
+        if wanted.within is not None:
+            file, top = os.path.realpath(file), os.path.realpath(os.path.join(self.cwd, wanted.within))
+            if os.path.commonpath([file, top]) != top:
+                raise OSError(f"{wanted.path} leads out of {top}, and a value chose it")
+        source = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
@@ -250,42 +265,40 @@ class Command:
             sync_directory((self.directory.place / name).parent)
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
-    def _explain_failure(self, code: int) -> Failure:
-        how = f"exit code {code}" if code >= 0 else f"the signal {signal.Signals(-code).name}"
+    def _explain_failure(self, code: int, signal: int | None) -> Failure:
+        how = f"exit code {code}" if signal is None else f"the signal {name_signal(signal)}"
         stderr = self._read_logs()[1]
         last = stderr.read_last_line() if stderr.is_there else ""  # the command may have taken it away
-        exit_code = code if code >= 0 else 128 - code
-        return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=exit_code)
+        return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=code)
 
-    def _read_outputs(self) -> Any:
+    def _read_outputs(self) -> tuple[Any, str | None]:
         """The JSON in $CPF_OUTPUT; else what stdout holds, if that is a JSON object (or JSON is needed).
 
-        Raises ValueError where there must be JSON and is none.
+        If it is none, though it looks as if it was meant to be, also why it is not. Raises ValueError where
+        there must be JSON and is none.
         """
         if os.path.exists(self._output):
-            data = self.secrets.mask(read_file(Path(self._output)))
+            data = read_file(Path(self._output))
             if data:
-                return _parse(data, "what the command wrote to $CPF_OUTPUT")
+                return self._parse(data, "what the command wrote to $CPF_OUTPUT"), None
         stdout = self._read_logs()[0]
-        size = stdout.size
-        if self.action.needs_json:
-            if size > MAX_BYTES:
-                raise FileMissing(file=stdout.file, problem=f"it is larger than {MAX_BYTES} bytes")
-            return _parse(stdout.read(size), "what the command printed on stdout")
-        if not 0 < size <= MAX_BYTES or not stdout.may_hold_object():
-            return {}
+        if not self.action.needs_json:
+            head = stdout.read_head() if stdout.size else b""  # the command may have taken it away
+            if not head.startswith(b"{"):
+                return {}, "it printed something else before its JSON" if b"\n{" in head else None
         try:
-            return _parse(stdout.read(size), "")
-        except ValueError:
-            return {}
+            return self._parse(stdout.read(MAX_BYTES + 1), "what the command printed on stdout"), None
+        except ValueError as error:
+            if self.action.needs_json:
+                raise
+            return {}, str(error)
+
+    def _parse(self, data: bytes, what: str) -> Any:
+        try:
+            return self.secrets.mask_value(read_json(data))
+        except ValueError as error:
+            raise ValueError(f"{what} cannot be its outputs: {error}") from None
 
     def _remove_output(self) -> None:
         with suppress(OSError):
             os.unlink(self._output)
-
-
-def _parse(data: bytes, what: str) -> Any:
-    try:
-        return read_json(data)
-    except ValueError as error:
-        raise ValueError(f"{what} cannot be its outputs: {error}") from None

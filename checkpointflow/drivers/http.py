@@ -15,17 +15,18 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from checkpointflow import __version__
+from checkpointflow.diagnostics import shorten
 from checkpointflow.drivers.addresses import connect
 from checkpointflow.drivers.answers import (
     Format,
@@ -36,12 +37,13 @@ from checkpointflow.drivers.answers import (
     read_value,
 )
 from checkpointflow.drivers.json_text import MAX_BYTES
-from checkpointflow.drivers.logs import create, read_head
+from checkpointflow.drivers.logs import Log, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
 from checkpointflow.expressions.bodies import FORM, encode_form, find_media_type
+from checkpointflow.expressions.headers import find_fault
 from checkpointflow.store.files import make_private
 from checkpointflow.store.layout import log_name
 
@@ -49,9 +51,6 @@ MAX_REDIRECTS = 5
 MAX_SHOWN = 200
 REDIRECTS = (301, 302, 303, 307, 308)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-
-# They say where a message ends; a value of ours and another of the author's would make two messages of one.
-FRAMING = ("content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer")
 
 # What goes along to another origin: what is sent and what is wanted, never who asks. A list of what to
 # keep rather than of what to drop, since a credential may stand in a header of any name.
@@ -65,8 +64,7 @@ MAX_HEADERS, MAX_HEAD_BYTES, MAX_KEPT_CHARACTERS = 1000, 1 << 20, 1 << 16
 
 http.client._MAXHEADERS = MAX_HEADERS  # type: ignore[attr-defined]  # there is no other way to say it
 
-_CONTROL_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+T = TypeVar("T")
 
 
 class Request(NamedTuple):
@@ -124,7 +122,7 @@ class Call:
         try:
             self._secrets = Secrets(self.action.secrets)
         except KeyError as error:
-            return fail(f"the secret {error.args[0]} is not set in the environment of cpf")
+            return fail(f"the secret {error.args[0]} is not set in the environment of cpf, or empty")
         match self._call_within_time():
             case Failure(error=why) as failed:
                 # A URL, and what a server says of it, may hold a secret.
@@ -142,7 +140,7 @@ class Call:
             if self._stopped or isinstance(error, TimeoutError):
                 within = f"within {self.action.timeout_seconds:g} seconds"
                 return fail(f"{self._url} gave no whole answer {within}", code="ERR_TIMEOUT")
-            return fail(_describe(error, self._url))
+            return fail(_describe(error, self._url, self._secrets))
         finally:
             late.cancel()
             self._hang_up()
@@ -166,7 +164,8 @@ class Call:
             except Unreadable as error:
                 size, problem = 0, str(error)
         if status not in action.status_codes:
-            message = f"{asked.method} {asked.url} was answered with {status} {answer.reason[:100]}".rstrip()
+            reason = shorten(self._secrets.mask_text(_decode_header(answer.reason)), 100)
+            message = f"{asked.method} {asked.url} was answered with {status} {reason}".rstrip()
             said = f"the answer {problem}" if problem else self._show_answer()
             message = f"{message}: {said}" if said else message
             retry_after = read_retry_after(answer.headers, time.time())
@@ -178,14 +177,21 @@ class Call:
         if sum(len(name) + len(value) for name, value in headers.items()) > MAX_KEPT_CHARACTERS:
             much = f"over {MAX_KEPT_CHARACTERS} characters"
             return fail(f"the headers of {asked.url}, which are referred to, have {much}", status_code=status)
-        outputs = read_value(self.stdout.read_bytes(), form)
+        outputs = self._secrets.mask_value(read_value(self.stdout.read_bytes(), form))
         is_text = outputs is not None
         return Success(
             outputs=outputs if is_text else {"binary": self._tell_of_file(size, form)},
             status_code=status,
             headers=headers,
-            stdout=read_head(self.stdout) if action.keeps_stdout and is_text else None,
+            **(self._read_log(Log.read_text) if action.keeps_stdout and is_text else {}),
         )
+
+    def _read_log(self, read: Callable[[Log], T]) -> T:
+        log = Log(self.stdout.parent, self.stdout.name)
+        try:
+            return read(log)
+        finally:
+            log.close()
 
     def _keep_headers(self, answer: http.client.HTTPResponse) -> dict[str, str]:
         """The headers by lower-case names, those of one name joined, without line breaks and secrets."""
@@ -198,7 +204,7 @@ class Call:
 
     def _show_answer(self) -> str:
         """The beginning of an answer that is a failure."""
-        text = read_head(self.stdout).strip()
+        text = self._read_log(lambda log: log.read(MAX_HEAD_BYTES)).decode(errors="replace").strip()
         if "\ufffd" in text[:MAX_SHOWN]:
             return f"{self.stdout.stat().st_size} bytes that are no text"
         return (
@@ -388,12 +394,8 @@ def _complete_headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
     given = {name.lower() for name in action.headers}
     headers = {**{n: v for n, v in usual.items() if n.lower() not in given}, **action.headers}
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise Refused(f"{name!r} is not the name of a header")
-        if name.lower() in FRAMING:
-            raise Refused(f"the header {name} is cpf's to set")
-        if _CONTROL_IN_VALUE.search(value):
-            raise Refused(f"the header {name} holds a line break or another control character")
+        if fault := find_fault(name, value):
+            raise Refused(fault)
     return headers
 
 
@@ -403,8 +405,8 @@ def _make_tls() -> ssl.SSLContext:
     return context
 
 
-def _describe(error: Exception, url: Url | None) -> str:
-    what = (str(error) or type(error).__name__)[:200]
+def _describe(error: Exception, url: Url | None, secrets: Secrets) -> str:
+    what = shorten(secrets.mask_text(str(error) or type(error).__name__), MAX_SHOWN)
     match error:
         case Refused():
             return str(error)

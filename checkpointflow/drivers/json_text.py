@@ -7,10 +7,12 @@ can follow.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+BOM = b"\xef\xbb\xbf"
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 100
 TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
@@ -23,13 +25,16 @@ def read_json(data: bytes) -> Any:
     if not data.strip():
         raise ValueError("it is empty, and JSON was expected")
     try:
-        value = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
+        value = msgspec.json.decode(data.removeprefix(BOM))
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise ValueError(f"it is not JSON: {error}") from None
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    if _measure_depth(value) > MAX_DEPTH:
+    depth, keys = _measure(value)
+    if depth > MAX_DEPTH:
         raise ValueError(TOO_DEEP)
+    if data.count(b":") != keys != _count_keys(data):
+        raise ValueError(f"the key {_find_double(data)!r} stands twice in one object: which of them counts?")
     return value
 
 
@@ -49,10 +54,31 @@ def copy_json(value: Any) -> Any:
     return read_json(text.encode())
 
 
-def _measure_depth(value: Any) -> int:
-    """How deep *value* is nested, counted without recursion, up to just over the limit."""
-    layer, depth = [value], 0
+def _count_keys(data: bytes) -> int:
+    """How many keys the JSON in *data* spells."""
+    texts = re.finditer(rb'"(?:[^"\\]|\\.)*"([ \t\r\n]*:)?', data)
+    return sum(1 for text in texts if text[1])
+
+
+def _find_double(data: bytes) -> str:
+    """A key that stands twice in one object of *data*, in which there is one."""
+    import json  # late: that is rare
+
+    doubles: list[str] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        doubles.extend(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+
+    json.loads(data, object_pairs_hook=collect)
+    return doubles[0]
+
+
+def _measure(value: Any) -> tuple[int, int]:
+    """How deep *value* is nested, up to just over the limit, and how many keys it has; without recursion."""
+    layer, depth, keys = [value], 0, 0
     while layer and depth <= MAX_DEPTH:
+        keys += sum(len(outer) for outer in layer if isinstance(outer, dict))
         layer = [
             inner
             for outer in layer
@@ -60,4 +86,4 @@ def _measure_depth(value: Any) -> int:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         depth += 1
-    return depth
+    return depth, keys

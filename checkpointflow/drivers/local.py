@@ -9,6 +9,7 @@ Runs may be driven in any thread, several at once; each is held by its lock, not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
@@ -18,12 +19,14 @@ from msgspec import Struct
 
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.outcomes import NotBegun
+from checkpointflow.drivers.signals import Interrupts
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
+    ChooseDirectory,
     Defer,
     Deliver,
     Interrupt,
@@ -36,18 +39,26 @@ from checkpointflow.engine.messages import (
 from checkpointflow.engine.rules import advance, find_wait
 from checkpointflow.engine.run import Run, pending, unanswered
 from checkpointflow.engine.soundness import find_unsound
-from checkpointflow.errors import Interrupted, LockConflict, StateCorrupt
+from checkpointflow.errors import (
+    CheckpointflowError,
+    DirectoryGone,
+    Interrupted,
+    InvalidInput,
+    LockConflict,
+    NotTrusted,
+    PersistenceError,
+    StateCorrupt,
+)
+from checkpointflow.shells.environment import find_mentioned
 from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
-from checkpointflow.store.files import digest
+from checkpointflow.store.files import digest, escape_name, is_text
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
-from checkpointflow.store.locks import find_holders
 from checkpointflow.store.seals import seal_artifacts, seal_logs
 from checkpointflow.store.store import Store
 
 if TYPE_CHECKING:
     from checkpointflow.drivers.perform import Clock, Ended, Executor, Perform
-    from checkpointflow.drivers.signals import Interrupts
 
 CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2  # between two looks for a wish to cancel: it is a file, of which nobody is told
@@ -75,14 +86,30 @@ class World(Struct, frozen=True):
 HERE = World()
 
 
-def begin(
-    store: Store, workflow: CheckedWorkflow, inputs: Any, world: World = HERE
-) -> tuple[RunDirectory, Run]:
-    """Start a run of *workflow*, and drive it until it rests.
+class Place(Struct, frozen=True):
+    """Where commands run from now on, as whoever goes on with a run says, if it is to be said.
 
-    Raises InvalidInput (nothing is left behind), PersistenceError, Interrupted, LockConflict.
+    cwd: this directory; trust: where the run says, although it came in an archive.
+    """
+
+    cwd: str | os.PathLike[str] | None = None
+    trust: bool = False
+
+
+WHERE_IT_WAS = Place()
+
+
+def begin(
+    store: Store, workflow: CheckedWorkflow, inputs: Any, world: World = HERE, *, drives: bool = True
+) -> tuple[RunDirectory, Run]:
+    """Start a run of *workflow*, and drive it until it rests; not *drives*: whoever resumes it does.
+
+    Raises InvalidInput, DirectoryGone (nothing is left behind), PersistenceError, Interrupted, LockConflict.
     """
     called = {name: digest(data) for name, data in workflow.called.items()}
+    if not is_text(str(workflow.source)):
+        problem = "its name is not UTF-8, and could not be written down"
+        raise PersistenceError(file=escape_name(str(workflow.source)), problem=problem)
     message = Begin(
         now=world.now(),
         run_id=make_id(),
@@ -90,17 +117,25 @@ def begin(
         digest=digest(workflow.data),
         documents=called,
         source=None if workflow.source is None else str(workflow.source),
-        cwd=str(Path.cwd()),
+        cwd=_name_directory(""),
+        by=_name_user(),
+        environment=_find_environment(workflow),
     )
     run, facts = advance(workflow.program, None, message)
-    directory = store.create(run.run_id)
-    with directory.hold("run", message.now):
-        directory.keep(DOCUMENT, workflow.data)
-        for name, data in workflow.called.items():
-            directory.keep(document_name(called[name]), data)
-        directory.commit(run, facts, None)
-        world.observe(run)
-        return directory, _Writer(directory, workflow.program, run, world).drive()
+    for action in [] if drives else pending(run):
+        run, more = advance(
+            workflow.program, run, Defer(now=message.now, path=action.path, attempt=action.attempt)
+        )
+        facts += more
+    with Interrupts() as interrupts:
+        directory = store.create(run.run_id)
+        with directory.hold("run", message.now):
+            directory.keep(DOCUMENT, workflow.data)
+            for name, data in workflow.called.items():
+                directory.keep(document_name(called[name]), data)
+            directory.commit(run, facts, None)
+            world.observe(run)
+            return directory, _Writer(directory, workflow.program, run, world).drive(interrupts)
 
 
 def resume(
@@ -109,16 +144,17 @@ def resume(
     event: str | None = None,
     payload: Any = None,
     step: str | None = None,
+    place: Place = WHERE_IT_WAS,
     lock_timeout: float = 0,
     world: World = HERE,
 ) -> Run:
     """Deliver an event, if there is one, and go on until the run rests.
 
-    What was under way when its last driver died is taken up. Raises LockConflict, and for an event
-    that does not fit EventMismatch, RunNotWaiting, InvalidEvent, WaitExpired or NoTransition, with the run
-    untouched.
+    What was under way when its last driver died is taken up. With the run untouched raises LockConflict,
+    DirectoryGone and NotTrusted (see `Place`), and for an event that does not fit EventMismatch,
+    RunNotWaiting, InvalidEvent, WaitExpired or NoTransition.
     """
-    with directory.hold("resume", world.now(), lock_timeout):
+    with directory.hold("resume", world.now(), lock_timeout), Interrupts() as interrupts:
         run = directory.load()
         time = world.now()
         messages: list[Message] = [Recover(now=time, lost=unanswered(run))]
@@ -126,21 +162,26 @@ def resume(
             path = find_wait(run, event, step)
             # First: every message also ends the waits whose time is up. After Recover an event that comes too
             # late would be told that nobody waits for it.
-            messages.insert(0, Deliver(now=time, path=path, payload=payload))
-        return _go_on(directory, run, messages, world)
+            messages.insert(0, Deliver(now=time, path=path, payload=payload, by=_name_user()))
+        return _go_on(directory, run, messages, place, world, interrupts)
 
 
 def retry(
-    directory: RunDirectory, *, step: str | None = None, lock_timeout: float = 0, world: World = HERE
+    directory: RunDirectory,
+    *,
+    step: str | None = None,
+    place: Place = WHERE_IT_WAS,
+    lock_timeout: float = 0,
+    world: World = HERE,
 ) -> Run:
     """Do again what failed or was interrupted, or the step at *step* and all that came after it; then go on.
 
-    Raises LockConflict, NotRetryable.
+    Raises LockConflict, NotRetryable, DirectoryGone, NotTrusted.
     """
-    with directory.hold("retry-step", world.now(), lock_timeout):
+    with directory.hold("retry-step", world.now(), lock_timeout), Interrupts() as interrupts:
         run = directory.load()
         lost = Recover(now=world.now(), lost=unanswered(run))
-        return _go_on(directory, run, [lost, Retry(now=world.now(), path=step)], world)
+        return _go_on(directory, run, [lost, Retry(now=world.now(), path=step)], place, world, interrupts)
 
 
 def cancel(
@@ -151,37 +192,95 @@ def cancel(
     Raises LockConflict when that does not happen within *lock_timeout* seconds, RunNotWaiting when the run
     has ended already.
     """
+    if not is_text(reason):
+        raise InvalidInput(problem="the reason is not UTF-8, and could not be written down")
     try:
         return _cancel(directory, reason, 0, world)
     except LockConflict:
-        directory.ask_to_cancel(reason)
-        try:
-            return _cancel(directory, reason, lock_timeout, world)
-        finally:
-            directory.forget_cancel()
+        end = monotonic() + lock_timeout
+        with directory.ask_to_cancel(reason, world.now(), lock_timeout):
+            return _cancel(directory, reason, max(0, end - monotonic()), world)
 
 
 def _cancel(directory: RunDirectory, reason: str, lock_timeout: float, world: World) -> Run:
-    with directory.hold("cancel", world.now(), lock_timeout, end_orphans=_end_orphans):
+    # It makes room on a full disk, if only because the run may be removed then.
+    held = directory.hold("cancel", world.now(), lock_timeout, end_orphans=_end_orphans, may_lag=True)
+    with held, Interrupts():
         writer = _take_up(directory, directory.load(), world)
         return writer.tell(*writer.salvage(), Cancel(now=world.now(), reason=reason))
 
 
 def _end_orphans(lock: Path) -> None:
     """End the commands that outlived their cpf: they still have the file *lock* open."""
-    from checkpointflow.drivers.processes import end  # late: few commands need it
+    from checkpointflow.drivers.processes import end, find_users  # late: few commands need it
 
-    end(None, lambda: find_holders(lock))
+    end(find_users(lock))
 
 
-def _go_on(directory: RunDirectory, run: Run, messages: list[Message], world: World) -> Run:
+def _go_on(
+    directory: RunDirectory,
+    run: Run,
+    messages: list[Message],
+    place: Place,
+    world: World,
+    interrupts: Interrupts,
+) -> Run:
     writer = _take_up(directory, run, world)
     salvaged = writer.salvage()
     reason = directory.find_cancel_reason()
     if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
         return writer.tell(*salvaged, Cancel(now=world.now(), reason=reason))
-    writer.tell(*salvaged, *messages)
-    return writer.drive()
+    # Last, as any message ends the waits whose time is up; it is one commit, and nothing is done before it.
+    is_over = run.outcome is not None and not isinstance(messages[-1], Retry)
+    chosen = [] if is_over else _choose_directory(directory, run, place, world)
+    writer.tell(*salvaged, *messages, *chosen)
+    if chosen:
+        directory.accept()
+    return writer.drive(interrupts)
+
+
+def _choose_directory(directory: RunDirectory, run: Run, place: Place, world: World) -> list[Message]:
+    """What the run is to be told of where its commands run. Raises DirectoryGone, NotTrusted."""
+    is_said = place.trust or place.cwd is not None
+    if world.perform is not None and not is_said:
+        return []  # nothing of ours runs in any directory
+    if directory.is_foreign and not is_said:
+        raise NotTrusted(run_id=run.run_id, cwd=run.cwd).about(run, directory)
+    if place.cwd is not None:
+        cwd = _name_directory(place.cwd)
+    elif run.cwd is not None and os.path.isabs(run.cwd) and os.path.isdir(run.cwd):
+        cwd = run.cwd
+    else:
+        raise DirectoryGone(directory=run.cwd or "the place").about(run, directory)
+    return [ChooseDirectory(now=world.now(), cwd=cwd)] if cwd != run.cwd or directory.is_foreign else []
+
+
+def _name_directory(directory: str | os.PathLike[str]) -> str:
+    """The whole name of *directory* ("": the current one). Raises DirectoryGone for none that is a text."""
+    try:
+        name = os.path.abspath(directory)
+    except OSError:
+        raise DirectoryGone(directory="the current directory") from None
+    if not os.path.isdir(name) or not is_text(name):
+        raise DirectoryGone(directory=escape_name(name))
+    return name
+
+
+def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
+    """The variables that are set here and that the documents mention: all that they read, perhaps more."""
+    texts = [data.decode(errors="replace") for data in (workflow.data, *workflow.called.values())]
+    return tuple(sorted(set(os.environ) & set().union(*map(find_mentioned, texts))))
+
+
+def _name_user() -> str:
+    """Who we are, for people: `user@host`."""
+    from pwd import getpwuid
+
+    try:
+        user = getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return escape_name(f"{user}@{os.uname().nodename}")
 
 
 def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:
@@ -220,7 +319,10 @@ class _Writer:
                 run, new = advance(self.program, run, Seal(now=messages[-1].now, files=lying))
                 facts += new
         if facts:
-            self.directory.commit(run, facts, self.run)
+            try:
+                self.directory.commit(run, facts, self.run)
+            except PersistenceError as error:
+                raise error.about(self.run, self.directory) from None
             self.run = run
             self.world.observe(run)
         return self.run
@@ -231,7 +333,7 @@ class _Writer:
         files = [file for action in lost for file in seal_logs(self.directory, action)]
         return self._seal((*files, *seal_artifacts(self.directory, self.run, []))) if lost else []
 
-    def drive(self) -> Run:
+    def drive(self, interrupts: Interrupts) -> Run:
         """Have what is pending performed until the run rests, or until somebody asks to cancel it.
 
         Raises Interrupted when cpf is told to stop, LockConflict when all that is left to do needs a lock
@@ -240,25 +342,29 @@ class _Writer:
         """
         if not pending(self.run):
             return self.run
+        try:
+            return self._drive(interrupts)
+        except CheckpointflowError as error:
+            raise error.about(self.run, self.directory)  # noqa: B904, it is the same
+
+    def _drive(self, interrupts: Interrupts) -> Run:
         from checkpointflow.drivers.perform import Executor  # late: nothing else that starts here is so heavy
-        from checkpointflow.drivers.signals import Interrupts
+        from checkpointflow.drivers.secrets import list_secrets
 
         world, directory = self.world, self.directory
-        executor = Executor(
-            directory, _find_start_directory(self.run), self.run.run_id, world.perform, world.now
-        )
-        with Interrupts() as interrupts:
-            try:
-                not_begun = self._perform_all(executor, interrupts)
-            except KeyboardInterrupt:
-                if self._interrupt(executor).outcome is None:
-                    name = interrupts.name or "KeyboardInterrupt"
-                    raise Interrupted(signal=name).about(self.run, directory) from None
-                return self.run
-            finally:
-                executor.stop()
+        secrets = list_secrets(self.program)
+        executor = Executor(directory, self.run.cwd or "", self.run.run_id, world.perform, world.now, secrets)
+        try:
+            not_begun = self._perform_all(executor, interrupts)
+        except KeyboardInterrupt:
+            if self._interrupt(executor).outcome is None:
+                name = interrupts.name or "KeyboardInterrupt"
+                raise Interrupted(signal=name) from None
+            return self.run
+        finally:
+            executor.stop()
         if not_begun is not None and self.run.outcome is None:
-            raise not_begun.why.about(self.run, directory)
+            raise not_begun.why
         return self.run
 
     def _perform_all(self, executor: Executor, interrupts: Interrupts) -> NotBegun | None:
@@ -320,9 +426,3 @@ class _Writer:
 
     def _seal(self, files: tuple[StoredFile, ...]) -> list[Message]:
         return [Seal(now=self.world.now(), files=files)] if files else []
-
-
-def _find_start_directory(run: Run) -> Path:
-    """Where commands run: the directory where the run was started, or this one if that is not here."""
-    started = Path(run.cwd or ".")
-    return started if started.is_dir() else Path.cwd()

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import select
 import stat
+import threading
 from pathlib import Path
+from typing import Any
 
+from checkpointflow.diagnostics import shorten
+from checkpointflow.drivers.json_text import BOM
+from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.store.files import reach
 from checkpointflow.store.seals import seal_file
 
 MAX_STDOUT_BYTES = 64 * 1024
 MAX_LINE_BYTES = 4096
+MAX_PIPE_BYTES = 1 << 20  # what Linux lets a pipe hold at most, where it is not told otherwise
+
+# What a terminal reads as a command, such as one to change the colour.
+_ESCAPES = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
 
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -52,19 +63,22 @@ class Log:
             found += block
         return found
 
-    def read_head(self) -> str:
-        """Its text without its last newline, at most 64 KiB of it."""
-        return self.read(MAX_STDOUT_BYTES).decode(errors="replace").removesuffix("\n")
+    def read_text(self) -> dict[str, Any]:
+        """Its text without its last line end, as a Success has it: what is too long is not cut but lost."""
+        if self.size > MAX_STDOUT_BYTES:
+            return {"lost": {"stdout": f"has {self.size:,} bytes, and at most {MAX_STDOUT_BYTES:,} are kept"}}
+        text = self.read(MAX_STDOUT_BYTES).decode(errors="replace")
+        return {"stdout": text.removesuffix("\n").removesuffix("\r")}
 
     def read_last_line(self) -> str:
-        """Its last line with anything in it, shortened."""
-        tail = self.read(MAX_LINE_BYTES, max(0, self.size - MAX_LINE_BYTES))
-        lines = tail.decode(errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+        """Its last line with anything in it that a person would see, shortened."""
+        tail = self.read(MAX_LINE_BYTES, max(0, self.size - MAX_LINE_BYTES)).decode(errors="replace")
+        lines = re.split(r"[\r\n]+", re.sub(_ESCAPES, "", tail))
+        return next((shorten(line.strip(), 200) for line in reversed(lines) if line.strip()), "")
 
-    def may_hold_object(self) -> bool:
-        """Whether it is worth reading for JSON: most output is none, and may be long."""
-        return self.read(MAX_LINE_BYTES).lstrip().startswith(b"{")
+    def read_head(self) -> bytes:
+        """How it begins, blanks aside: most output is no JSON, and may be long."""
+        return self.read(MAX_LINE_BYTES).removeprefix(BOM).lstrip()
 
     def seal(self) -> StoredFile | None:
         """Its seal, if it holds anything; it would survive a power cut."""
@@ -74,6 +88,71 @@ class Log:
         """Done with it."""
         if self.fd is not None:
             os.close(self.fd)
+
+
+class MaskedPipe:
+    """A pipe from which all goes into the file *log* without *secrets*; entry: where it is put in.
+
+    A thread sees to that until nobody can put anything in any more. problem: why the file could not be
+    written, if so; whoever goes on putting something in is then told so, too (EPIPE).
+    """
+
+    def __init__(self, log: int, secrets: Secrets) -> None:
+        self._exit, self.entry = os.pipe()
+        self._log = os.dup(log)
+        self._secrets = secrets
+        self._kept = b""
+        self._is_open = True
+        self._lock = threading.Lock()
+        self.problem: OSError | None = None
+        os.set_blocking(self._exit, False)
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def settle(self) -> OSError | None:
+        """Have all in the file that was put in until now, whoever may go on; the problem, if there is one."""
+        with self._lock:
+            self._take(MAX_PIPE_BYTES)
+            self._write(self._secrets.mask(self._kept))
+            self._kept = b""
+        return self.problem
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._exit, select.POLLIN)
+        while self._is_open:
+            poll.poll()
+            with self._lock:
+                self._take(1)
+
+    def _take(self, size: int) -> None:
+        """Take out at least *size* bytes, if there are so many."""
+        while size > 0 and self._is_open:
+            try:
+                block = os.read(self._exit, 1 << 16)
+            except BlockingIOError:
+                return
+            size -= len(block)
+            if block:
+                shown, self._kept = self._secrets.mask_so_far(self._kept + block)
+                self._write(shown)
+            else:
+                self._write(self._secrets.mask(self._kept))
+                self._close()
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view and self._is_open:
+                view = view[os.write(self._log, view) :]
+        except OSError as error:
+            self.problem = error
+            self._close()
+
+    def _close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            os.close(self._exit)
+            os.close(self._log)
 
 
 def create(place: str | Path, name: str) -> int:
@@ -94,12 +173,3 @@ def _create(name: str, above: int | None) -> int:
             raise OSError(errno.EINVAL, "it is no regular file", name) from None
         os.unlink(name, dir_fd=above)
         return os.open(name, flags, 0o600, dir_fd=above)
-
-
-def read_head(file: Path) -> str:
-    """The text of *file* without its last newline, at most 64 KiB of it. Raises OSError."""
-    log = Log(file.parent, file.name)
-    try:
-        return log.read_head()
-    finally:
-        log.close()

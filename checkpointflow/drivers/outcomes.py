@@ -8,13 +8,13 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 
 from checkpointflow.drivers.json_text import copy_json
 from checkpointflow.engine.actions import Error, Failure, Outcome, Success
-from checkpointflow.errors import LockConflict, PersistenceError
+from checkpointflow.errors import DirectoryGone, LockConflict, PersistenceError
 
 
 class NotBegun(Struct, frozen=True):
-    """It was not begun: somebody else holds the lock that it needs, or the store cannot be written."""
+    """It was not begun: somebody else holds its lock, the store cannot be written, its directory is gone."""
 
-    why: LockConflict | PersistenceError
+    why: LockConflict | PersistenceError | DirectoryGone
 
 
 def fail(

@@ -4,9 +4,9 @@ A command needs nobody to wait for it: it is started here, and a descriptor says
 A pause is a moment that is waited for no longer than to. What waits for more than that has a thread: HTTP
 calls, locks, commands that have to be ended, and those that have left much to read.
 
-Whoever drives a run may give a function that performs commands and HTTP calls instead: it is called in a
-thread, nothing can cut it short, and what it raises is raised again where the run is driven, since nobody
-knows then what was done.
+Whatever is raised on the way is a failure of the step. Whoever drives a run may give a function that performs
+commands and HTTP calls instead: it is called in a thread, nothing can cut it short, and what it raises is
+raised again where the run is driven, since nobody knows then what was done.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from msgspec import Struct
 
 from checkpointflow.drivers.children import find_inheritance
 from checkpointflow.drivers.command import Command
-from checkpointflow.drivers.outcomes import NotBegun, copy_outcome
+from checkpointflow.drivers.outcomes import NotBegun, copy_outcome, fail
 from checkpointflow.engine.actions import (
     Action,
     CallHttp,
     Effect,
-    LockRequest,
     Outcome,
     RunCommand,
     Sleep,
     Slept,
     StoredFile,
 )
-from checkpointflow.errors import LockConflict, PersistenceError
+from checkpointflow.errors import DirectoryGone, LockConflict, PersistenceError
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.seals import seal_logs
@@ -81,6 +80,11 @@ class _Deed:
         self.deadline = float("inf")
         self.has_begun = False
 
+    @property
+    def has_predecessors(self) -> bool:
+        """Whether attempts before it may have left something running."""
+        return isinstance(self.attempt, Command) and self.action.attempt > 1
+
 
 _End = tuple[_Deed, Outcome | NotBegun | BaseException | None, tuple[StoredFile, ...]]
 """How an action ended, and what it left in its logs; None: it has not even begun, but may now."""
@@ -94,15 +98,19 @@ class Stopped(Struct, frozen=True):
 
 
 class Executor:
-    """Those who perform what a run asks for. All of its methods are called from one thread."""
+    """Those who perform what a run asks for. All of its methods are called from one thread.
+
+    secrets: variables of our environment that only those commands are given that name them.
+    """
 
     def __init__(
         self,
         directory: RunDirectory,
-        start_directory: Path,
+        start_directory: Path | str,
         run_id: str,
         perform: Perform | None = None,
         clock: Clock = now,
+        secrets: frozenset[str] = frozenset(),
     ) -> None:
         self._directory = directory
         self._run_id = run_id
@@ -110,6 +118,8 @@ class Executor:
         self._function = perform
         self._clock = clock
         self._inheritance = find_inheritance()
+        for name in secrets:  # a command finds those that it names; of others it could tell, and nobody masks
+            self._inheritance.environment.pop(name, None)
         self._ended: SimpleQueue[_End] = SimpleQueue()
         self._logs: list[StoredFile] = []
         self._stopping = threading.Event()
@@ -134,8 +144,8 @@ class Executor:
             deed.has_begun = True
             left = datetime.fromisoformat(action.until) - datetime.fromisoformat(self._clock())
             deed.deadline = time.monotonic() + left.total_seconds()
-        elif (lock := action.lock) is not None:
-            self._start_thread(deed, lambda: self._take(lock, deed))
+        elif action.lock is not None or deed.has_predecessors:
+            self._start_thread(deed, lambda: self._make_way(action, deed))
         else:
             self._begin(deed)
 
@@ -185,11 +195,12 @@ class Executor:
         self._stopping.set()
         under_way = dict(self._busy)
         self._busy = {key: deed for key, deed in under_way.items() if deed.attempt is not None}
-        stopping = [threading.Thread(target=deed.attempt.stop) for deed in under_way.values() if deed.attempt]
-        for thread in stopping:
-            thread.start()
-        for thread in [*stopping, *(deed.thread for deed in under_way.values() if deed.thread)]:
-            thread.join()
+        stopping = [
+            _start_beside(deed.attempt.stop) for deed in self._busy.values() if deed.attempt is not None
+        ]
+        for thread in [*stopping, *(deed.thread for deed in under_way.values())]:
+            if thread is not None:
+                thread.join()
         for deed, command in list(self._watched.values()):
             self._unwatch(deed, command)
             self._conclude(deed, command.finish)
@@ -262,13 +273,18 @@ class Executor:
 
     def _start_thread(self, deed: _Deed, perform: Callable[[], Outcome | NotBegun | None]) -> None:
         """Have *deed* performed in a thread, which rings when it is over."""
-        if self._bell is None:
-            heard, rung = os.pipe()
-            os.set_blocking(rung, False)  # full of rings that nobody has heard yet, it needs no more of them
-            self._poll.register(heard, select.POLLIN)
-            self._bell = (FileIO(heard), FileIO(rung, "w"))
-        deed.thread = threading.Thread(target=self._work, args=(deed, perform), daemon=True)
-        deed.thread.start()
+        try:
+            if self._bell is None:
+                heard, rung = os.pipe()
+                os.set_blocking(
+                    rung, False
+                )  # full of rings that nobody has heard yet, it needs no more of them
+                self._poll.register(heard, select.POLLIN)
+                self._bell = (FileIO(heard), FileIO(rung, "w"))
+        except OSError:  # no more descriptors: then here, and all else waits
+            self._conclude(deed, perform)
+        else:
+            deed.thread = _start_beside(lambda: self._work(deed, perform))
 
     def _remove_bell(self) -> None:
         if self._bell is not None:
@@ -284,13 +300,19 @@ class Executor:
         assert self._bell is not None
         self._bell[1].write(b".")
 
-    def _take(self, lock: LockRequest, deed: _Deed) -> NotBegun | None:
-        """Wait for the *lock* that *deed* needs, and tell when it has it."""
-        try:
-            held = self._directory.hold_shared_lock(lock, self._clock(), self._stopping.is_set)
-            deed.lock.enter_context(held)
-        except (LockConflict, PersistenceError) as error:
-            return NotBegun(error)
+    def _make_way(self, action: Effect, deed: _Deed) -> NotBegun | None:
+        """See to what must be before *action* begins, and tell when it may: its lock, and no leftovers."""
+        command = deed.attempt if isinstance(deed.attempt, Command) else None
+        if command is not None:
+            command.end_predecessors()
+        if action.lock is not None:
+            try:
+                held = self._directory.hold_shared_lock(action.lock, self._clock(), self._stopping.is_set)
+                fd = deed.lock.enter_context(held)
+            except (LockConflict, PersistenceError) as error:
+                return NotBegun(error)
+            if command is not None:
+                command.named_lock = fd
         self._ended.put((deed, None, ()))
         return None
 
@@ -300,9 +322,7 @@ class Executor:
         try:
             outcome = perform()
         except BaseException as error:  # noqa: BLE001, raised again where somebody hears it
-            outcome = error
-        if isinstance(outcome, PersistenceError) and not isinstance(deed.attempt, _Function):
-            outcome = NotBegun(outcome)  # a function may raise such an error of its own
+            outcome = error if isinstance(deed.attempt, _Function) else _give_up(deed, error)
         if outcome is None:
             return
         logs: tuple[StoredFile, ...] = ()
@@ -312,6 +332,28 @@ class Executor:
             else:
                 logs = seal_logs(self._directory, deed.action)
         self._ended.put((deed, outcome, logs))
+
+
+def _give_up(deed: _Deed, error: BaseException) -> Outcome | NotBegun | BaseException:
+    """What it means for a step that performing it has raised *error*."""
+    if isinstance(error, PersistenceError | DirectoryGone):
+        return NotBegun(error)
+    if not isinstance(error, Exception):
+        return error
+    if deed.attempt is not None:
+        deed.attempt.stop()
+    return fail(f"cpf could not do it, or not see it through: {type(error).__name__}: {error}")
+
+
+def _start_beside(do: Callable[[], None]) -> threading.Thread | None:
+    """The thread in which *do* was started; None if the system has no more: then it is done already."""
+    thread = threading.Thread(target=do, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        do()
+        return None
+    return thread
 
 
 class _Function:

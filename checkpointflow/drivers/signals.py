@@ -1,6 +1,8 @@
 """Being told to stop: SIGINT, SIGTERM and SIGHUP, heard only where stopping is safe.
 
-A signal must not break off a commit, so outside of `listen` it is remembered.
+A signal must not break off a commit, so where nobody listens it is remembered. A cpf takes the signals over
+at its start (`PROCESS`), and a command listens until it holds a run in order to change it. From there on one
+is heard where the run may be stopped; else the answer tells what became of the run, not of the signal.
 
 Python hears signals in its main thread only. A run that is driven in another one is told to stop by whoever
 cancels it, or by nobody.
@@ -21,13 +23,31 @@ def ignores_children() -> bool:
     return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
+def name_signal(number: int) -> str:
+    """What people call it; real-time signals have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
 class Interrupts:
-    """Takes over the signals for as long as it is entered; in another thread than the main one, none."""
+    """Takes over the signals for as long as it is entered; in another thread than the main one, none.
+
+    is_listening: whether one that comes raises KeyboardInterrupt. It does so once; what comes later, when all
+    is being stopped already, changes nothing.
+    """
 
     def __init__(self) -> None:
-        self.name: str | None = None
-        self._listening = False
-        self._before: dict[signal.Signals, object] = {}
+        self.is_listening = False
+        self._came: int | None = None
+        self._was_heard = False
+        self._before: dict[int, object] = {}
+
+    @property
+    def name(self) -> str | None:
+        """That of the signal that came, if one has."""
+        return None if self._came is None else name_signal(self._came)
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is not threading.main_thread():
@@ -39,27 +59,43 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._hear)
         if ignores_children():  # inherited from whoever started us
             self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        PROCESS.is_listening = False
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+        if self._came is not None and not self._was_heard:
+            signal.raise_signal(self._came)  # for whoever hears them now
 
     def listen(self, wait: Callable[[float], None], seconds: float) -> None:
         """Let *wait* take up to that many *seconds*: a signal, or one that came before, breaks it off.
 
         Raises KeyboardInterrupt then.
         """
-        self._listening = True
+        self.start_listening()
         try:
-            if self.name is not None:
-                raise KeyboardInterrupt
             wait(seconds)
         finally:
-            self._listening = False
+            self.is_listening = False
+
+    def start_listening(self) -> None:
+        """Hear what comes, or came before. Raises KeyboardInterrupt then."""
+        self.is_listening = True
+        if self._came is not None:
+            self._break_off()
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-        if self._listening:
-            self._listening = False
+        self._came = number
+        if self.is_listening:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        self.is_listening = False
+        if not self._was_heard:
+            self._was_heard = True
             raise KeyboardInterrupt
+
+
+PROCESS = Interrupts()
+"""Those of a cpf, from its start to its end; never entered where checkpointflow is a library."""

@@ -25,7 +25,7 @@ from checkpointflow.engine.facts import Identity
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import digest, read_file
+from checkpointflow.store.files import digest, locate, read_file
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) 
 
     Raises FileMissing, and InvalidWorkflow with all that is wrong with any of them.
     """
-    return _check(_Reading(file.parent, cache=cache), file.name, file.absolute(), to_run)
+    return _check(_Reading(file.parent, cache=cache), file.name, locate(file), to_run)
 
 
 def read_bytes(data: bytes, *, to_run: bool = False) -> CheckedWorkflow:

@@ -34,6 +34,7 @@ __all__ = [
     "Action",
     "Begin",
     "Cancel",
+    "ChooseDirectory",
     "Defer",
     "Deliver",
     "Fact",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from checkpointflow.engine.messages import (
         Begin,
         Cancel,
+        ChooseDirectory,
         Defer,
         Deliver,
         Interrupt,

@@ -18,11 +18,15 @@ class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
 
 class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that a command leaves behind; path: relative to its working directory."""
+    """A file that a command leaves behind; path: relative to its working directory.
+
+    within: where a value is part of the path, the directory that it may not lead out of.
+    """
 
     name: str
     path: str
     media_type: str | None = None
+    within: str | None = None
 
 
 class RunCommand(
@@ -36,15 +40,17 @@ class RunCommand(
 ):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
-    cwd: relative to the directory where the run was started; timeout_seconds: then the whole process
-    group is stopped; exit_codes: those that count as success; needs_json: its output must be JSON;
-    keeps_stdout: the document refers to its text; secrets: those whose marks stand in its values.
+    fail_fast: it ends with the first command in it that fails; cwd: relative to the directory where the
+    run was started; timeout_seconds: then the whole process group is stopped; exit_codes: those that count
+    as success; needs_json: its output must be JSON; keeps_stdout: the document refers to its text;
+    secrets: those whose marks stand in its values.
     """
 
     path: str
     attempt: int
     shell: str
     script: str
+    fail_fast: bool = False
     variables: dict[str, str] = {}
     env: dict[str, str] = {}
     cwd: str | None = None
@@ -124,7 +130,11 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """The action did what it should. stdout, headers (by lower-case names): if they are kept."""
+    """The action did what it should. stdout, headers (by lower-case names): if they are kept.
+
+    lost: why what was printed is not the outputs, or not kept as stdout, each by that name, for whoever
+    refers to them.
+    """
 
     outputs: Any = UNSET
     exit_code: int | None = None
@@ -132,6 +142,7 @@ class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
+    lost: dict[str, str] = {}
 
 
 class Failure(Struct, frozen=True, tag=True):

@@ -19,6 +19,7 @@ from checkpointflow.engine.facts import (
     BlockOpened,
     BodyClosed,
     BodyOpened,
+    DirectoryChosen,
     Fact,
     FilesSealed,
     RunBegan,
@@ -37,7 +38,7 @@ from checkpointflow.engine.facts import (
     WaitOpened,
     encode_fact,
 )
-from checkpointflow.engine.path import ROOT, is_within, owner, split, step_path
+from checkpointflow.engine.path import ROOT, owner, split, step_path
 from checkpointflow.engine.run import (
     Breakdown,
     Cancellation,
@@ -53,11 +54,13 @@ from checkpointflow.engine.run import (
     Started,
     Succeeded,
     Waiting,
+    bodies_of,
     current_path,
     derive_status,
     find_active,
 )
 
+MAX_IN_LIST = 35_000  # steps or branches: no document holds as many, and what is told of them is copied
 MAX_CHUNK = 128  # outputs of iterations that stand together in a record, so that adding one copies little
 
 
@@ -68,7 +71,13 @@ def evolve(run: Run | None, fact: Fact) -> Run:
 
 def fork(run: Run) -> Run:
     """A copy of *run* that `apply` may change."""
-    return replace(run, steps=dict(run.steps), cursors=dict(run.cursors), active=dict(run.active))
+    return replace(
+        run,
+        steps=dict(run.steps),
+        cursors=dict(run.cursors),
+        active=dict(run.active),
+        inside={body: dict(paths) for body, paths in run.inside.items()},
+    )
 
 
 def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = None) -> Run:
@@ -81,8 +90,10 @@ def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = No
         first = next(remaining)
         assert isinstance(first, RunBegan), "a run begins with RunBegan"
         run = _begin(first)
-    outcome, revision, now, known = run.outcome, run.revision, run.updated_at, run.checkpoint_id
+    outcome, revision, now, known, cwd = run.outcome, run.revision, run.updated_at, run.checkpoint_id, run.cwd
     for fact in remaining:
+        if isinstance(fact, DirectoryChosen):
+            cwd = fact.cwd
         outcome = _change(run, fact, outcome)
         revision += 1
         now = fact.at
@@ -95,6 +106,7 @@ def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = No
         revision=revision,
         checkpoint_id=checkpoint_id or known,
         updated_at=now,
+        cwd=cwd,
     )
 
 
@@ -118,6 +130,7 @@ def _begin(fact: RunBegan) -> Run:
         cursors={ROOT: Cursor()},
         steps={},
         active={},
+        inside={},
     )
 
 
@@ -128,7 +141,7 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
             _open_body(run, fact)
         case BodyClosed():
             _close_body(run, fact)
-        case FilesSealed():
+        case FilesSealed() | DirectoryChosen():
             pass
         case RunCompleted(result=result):
             return Completion(result)
@@ -177,6 +190,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
                 headers=fact.headers,
                 stdout=fact.stdout,
                 artifacts=fact.artifacts,
+                lost=fact.lost,
                 next=fact.next,
                 attempts=_count_attempts(record),
                 started_at=_find_beginning(record, now),
@@ -227,14 +241,19 @@ def _note(run: Run, path: str, record: Record) -> None:
         seen = cursor.visits
         if visit > 1:
             seen = {**seen, step: visit}
+            if len(seen) > MAX_IN_LIST:
+                raise ValueError(f"{body} would have more than {MAX_IN_LIST} steps")
             # Only the latest visit is kept, or a loop would make the run grow without end.
-            run.steps.pop(step_path(body, step, visit - 1), None)
+            before = step_path(body, step, visit - 1)
+            _drop(run, [before] if before in run.steps else [], [])
         run.cursors[body] = replace(cursor, step=step, visits=seen)
     _set(run, path, record)
 
 
 def _set(run: Run, path: str, record: Record) -> None:
     run.steps[path] = record
+    if "/" in path:
+        run.inside.setdefault(path.rpartition("/")[0], {})[path] = None
     if isinstance(record, Started | Waiting | Opened):
         run.active[path] = record
     else:
@@ -245,20 +264,30 @@ def _forget_bodies(run: Run, left: str) -> None:
     """Drop what the block at *left* had kept of its failed bodies: it was survived, and is left now."""
     record = run.steps.get(left)
     if isinstance(record, Failed) and record.block is not None:
-        _drop(run, [p for p in run.steps if _belongs(p, left)], [b for b in run.cursors if _belongs(b, left)])
+        _drop(run, *_find_within(run, bodies_of(run, left)))
+
+
+def _find_within(run: Run, bodies: Iterable[str]) -> tuple[list[str], list[str]]:
+    """All steps in those of *bodies* that are there, however deep, and with them all bodies."""
+    steps, found = list[str](), [body for body in bodies if body in run.cursors]
+    for body in found:  # which grows meanwhile
+        inside = run.inside.get(body, {})
+        steps += inside
+        found += [inner for path in inside for inner in bodies_of(run, path) if inner in run.cursors]
+    return steps, found
 
 
 def _drop(run: Run, steps: Iterable[str], bodies: Iterable[str]) -> None:
     for path in steps:
         del run.steps[path]
         run.active.pop(path, None)
+        if "/" in path:
+            body = path.rpartition("/")[0]
+            del run.inside[body][path]
+            if not run.inside[body]:
+                del run.inside[body]
     for body in bodies:
         del run.cursors[body]
-
-
-def _belongs(path: str, block: str) -> bool:
-    """Whether *path* (of a step or a body) lies in the block at *block*."""
-    return path.startswith((block + "/", block + "["))
 
 
 # A body
@@ -267,6 +296,8 @@ def _belongs(path: str, block: str) -> bool:
 def _open_body(run: Run, fact: BodyOpened) -> None:
     path, key = owner(fact.body)
     block = _expect(run.steps[path], Opened)
+    if len(block.open) + len(block.failed) >= MAX_IN_LIST:
+        raise ValueError(f"{path} would have more than {MAX_IN_LIST} bodies at once")
     run.cursors[fact.body] = Cursor(inputs=fact.inputs)
     _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
 
@@ -275,14 +306,12 @@ def _close_body(run: Run, fact: BodyClosed) -> None:
     """Of a body that ended well only what it came to is kept, of one that failed everything."""
     path, key = owner(fact.body)
     block = _expect(run.steps[path], Opened)
-    block = replace(block, open=tuple(k for k in block.open if k != key))
+    place = block.open.index(key)
+    block = replace(block, open=block.open[:place] + block.open[place + 1 :])
     if fact.error is not None:
         _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
         return
-    # What lies in it was come to after it began, and so after its block: nobody looks at all that was before.
-    steps = [p for p in takewhile(path.__ne__, reversed(run.steps)) if is_within(p, fact.body)]
-    bodies = [b for b in takewhile(fact.body.__ne__, reversed(run.cursors)) if is_within(b, fact.body)]
-    _drop(run, steps, [fact.body, *bodies])
+    _drop(run, *_find_within(run, [fact.body]))
     _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
 
 
@@ -298,17 +327,19 @@ def _add(chunks: tuple[dict[str, Any], ...], key: str, outputs: Any) -> tuple[di
 def _reopen(run: Run, path: str) -> None:
     """Make *run* as if it had not yet come to the step at *path*, nor to anything after it in its body."""
     body = split(path)[0]
-    order = list(run.steps)  # as the run came to them, in the snapshot as well
-    later = [p for p in order[order.index(path) :] if split(p)[0] == body]
-    bodies = [b for b in run.cursors if any(_belongs(b, block) for block in later)]
-    _drop(run, [p for p in order if p in later or any(_belongs(p, block) for block in later)], bodies)
+    after = takewhile(path.__ne__, reversed(run.steps if body == ROOT else run.inside[body]))
+    later = [path, *reversed([p for p in after if split(p)[0] == body])]
+    _drop(run, *_find_within(run, [inner for block in later for inner in bodies_of(run, block)]))
+    _drop(run, later, [])
     cursor = run.cursors[body]
     # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
     counts = {s: v for _, s, v in map(split, later)}
     run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
-    _open_again(run, body)
-    run.active.clear()
-    run.active.update(find_active(run.steps))
+    if body != ROOT:
+        _open_again(run, body)
+        active = find_active(run.steps)
+        run.active.clear()
+        run.active.update(active)
 
 
 def _open_again(run: Run, body: str) -> None:

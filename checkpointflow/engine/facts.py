@@ -20,6 +20,7 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 
     id: str
     name: str | None = None
+    description: str | None = None
     version: str | None = None
     digest: str
     documents: dict[str, str] = {}
@@ -53,12 +54,18 @@ class _Fact(
 
 
 class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
-    """copied_from: the checkpoint, of a run of another id, that this run was made from as a copy."""
+    """cwd: where its commands run; by: who started it, as `user@host`.
+
+    environment: which of the variables that its documents read were set then; copied_from: the checkpoint, of
+    a run of another id, that this run was made from as a copy.
+    """
 
     run_id: str
     workflow: Identity
     inputs: dict[str, Any]
     cwd: str | None = None
+    by: str | None = None
+    environment: tuple[str, ...] = ()
     copied_from: str | None = None
 
 
@@ -83,7 +90,7 @@ class StepInterrupted(_Fact, frozen=True, kw_only=True, tag="step_interrupted"):
 
 
 class StepDeferred(_Fact, frozen=True, kw_only=True, tag="step_deferred"):
-    """The driver did not begin the attempt, since somebody else holds the lock that it needs."""
+    """The driver did not begin the attempt: somebody else holds the lock that it needs, or is to drive on."""
 
     path: str
     attempt: int
@@ -125,15 +132,17 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
 
 
 class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
-    """next: the step that it chose to go to, if it chose."""
+    """lost: as in Success; next: the step that it chose to go to, if it chose; by: who answered it."""
 
     path: str
+    by: str | None = None
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
     headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
+    lost: dict[str, str] = {}
     next: str | None = None
 
 
@@ -149,6 +158,12 @@ class StepsReopened(_Fact, frozen=True, kw_only=True, tag="steps_reopened"):
     """Somebody asked for the step at *path* again: it and what came after it are to be done anew."""
 
     path: str
+
+
+class DirectoryChosen(_Fact, frozen=True, kw_only=True, tag="directory_chosen"):
+    """Somebody who goes on with the run said where its commands run from now on."""
+
+    cwd: str
 
 
 class FilesSealed(_Fact, frozen=True, kw_only=True, tag="files_sealed"):
@@ -181,7 +196,17 @@ StepFact = (
     | StepFailed
 )
 BodyFact = BodyOpened | BodyClosed
-Fact = RunBegan | StepFact | BodyFact | StepsReopened | FilesSealed | RunCompleted | RunFailed | RunCancelled
+Fact = (
+    RunBegan
+    | StepFact
+    | BodyFact
+    | StepsReopened
+    | DirectoryChosen
+    | FilesSealed
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+)
 
 
 def encode_fact(fact: Fact) -> bytes:

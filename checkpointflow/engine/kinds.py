@@ -132,6 +132,7 @@ def _make_command(
     return RunCommand(
         **common,
         shell=compiled.shell,
+        fail_fast=defaults.fail_fast if step.fail_fast is None else step.fail_fast,
         script=script.text,
         variables=script.variables,
         env=_fill_texts(compiled.read("env"), names, secrets),
@@ -140,7 +141,13 @@ def _make_command(
         exit_codes=step.success.exit_codes,
         needs_json=step.outputs is not None,
         artifacts=tuple(
-            ArtifactSpec(artifact.name, _fill_text(where, names), artifact.media_type)
+            ArtifactSpec(
+                artifact.name,
+                _fill_text(where, names),
+                artifact.media_type,
+                # What is written before the first value says where that may lead.
+                None if isinstance(where, str) else artifact.path.partition("${")[0].rpartition("/")[0],
+            )
             for artifact, where in zip(step.artifacts, paths, strict=True)
         ),
     )

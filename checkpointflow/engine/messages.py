@@ -17,7 +17,7 @@ class Begin(Struct, frozen=True, kw_only=True):
     """Start a run.
 
     digest: SHA-256 of the document; documents: those of all that it calls, by name; source, cwd: where it
-    was read, where it was started.
+    was read, where it was started; by: who starts it; environment: which variables that it reads are set.
     """
 
     now: str
@@ -27,6 +27,8 @@ class Begin(Struct, frozen=True, kw_only=True):
     documents: dict[str, str] = {}
     source: str | None = None
     cwd: str | None = None
+    by: str | None = None
+    environment: tuple[str, ...] = ()
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -39,11 +41,12 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class Deliver(Struct, frozen=True, kw_only=True):
-    """An event from outside for the wait at *path*."""
+    """An event from outside for the wait at *path*; by: who gave it, as `user@host`."""
 
     now: str
     path: str
     payload: Any
+    by: str | None = None
 
 
 class Interrupt(Struct, frozen=True, kw_only=True):
@@ -67,7 +70,7 @@ class Seal(Struct, frozen=True, kw_only=True):
 
 
 class Defer(Struct, frozen=True, kw_only=True):
-    """The driver could not begin an attempt: somebody else holds the lock that it needs."""
+    """The driver did not begin an attempt: somebody else holds the lock that it needs, or is to drive on."""
 
     now: str
     path: str
@@ -81,6 +84,13 @@ class Retry(Struct, frozen=True, kw_only=True):
     path: str | None = None
 
 
+class ChooseDirectory(Struct, frozen=True, kw_only=True):
+    """Commands are to run in the directory *cwd* from now on."""
+
+    now: str
+    cwd: str
+
+
 class Cancel(Struct, frozen=True, kw_only=True):
     """Nothing more is wanted of the run."""
 
@@ -88,7 +98,7 @@ class Cancel(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | Cancel
+Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | ChooseDirectory | Cancel
 
 
 def add_seconds(now: str, seconds: float) -> str:

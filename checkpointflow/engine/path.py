@@ -57,11 +57,6 @@ def owner(body: str) -> tuple[str, str]:
     return (block, key) if bracket and body.endswith("]") else (body, "")
 
 
-def is_within(path: str, body: str) -> bool:
-    """Whether *path* lies in *body*, however deep."""
-    return path.startswith(body + "/")
-
-
 def split(path: str) -> tuple[str, str, int]:
     """The body, the step id and the visit that *path* names; the inverse of `step_path`."""
     body, _, name = path.rpartition("/")

@@ -15,6 +15,7 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
+from checkpointflow.diagnostics import find_nearest
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
@@ -34,6 +35,7 @@ from checkpointflow.engine.actions import (
 from checkpointflow.engine.bodies import Body, Scene, locate, root
 from checkpointflow.engine.evolution import apply, evolve, fork
 from checkpointflow.engine.facts import (
+    DirectoryChosen,
     Fact,
     FilesSealed,
     Identity,
@@ -53,6 +55,7 @@ from checkpointflow.engine.kinds import check_inputs, choose, retry_of
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
+    ChooseDirectory,
     Defer,
     Deliver,
     Interrupt,
@@ -136,8 +139,8 @@ def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
             asked = [a for a in asked if isinstance(a, Sleep) == isinstance(outcome, Slept)]
             # What is left over answers a question that is no longer asked.
             return _answer(scene, asked[0], outcome) if asked else []
-        case Deliver(path=path, payload=payload):
-            return _deliver(scene, path, payload)
+        case Deliver(path=path, payload=payload, by=by):
+            return _deliver(scene, path, payload, by)
         case Defer(path=path, attempt=attempt):
             return [StepDeferred(at=scene.now, path=path, attempt=attempt)]
         case Retry(path=path):
@@ -151,6 +154,8 @@ def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
             return [_take_up(scene, action) for action in lost if action in unanswered(run)]
         case Seal(files=files):
             return [FilesSealed(at=scene.now, files=files)] if files else []
+        case ChooseDirectory(cwd=cwd):
+            return [DirectoryChosen(at=scene.now, cwd=cwd)]
         case Cancel():
             return _cancel(scene, message)
         case _:
@@ -202,8 +207,11 @@ def find_wait(run: Run, event: str, path: str | None = None) -> str:
     if not candidates:
         where = f" at {path}" if path else ""
         names = ", ".join(f"{w['event_name']} at {w['step']}" for w in open_)
+        near = find_nearest(event, {w["event_name"] for w in open_} - {event})
+        hint = f"; did you mean {near}?" if near else ""
         raise EventMismatch(
-            problem=f"run {run.run_id} does not wait for the event {event}{where}; it waits for {names}",
+            problem=f"run {run.run_id} does not wait for the event {event}{where}; "
+            f"it waits for {names}{hint}",
             details={"waits": open_},
         )
     raise EventMismatch(
@@ -224,6 +232,7 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         workflow=Identity(
             id=workflow.id,
             name=workflow.name,
+            description=workflow.description,
             version=None if workflow.version is None else str(workflow.version),
             digest=message.digest,
             documents=message.documents,
@@ -231,6 +240,8 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         ),
         inputs=inputs,
         cwd=message.cwd,
+        by=message.by,
+        environment=message.environment,
     )
 
 
@@ -258,13 +269,14 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
                     headers=outcome.headers,
                     stdout=outcome.stdout,
                     artifacts=outcome.artifacts,
+                    lost=outcome.lost,
                 )
             ]
         case _:
             assert_never(outcome)
 
 
-def _deliver(scene: Scene, path: str, payload: Any) -> list[Fact]:
+def _deliver(scene: Scene, path: str, payload: Any, by: str | None) -> list[Fact]:
     run = scene.run
     record = run.steps.get(path)
     if not isinstance(record, Waiting):
@@ -285,7 +297,7 @@ def _deliver(scene: Scene, path: str, payload: Any) -> list[Fact]:
     target = choose(compiled, {**scope(scene, body), "event": payload})
     if step.transitions and target is None:
         raise NoTransition(problem=f"no transition of {path} holds for this event", step_id=path)
-    return [StepSucceeded(at=scene.now, path=path, outputs=payload, next=target)]
+    return [StepSucceeded(at=scene.now, path=path, by=by, outputs=payload, next=target)]
 
 
 def _take_up(scene: Scene, action: Action) -> Fact:

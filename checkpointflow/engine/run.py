@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, StoredFile
 from checkpointflow.engine.facts import Identity, Wait
-from checkpointflow.engine.path import step_path
+from checkpointflow.engine.path import body_path, step_path
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -58,7 +58,7 @@ class Skipped(_Record, frozen=True, kw_only=True, tag="skipped"):
 
 
 class Succeeded(_Record, frozen=True, kw_only=True, tag="succeeded"):
-    """next: the step that it chose to go to, if it chose."""
+    """lost: as in Success; next: the step that it chose to go to, if it chose."""
 
     outputs: Any = UNSET
     exit_code: int | None = None
@@ -66,6 +66,7 @@ class Succeeded(_Record, frozen=True, kw_only=True, tag="succeeded"):
     headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
+    lost: dict[str, str] = {}
     next: str | None = None
     attempts: int = 1
     started_at: str
@@ -124,7 +125,8 @@ class Run(Struct, frozen=True, kw_only=True):
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
     steps holds the latest visit of each step, by path, in the order in which they were come to.
-    active: those of them that are under way, waiting or open, so that nobody looks through all for them.
+    active: those of them that are under way, waiting or open; inside: the paths of those in each body but the
+    root; so that nobody looks through all for them.
     """
 
     run_id: str
@@ -140,11 +142,28 @@ class Run(Struct, frozen=True, kw_only=True):
     cursors: dict[str, Cursor]
     steps: dict[str, Record]
     active: dict[str, Started | Waiting | Opened]
+    inside: dict[str, dict[str, None]]
 
 
 def find_active(steps: dict[str, Record]) -> dict[str, Started | Waiting | Opened]:
     """Those of *steps* that are under way, waiting or open."""
     return {path: r for path, r in steps.items() if isinstance(r, Started | Waiting | Opened)}
+
+
+def group_by_body(steps: Iterable[str]) -> dict[str, dict[str, None]]:
+    """Those of the paths *steps* that lie in a body other than the root, by the body."""
+    inside: dict[str, dict[str, None]] = {}
+    for path in steps:
+        if "/" in path:
+            inside.setdefault(path.rpartition("/")[0], {})[path] = None
+    return inside
+
+
+def bodies_of(run: Run, block: str) -> list[str]:
+    """The bodies of *block* that are under way, or that failed and were kept; none if it is no block."""
+    record = run.steps[block]
+    opened = record.block if isinstance(record, Failed) else record
+    return [body_path(block, k) for k in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
 
 
 def pending(run: Run) -> list[Action]:

@@ -15,6 +15,7 @@ from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import Parallel
 from checkpointflow.engine.bodies import Body, Scene, name_of
 from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest_record
+from checkpointflow.expressions.evaluation import Empty, Lost
 
 
 def scope(scene: Scene, body: Body) -> dict[str, Any]:
@@ -73,6 +74,10 @@ def _view(record: Record | None) -> dict[str, Any] | None:
     match record:
         case Succeeded():
             view = _pick(record, ("outputs", "exit_code", "status_code", "stdout"))
+            if record.outputs == {} and record.exit_code is not None:
+                view["outputs"] = Empty(record.lost.get("outputs", "it printed no JSON object"))
+            if "stdout" in record.lost:
+                view["stdout"] = Lost(record.lost["stdout"])
             if record.headers:
                 view["headers"] = record.headers
             if record.artifacts:

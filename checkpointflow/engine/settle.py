@@ -172,8 +172,10 @@ def _end_body(scene: Scene, body: Body) -> Completion | Breakdown:
     for name, source in body.program.mapping:
         try:
             result[name] = evaluate(source, names) if not isinstance(source, ExpressionError) else UNSET
-        except EvaluationError:
-            continue  # the step did not run; `required` decides
+        except EvaluationError as error:
+            if error.is_lost:
+                return Breakdown(Error(code=error.code, message=str(error)))
+            # The step did not run; `required` decides.
     errors = find_misfits(schema, result)
     if errors:
         return Breakdown(misfit_error("the workflow's outputs do not fit their schema", errors))

@@ -7,8 +7,17 @@ from itertools import chain
 from checkpointflow.documents.model import Api, AwaitEvent, Call, Cli, Foreach, Parallel, Step
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, locate
-from checkpointflow.engine.path import ROOT, body_path, owner
-from checkpointflow.engine.run import Failed, Opened, Run, Started, Waiting, current_path
+from checkpointflow.engine.path import ROOT, owner
+from checkpointflow.engine.run import (
+    Cancelled,
+    Failed,
+    Opened,
+    Run,
+    Started,
+    Waiting,
+    bodies_of,
+    current_path,
+)
 
 _STEPS_OF: dict[type, tuple[type[Step], ...]] = {
     Started: (Cli, Api),
@@ -29,9 +38,13 @@ def find_unsound(program: Program, run: Run) -> str | None:
 
 def _is_sound_body(run: Run, body: str) -> bool:
     stands_at = current_path(run, body)
+    return (body == ROOT or _is_known_body(run, body)) and (stands_at is None or stands_at in run.steps)
+
+
+def _is_known_body(run: Run, body: str) -> bool:
     block = owner(body)[0]
-    known = body == ROOT or (block in run.steps and body in _bodies_of(run, block))
-    return known and (stands_at is None or stands_at in run.steps)
+    record = run.steps.get(block)  # of a cancelled block it is not kept which of its bodies were under way
+    return isinstance(record, Cancelled) or (record is not None and body in bodies_of(run, block))
 
 
 def _is_sound_step(scene: Scene, path: str) -> bool:
@@ -44,15 +57,4 @@ def _is_sound_step(scene: Scene, path: str) -> bool:
     block = record.block if isinstance(record, Failed) else record
     if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
         return False
-    return known and all(body in scene.run.cursors for body in _bodies_of(scene.run, path))
-
-
-def _bodies_of(run: Run, block: str) -> list[str]:
-    """The bodies of *block* that are under way, or that failed and were kept."""
-    record = run.steps[block]
-    opened = record.block if isinstance(record, Failed) else record
-    return (
-        [body_path(block, key) for key in (*opened.open, *opened.failed)]
-        if isinstance(opened, Opened)
-        else []
-    )
+    return known and all(body in scene.run.cursors for body in bodies_of(scene.run, path))

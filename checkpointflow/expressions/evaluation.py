@@ -8,15 +8,19 @@ r"""Expression -> value: what an expression means in a scope.
   and "true"): commands print text. Two texts are equal when their characters are.
 - `<` `<=` `>` `>=` order two numbers, a number and a text that spells one, or two texts by code
   point. Anything else is an error.
-- False are false, null, 0, "", [] and {}, and the texts that spell one of the first three.
+- False are false, null, 0, [] and {}. A text counts, blanks around it aside, as what it spells: `true` or
+  `false` in any case, `1` or `0`, nothing as false. Any other text is an error: what a command prints must
+  not be true by accident.
 - `and`, `or` and `not` give a boolean, and look no further than they must:
   `steps.a.outputs.x != null and steps.a.outputs.x > 3` is safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar, assert_never
+
+from msgspec import Struct
 
 from checkpointflow.diagnostics import shorten
 from checkpointflow.errors import EvaluationError
@@ -37,9 +41,37 @@ from checkpointflow.expressions.syntax import (
 )
 from checkpointflow.expressions.wording import make_printable, quote, suggest_nearest
 
+T = TypeVar("T")
+
 
 class _NoValue(Exception):
     """Why an expression has no value; only `evaluate` knows the text that it is about."""
+
+
+class _LostValue(_NoValue):
+    """The same of what is there, and is not nothing."""
+
+
+class Empty(Mapping[str, Any]):
+    """An object of a scope without members; why: what a message about a missing one says."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Lost(Struct, frozen=True):
+    """What stands in a scope for a value that was there and cannot be had. why: goes after its path."""
+
+    why: str
 
 
 def evaluate(expression: Expression, scope: Mapping[str, Any]) -> Any:
@@ -49,20 +81,22 @@ def evaluate(expression: Expression, scope: Mapping[str, Any]) -> Any:
     them when asked.
     A message tells names and kinds, never values: one of them could be a secret.
     """
-    try:
-        return _evaluate(expression.root, scope)
-    except _NoValue as reason:
-        raise EvaluationError(make_printable(str(reason)), expression.text) from None
+    return _answer(_evaluate, expression, scope)
 
 
 def holds(expression: Expression, scope: Mapping[str, Any]) -> bool:
-    """Whether the expression's value counts as true; EvaluationError if it has none."""
-    return truth(evaluate(expression, scope))
+    """Whether the expression's value counts as true; EvaluationError if it has none, or does not say."""
+    return _answer(_holds, expression, scope)
 
 
-def truth(value: Any) -> bool:
-    """Whether *value* counts as true; a text that spells false, null or zero does not."""
-    return bool(_read_spelling(value))
+def _answer(
+    find: Callable[[Node, Mapping[str, Any]], T], expression: Expression, scope: Mapping[str, Any]
+) -> T:
+    try:
+        return find(expression.root, scope)
+    except _NoValue as reason:
+        is_lost = isinstance(reason, _LostValue)
+        raise EvaluationError(make_printable(str(reason)), expression.text, is_lost=is_lost) from None
 
 
 class Secret(str):
@@ -95,7 +129,7 @@ def _evaluate(node: Node, scope: Mapping[str, Any]) -> Any:
         case Comparison():
             return _compare(node, scope)
         case Not(operand):
-            return not truth(_evaluate(operand, scope))
+            return not _read_truth(operand, _evaluate(operand, scope))
         case And(operands):
             return not _has_any(operands, scope, is_true=False)
         case Or(operands):
@@ -107,9 +141,28 @@ def _evaluate(node: Node, scope: Mapping[str, Any]) -> Any:
 def _has_any(operands: Iterable[Node], scope: Mapping[str, Any], *, is_true: bool) -> bool:
     # A plain loop: a generator would double the depth of the stack.
     for operand in operands:  # noqa: SIM110
-        if truth(_evaluate(operand, scope)) is is_true:
+        if _read_truth(operand, _evaluate(operand, scope)) is is_true:
             return True
     return False
+
+
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def _holds(node: Node, scope: Mapping[str, Any]) -> bool:
+    return _read_truth(node, _evaluate(node, scope))
+
+
+def _read_truth(node: Node, value: Any) -> bool:
+    if not isinstance(value, str):
+        return bool(value)
+    spelled = value.strip().lower()
+    if spelled not in _TRUTHS:
+        raise _NoValue(
+            f"{_describe_operand(node, value)}, and counts only as true, false, 1, 0 or nothing; compare it, "
+            'as in … != ""'
+        )
+    return _TRUTHS[spelled]
 
 
 # Comparing
@@ -147,6 +200,8 @@ def _evaluate_beside(other: Node, node: Node, scope: Mapping[str, Any]) -> Any:
         case Reference(path), Constant(None):
             try:
                 return _follow(path, scope)
+            except _LostValue:
+                raise
             except _NoValue:
                 return None
         case _:
@@ -220,6 +275,8 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
                 value = value[part]
             case _:
                 raise _NoValue(_explain_absence(_format_path(path[:length]), value, part))
+        if isinstance(value, Lost):
+            raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
     return value if isinstance(value, _JSON) else dict(value)
 
 
@@ -247,7 +304,8 @@ def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) 
     if isinstance(part, int):
         return f'{where} is an object, so it has no [{part}]; a key would be .{part} or ["{part}"]'
     if not value:
-        return f"{where} has no {quote(part)}; it is empty"
+        why = f": {value.why}" if isinstance(value, Empty) else ""
+        return f"{where} has no {quote(part)}; it is empty{why}"
     names = [name if PLAIN_NAME.fullmatch(name) else quote(name) for name in sorted(value)[:10]]
     more = f" and {len(value) - 10} more" if len(value) > 10 else ""
     listed = ", ".join(map(shorten, names))

@@ -20,7 +20,7 @@ from msgspec import Struct
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.scanner import MAX_CHARACTERS
-from checkpointflow.expressions.syntax import Expression, Path, parse
+from checkpointflow.expressions.syntax import NAMES, Expression, Path, parse
 from checkpointflow.expressions.wording import make_printable
 from checkpointflow.patterns import compile_late
 
@@ -137,6 +137,10 @@ def _list_leaves(value: Any) -> Iterator[tuple[Path, Any]]:
 # Text -> pieces
 
 _RAW = compile_late(r"\s*raw:")
+_DOUBLED = compile_late(
+    rf"\$\{{\{{\s*((?:{'|'.join(sorted(NAMES))})\b[^{{}}]{{0,200}})\}}\}}"
+)  # as other tools have it
+_DEFAULT_OF_SHELLS = compile_late(r":[-=]")
 _BRACES_AND_TEXTS = compile_late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
@@ -152,6 +156,10 @@ def split_at_holes(text: str, is_ours: Callable[[int, bool], bool] | None = None
         literal += text[at:dollar]
         raw = _RAW.match(text, dollar + 2)
         start = raw.end() if raw else dollar + 2
+        if text.startswith("${{", dollar) and (doubled := _DOUBLED.match(text, dollar)):
+            said = doubled[1].strip()
+            hint = f"write ${{{said}}}; for the text itself, $${{{{ {said} }}}}"
+            raise complain_at("a hole has one pair of braces", text, dollar, hint)
         if text.startswith("$${", dollar):
             literal, at = literal + "${", dollar + 3
         elif text.startswith("${", dollar) and (is_ours is None or is_ours(start, raw is not None)):
@@ -178,6 +186,9 @@ def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple
     try:
         return parse(text[start:end]), end + 1
     except ExpressionError as error:
+        if _DEFAULT_OF_SHELLS.match(text, start + error.column - 1):
+            advice = "give it a `default:` in its schema"
+            raise complain_at(error.problem, text, start + error.column - 1, advice) from None
         own = "the shell's own ${…} is written $${…}" if in_command else None
         hint = "; ".join(filter(None, (error.hint, own))) or None
         raise complain_at(error.problem, text, start + error.column - 1, hint) from None

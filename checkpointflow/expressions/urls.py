@@ -20,6 +20,7 @@ from checkpointflow.expressions.templates import Template, parse_template
 from checkpointflow.patterns import compile_late
 
 _HOLE = "\0"
+_CONTROL = compile_late(r"[\x00-\x1f\x7f]")
 _PART_OF_SCHEME = compile_late(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/?)?")
 _AUTHORITY = compile_late(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\\]*)")
 
@@ -79,6 +80,9 @@ def _refuse_other_resources(text: str, data: list[tuple[int, str]]) -> None:
 
 
 def _find_problem(template: Template) -> Diagnostic | None:
+    if any(isinstance(piece, str) and _CONTROL.search(piece) for piece in template.pieces):
+        hint = "write it on one line; behind `url: |` the line break at its end is part of it"
+        return Diagnostic("the URL holds a line break or another control character", hint=hint)
     text = "".join(piece if isinstance(piece, str) else _HOLE for piece in template.pieces)
     scheme, separator, rest = text.partition("://")
     if _HOLE in scheme and _PART_OF_SCHEME.fullmatch(scheme.partition(_HOLE)[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from checkpointflow.diagnostics import find_nearest, shorten
+from checkpointflow.diagnostics import find_nearest, shorten, tell_odd
 from checkpointflow.errors import ExpressionError
 from checkpointflow.patterns import compile_late
 
@@ -33,4 +33,4 @@ def quote(part: str | int) -> str:
 def suggest_nearest(word: str, words: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing if none of *words*, of which a thousand are looked at, is near."""
     near = find_nearest(word, sorted(words)[:1000])
-    return f" (did you mean {near}?)" if near else ""
+    return f" (did you mean {near}?{tell_odd(word, near)})" if near else ""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from checkpointflow.diagnostics import Path, join_words, suggest
+from checkpointflow.diagnostics import Path, find_nearest, join_words, suggest, tell_odd
 
 Words = Callable[[Any, Any], list[str]]
 
@@ -94,7 +94,15 @@ def _word_unique_items(_: Any, value: Any) -> list[str]:
 
 
 def _word_required(schema: Any, value: Any) -> list[str]:
-    return [f"lacks {abbreviate(name)}" for name in schema["required"] if name not in value]
+    missing = (name for name in schema["required"] if name not in value)
+    return [f"lacks {abbreviate(name)}{_tell_alike(name, value)}" for name in missing]
+
+
+def _tell_alike(name: str, there: Iterable[str]) -> str:
+    """Which of those that are *there* only looks like *name*, if one does."""
+    near = find_nearest(name, there)
+    odd = tell_odd(near, name) if near else ""
+    return f", and has {abbreviate(near)}.{odd}" if odd else ""
 
 
 def _word_dependent_required(schema: Any, value: Any) -> list[str]:

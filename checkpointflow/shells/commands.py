@@ -18,7 +18,6 @@ from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
     DOCUMENT,
     HOLE,
-    IN_ENV,
     Context,
     Findings,
     Input,
@@ -27,7 +26,7 @@ from checkpointflow.shells.contexts import (
     split_names,
 )
 from checkpointflow.shells.shell_builtins import judge_operands
-from checkpointflow.shells.simple_commands import judge
+from checkpointflow.shells.simple_commands import judge, may_name_variables
 from checkpointflow.shells.words import Document, Lost, WordReader
 
 _OPENERS = frozenset(
@@ -53,7 +52,7 @@ def find_contexts(text: str, shell: Shell) -> list[Context]:
         _CommandReader(text, shell, found, 0).read_whole()
     except Lost as reason:
         problem = f"cannot tell where this value stands: {reason}"
-        return [Context("an unknown context", problem=problem, hint=IN_ENV)] * text.count(HOLE)
+        return [Context("an unknown context", problem=problem, hint=reason.hint)] * text.count(HOLE)
     found.settle()
     return found.holes
 
@@ -123,7 +122,7 @@ class _CommandReader(WordReader):
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
                 return self.refuse_names(words)
-            word = self.read_word()
+            word = self.read_word(has_subscript=may_name_variables(words))
             if word.source and not words and self.read_reserved(word.source):
                 return word.source
             words += [word] if word.source else []
@@ -134,6 +133,8 @@ class _CommandReader(WordReader):
         if words and words[0].text.rpartition("/")[2] in _PRINT_FILES:
             targets.update(self.found.holes_since(first))
         self.found.files |= targets
+        if words and words[0].text in ("read", "mapfile", "readarray"):
+            self.found.inputs.append(range(pipeline, first))
         if given := judge(words, self.found, self.shell):
             self.refuse_input(given, pipeline, words)
         return "a command" if words else ""
@@ -149,13 +150,17 @@ class _CommandReader(WordReader):
     def refuse_names(self, names: list[Word]) -> str:
         for name in names:
             self.found.refuse(name.holes, "the name of a function", "write the name itself")
+            self.found.functions.add(name.text)
         return "a name"
 
     def refuse_input(self, given: Input, pipeline: int, words: list[Word]) -> None:
         """Refuse the holes in what the command of *words* reads, from hole *pipeline* on."""
         own = {hole for word in words for hole in word.holes}
         own |= self.found.files if given.takes_files else set()
-        written = (hole for hole in self.found.holes_since(pipeline) if hole not in own)
+        written = [hole for hole in self.found.holes_since(pipeline) if hole not in own]
+        self.found.refuse(
+            self.found.files.intersection(written), given.name, given.hint_for_files or given.hint
+        )
         self.found.refuse(written, given.name, given.hint)
         for document in self.documents:
             document.read_by = given
@@ -226,7 +231,7 @@ class _CommandReader(WordReader):
         self.refuse_names(names)
         while word and (item := self.read_next_word()):
             self.found.allow_spread(item)
-            self.found.assign(names[0].text if names else "", item.holes)
+            self.found.assign(names[0].text if names else "", item.holes, item.source)
         if self.is_at("("):
             self.lose()
         return None
@@ -250,8 +255,10 @@ class _CommandReader(WordReader):
         word = self.read_word()
         if word.source:
             return word
-        if self.is_at(";") or self.shell in ("sh", "dash"):
+        if self.is_at(";"):
             self.lose()
+        if self.shell in ("sh", "dash"):
+            raise Lost(f"to a {self.shell} without `[[` the command ends here", "write `shell: bash`")
         return Word(self.take(1), "", range(0))
 
     # Redirects and here-documents
@@ -275,6 +282,8 @@ class _CommandReader(WordReader):
         match found.group(1):
             case "<<" | "<<-":
                 self.announce(target, is_indented=found.group(1) == "<<-")
+            case "<<<":
+                self.found.inputs.append(target.holes)
             case "<&" | ">&":
                 self.found.require_integers(target.holes, "the number of a descriptor")
         return found.group(1)
@@ -298,6 +307,7 @@ class _CommandReader(WordReader):
         inner = _CommandReader(lines, self.shell, self.found, self.level + 1)
         while inner.at < len(lines):
             inner.read_piece(DOCUMENT)
+        self.found.inputs.append(self.found.holes_since(first))
         if document.read_by:
             self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)
 

@@ -21,21 +21,25 @@ a name, or reads text as code once more.
     PS4=, GIT_SSH_COMMAND=, NODE_OPTIONS=, …         -              nothing: it is run as code
     <<'E', $'…', \${…}, […] of a glob, ${(e)…}       -              nothing: it would not be one word
 
-Restrictions reach inwards: what a `$(…)` prints in arithmetic is computed with, too. `words.py` and
-`commands.py` know the grammar, `simple_commands.py` what a command does with its words;
-`x=${…}; eval "$x"` is the author's.
+Restrictions reach inwards: what a `$(…)` prints in arithmetic is computed with, too. And they reach back
+along the script's own variables, the arguments of its functions and what its `read` reads: `n=${…}` lets
+integers through where `(( n > 3 ))` stands anywhere, and nothing where `eval "$n"` does. `words.py` and
+`commands.py` know the grammar, `simple_commands.py` what a command does with its words.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.variables import judge_variable
 
+POSITIONAL = "1"  # stands for all arguments of a function or a script
 HOLE = "\0"  # stands in a command's text for a value
 ANY_NAME = "*"
 EXPANDED = "\1"  # stands in a word's text for what the shell will put there
@@ -83,6 +87,7 @@ class Input(Struct, frozen=True):
     name: str
     hint: str
     takes_files: bool = True
+    hint_for_files: str | None = None
 
 
 class Word(Struct, frozen=True):
@@ -110,11 +115,32 @@ def split_names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+_LOOK_UP = "keep such tables in JSON: jq -r --arg key ${…} '.[$key]' table.json"
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "SHELL")
 _INTEGER_VARIABLES = split_names(
     "RANDOM SRANDOM SECONDS OPTIND LINENO COLUMNS LINES HISTSIZE SAVEHIST HISTCMD BASHPID PPID UID EUID GID "
     "EGID TMOUT MAILCHECK LISTMAX LOGCHECK KEYTIMEOUT FUNCNEST DIRSTACKSIZE BAUD ERRNO"
 )
+
+
+_EXPANSION = compile_late(
+    r"\\.|(?P<quote>[\"'])|\$\{?[#!]?(?P<name>[A-Za-z_]\w*|[0-9@*])", re.ASCII | re.DOTALL
+)
+_IDENTIFIER = compile_late(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def find_expansions(source: str) -> set[str]:
+    """The variables that the shell puts into the word *source*; not those in single quotes."""
+    found, place, is_quoted = set[str](), 0, False
+    while (token := _EXPANSION.search(source, place)) is not None:
+        place = token.end()
+        if token["quote"] == '"':
+            is_quoted = not is_quoted
+        elif token["quote"] and not is_quoted:
+            place = source.find("'", place) + 1 or len(source)
+        elif name := token["name"]:
+            found.add(name if _IDENTIFIER.match(name) else POSITIONAL)
+    return found
 
 
 class Findings:
@@ -124,8 +150,16 @@ class Findings:
         self.holes: list[Context] = []
         self.integers: set[str] = set()  # variables by name; ANY_NAME where it cannot be told
         self.arrays: set[str] = set()
+        self.keyed: set[str] = set()  # associative arrays
+        self.subscripts: list[tuple[str, range]] = []
         self.assigned: list[tuple[str, range]] = []
         self.declared: list[tuple[str, range]] = []
+        self.flows: list[tuple[str, set[str]]] = []  # from which variables one gets what it holds
+        self.calls: list[tuple[str, list[Word]]] = []
+        self.functions = {"set"}
+        self.filled: set[str] = set()  # by `read`, with what stands in `inputs`
+        self.inputs: list[range] = []
+        self.code: dict[str, tuple[str, str]] = {}  # variables whose text is run: why no value is for them
         self.files: set[int] = set()  # holes that name a file to read or write, and print no value
 
     def holes_since(self, first: int) -> range:
@@ -155,7 +189,18 @@ class Findings:
         if word.source == HOLE:
             self.holes[word.holes[0]] = replace(self.holes[word.holes[0]], spreads=is_allowed)
 
-    def assign(self, variable: str, holes: range) -> None:
+    def compute(self, source: str) -> None:
+        """The shell computes with *source*: with what the variables in it hold, therefore."""
+        self.integers |= find_expansions(source) | set(_IDENTIFIER.findall(source))
+
+    def refuse_code(self, word: Word, name: str, hint: str) -> None:
+        """No value can stand in *word*, nor in a variable that it is made of."""
+        self.refuse(word.holes, name, hint)
+        for variable in find_expansions(word.source):
+            self.code.setdefault(variable, (name, hint))
+
+    def assign(self, variable: str, holes: range, source: str = "") -> None:
+        self.flows.append((variable, find_expansions(source)))
         if refusal := judge_variable(variable):
             self.refuse(holes, *refusal)
         elif variable in _INTEGER_VARIABLES:
@@ -165,12 +210,35 @@ class Findings:
 
     def settle(self) -> None:
         # `declare -i n` may stand behind the assignment, in a loop or a function; the order is no matter.
+        for called, words in self.calls:
+            for word in words if called in self.functions else ():
+                self.assigned.append((POSITIONAL, word.holes))
+                self.flows.append((POSITIONAL, find_expansions(word.source)))
+        self.assigned += [(name, holes) for name in self.filled for holes in self.inputs]
+        self._trace_back()
         for name, holes in self.assigned:
+            if refusal := self.code.get(name):
+                self.refuse(holes, *refusal)
             if self.integers & {name, ANY_NAME}:
-                self.require_integers(holes, f"the integer variable {name}")
+                what = "an argument" if name == POSITIONAL else f"the integer variable {name}"
+                self.restrict(holes, "integer", what, "")
+        for name, holes in self.subscripts:
+            if self.keyed & {name, ANY_NAME}:
+                self.refuse(holes, f"a key of {name}, which no shell keeps apart from code", _LOOK_UP)
         # bash reads `declare a='($(…))'` as a list, commands included, when `a` is an array already.
         for name, holes in self.declared:
             if self.arrays & {name, ANY_NAME}:
                 self.refuse(
                     holes, f"a declaration of the array {name}", "assign it first, and declare it then"
                 )
+
+    def _trace_back(self) -> None:
+        """What a variable may not hold, those may not that it gets it from."""
+        before = -1
+        while before < len(self.integers) + len(self.code):
+            before = len(self.integers) + len(self.code)
+            for target, sources in self.flows:
+                if target in self.integers:
+                    self.integers |= sources
+                for source in sources if target in self.code else ():
+                    self.code.setdefault(source, self.code[target])

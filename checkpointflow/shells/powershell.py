@@ -76,12 +76,17 @@ def find_contexts(text: str) -> list[Context]:
         for assignment in _ASSIGNMENT.finditer(text):
             if refusal := judge_variable(assignment[1]):
                 raise _Lost(f"no value can stand here: {refusal[0]}")
-        if _AT_THE_TOP.match(text):
+        if begins_with_declaration(text):
             raise _Lost("`using` and `param` must begin a script, and so must what protects values")
         reader.read_code("")
     except _Lost as reason:
         return [Context("an unknown context", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
     return reader.holes
+
+
+def begins_with_declaration(text: str) -> bool:
+    """Whether the script *text* begins with what must stand first."""
+    return _AT_THE_TOP.match(text) is not None
 
 
 def _look_for_programs(text: str) -> None:

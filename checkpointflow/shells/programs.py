@@ -32,6 +32,7 @@ SHELL_INPUT = Input(
     "the input of a shell",
     "it reads code there; hand it over as an argument: bash -s -- ${…} <<'E', with \"$1\" in it",
     takes_files=False,
+    hint_for_files="fetch it into a file first, as in curl -fo install.sh …/${…} && sh install.sh",
 )
 _STDIN = ("-", "/dev/stdin")
 _AS_OPERAND = "it would be an option; write -- or ./ before it"
@@ -180,7 +181,7 @@ def judge_shell(words: Sequence[Word], found: Findings, *, is_sure: bool) -> Inp
     is_fed = "s" in letters and "c" not in letters
     is_file = "c" not in letters and (not is_sure or names_file(words[index]))
     if not is_file and not (is_fed and is_over):
-        found.refuse(words[index].holes, "a shell runs it", AS_ARGUMENT)
+        found.refuse_code(words[index], "a shell runs it", AS_ARGUMENT)
     return SHELL_INPUT if is_sure and is_fed else None
 
 
@@ -280,6 +281,7 @@ def _refuse_code(name: str, usage: Usage, code: Text, found: Findings) -> None:
     if "sed" in usage.names.split(", "):
         _judge_sed(code, usage, found)
     else:
+        # A variable may hold what the script has escaped for it, which is the way out for some of them.
         found.refuse(code.word.holes, f"{name} {usage.verdict}", usage.hint)
 
 

@@ -60,7 +60,12 @@ class Script(Struct, frozen=True):
     variables: dict[str, str]
 
 
-_AND = " && "
+# What stands before the parts of a list, between two and behind them. Behind `&&` no shell would heed its -e.
+_JOINTS = ("{\n", "\n}\ncase $? in 0) ;; *) exit;; esac\n{\n", "\n}")
+_POWERSHELL_JOINTS = ("", "\nif (-not $?) { exit 1 }\n", "")
+
+_FAIL_FAST = {"sh": ("-e",), "dash": ("-e",), "bash": ("-eo", "pipefail"), "zsh": ("-eo", "pipefail")}
+_POWERSHELL_FAIL_FAST = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true;"
 _IN_A_FILE = "hand it over in a file"
 
 
@@ -87,17 +92,39 @@ def parse_command(text: str, shell: Shell) -> CommandTemplate:
     return CommandTemplate(shell, tuple(whole))
 
 
-def join_commands(command: str | tuple[str, ...]) -> str:
-    """A list as one command: each part grouped, so that its comments and here-documents end with it."""
-    if isinstance(command, str):
-        return command
-    return command[0] if len(command) == 1 else _AND.join(f"{{\n{part}\n}}" for part in command)
+def join_commands(command: tuple[str, ...], shell: Shell) -> str:
+    """A list as one command, which ends with the first part that fails.
+
+    Each part is grouped, so that its comments and here-documents end with it.
+    """
+    if len(command) == 1:
+        return command[0]
+    before, between, behind = _list_joints(shell)
+    return before + between.join(command) + behind
 
 
-def find_part(command: tuple[str, ...], start: int) -> int:
+def find_part(command: tuple[str, ...], shell: Shell, start: int) -> int:
     """Which part of the list *command* stands *start* characters into what `join_commands` makes of it."""
-    ends = accumulate(len(part) + len("{\n\n}") + len(_AND) for part in command)
-    return next(number for number, end in enumerate(ends) if start < end)
+    before, between, _ = _list_joints(shell)
+    ends = accumulate(len(part) + len(between) for part in command)
+    return next(number for number, end in enumerate(ends) if start < len(before) + end)
+
+
+def _list_joints(shell: Shell) -> tuple[str, str, str]:
+    return _POWERSHELL_JOINTS if shell == "pwsh" else _JOINTS
+
+
+def list_arguments(shell: str, script: str, *, fail_fast: bool) -> list[str]:
+    """What *shell* is given to run *script*, and, to *fail_fast*, to end with the first command that fails.
+
+    In PowerShell nothing can stand before `using` and `param`: such a script says itself what ends it.
+    """
+    if shell != "pwsh":
+        return [*(_FAIL_FAST.get(shell, ()) if fail_fast else ()), "-c", script]
+    from checkpointflow.shells.powershell import begins_with_declaration  # late, as below
+
+    first = [_POWERSHELL_FAIL_FAST] if fail_fast and not begins_with_declaration(script) else []
+    return ["-NoProfile", "-NonInteractive", "-Command", *first, script]
 
 
 def command_holes(template: CommandTemplate) -> list[CommandHole]:

@@ -46,6 +46,11 @@ def refuse_all(words: Iterable[Word], found: Findings, name: str, hint: str) -> 
         found.refuse(word.holes, name, hint)
 
 
+def refuse_code(words: Iterable[Word], found: Findings, name: str, hint: str) -> None:
+    for word in words:
+        found.refuse_code(word, name, hint)
+
+
 def keep_single(words: Iterable[Word], found: Findings) -> None:
     for word in words:
         found.allow_spread(word, is_allowed=False)
@@ -65,8 +70,10 @@ def judge_operands(words: Sequence[Word], found: Findings, shell: Shell, *, is_c
             for operand in (None if word.text == "-t" else before, after):
                 if operand and (is_computed or HOLE in operand.text):
                     found.require_integers(operand.holes, f"an operand of {word.text}")
+                if operand and is_computed:
+                    found.compute(operand.source)
         elif after and word.text in ("-v", "-R"):
-            found.refuse(after.holes, f"{word.text} takes a name", LITERAL_NAME)
+            found.refuse_code(after, f"{word.text} takes a name", LITERAL_NAME)
         elif after and word.text == "=~" and shell == "zsh":
             hint = "to zsh it is a pattern even in quotes; compare with == or use bash"
             found.refuse(found.holes_since(after.holes.start), "a regular expression", hint)
@@ -79,6 +86,8 @@ def judge_declaration(name: str, words: Sequence[Word], found: Findings) -> None
         found.integers |= names
     if options & set("aA"):
         found.arrays |= names
+    if "A" in options:
+        found.keyed |= names
     if options & set("nT"):  # other names for variables
         found.integers.add(ANY_NAME)
     for word in words:
@@ -86,7 +95,7 @@ def judge_declaration(name: str, words: Sequence[Word], found: Findings) -> None
         if named is None:
             found.refuse(word.holes, f"{name} takes names", f"write {name} x=${{…}}, with a literal name")
         else:
-            found.assign(named.group(1), word.holes)
+            found.assign(named.group(1), word.holes, word.source)
             if not ("=(" in word.source and word.text[named.end() :] == EXPANDED):
                 found.declared.append((named.group(1), word.holes))
 
@@ -112,10 +121,10 @@ def judge_test(words: Sequence[Word], found: Findings, shell: Shell) -> None:
 def judge_printf(words: Sequence[Word], found: Findings, shell: Shell) -> None:
     if words and words[0].text.startswith("-v"):
         length = 2 if words[0].text == "-v" else 1
-        refuse_all(words[:length], found, "printf -v takes a name", LITERAL_NAME)
+        refuse_code(words[:length], found, "printf -v takes a name", LITERAL_NAME)
         name, words = words[:length][-1].text.removeprefix("-v"), words[length:]
         for word in words:
-            found.assign(name, word.holes)
+            found.assign(name, word.holes, word.source)
     words = words[1:] if words and words[0].text == "--" else words
     if not words:
         return

@@ -36,12 +36,31 @@ from checkpointflow.shells.shell_builtins import (
     judge_printf,
     judge_test,
     refuse_all,
+    refuse_code,
     variable_of,
 )
 from checkpointflow.shells.variables import judge_variable
 
 _PRINTERS = ("echo", "printf")
 _WITHOUT_OPTIONS = (*_PRINTERS, ":", "true", "false")
+
+
+_AS_FILE = 'begin it with text of your own, as in . ./${…}/f, or put it into `env:` and write . "$NAME/f"'
+_IN_TRAP = "assign it first: f=${…}; trap 'rm -f \"$f\"' EXIT"
+
+# Options without an argument, of programs that take files or patterns behind them.
+_FLAGS = {
+    "rm": "firRdvI", "cp": "aRrfipPnuvxLHdl", "mv": "finuv", "ls": "lahtrRdisS1AFG", "mkdir": "pv",
+    "rmdir": "pv", "ln": "sfnvrT", "cat": "nbsvetuA", "touch": "acmh", "chmod": "Rfvc", "chown": "Rfvch",
+    "du": "shakcmx",
+    "grep": "rRilLnvEFGwxcoqsHhPzaI",
+}  # fmt: skip
+
+
+def may_name_variables(words: Sequence[Word]) -> bool:
+    """Whether the next of the *words* of a command may be a variable with a subscript: `a[1]=x`."""
+    behind = [word for word in words if not ASSIGNMENT.match(word.source)]
+    return not behind or behind[0].text in PREFIXES or kind_of(behind[0].text) is not None
 
 
 def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
@@ -61,20 +80,24 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
             found.refuse(word.holes, *refusal)  # as env, sudo and docker take them
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
+    found.calls.append((name, list(arguments)))
     match KINDS.get(name):
         case "code" if name in (".", "source"):
             if not arguments or not names_file(arguments[0]):
-                refuse_all(arguments, found, f"{name} runs what it is given", AS_ARGUMENT)
+                refuse_code(arguments, found, f"{name} runs what it is given", _AS_FILE)
             return SHELL_INPUT
         case "code":
-            refuse_all(arguments, found, f"{name} runs what it is given", AS_ARGUMENT)
+            hint = _IN_TRAP if name == "trap" else AS_ARGUMENT
+            refuse_code(arguments, found, f"{name} runs what it is given", hint)
         case "name":
             if name in ("read", "mapfile", "readarray"):
                 found.arrays |= {variable_of(word) for word in arguments}
-            refuse_all(arguments, found, f"{name} takes names", LITERAL_NAME)
+                found.filled |= {variable_of(word) for word in arguments} or {"REPLY"}
+            refuse_code(arguments, found, f"{name} takes names", LITERAL_NAME)
         case "integer":
             for word in arguments:
                 found.require_integers(word.holes, f"an argument of {name}")
+                found.compute(word.source)
         case "declaration":
             judge_declaration(name, arguments, found)
         case "test":
@@ -95,7 +118,7 @@ def _take_assignments(words: Sequence[Word], found: Findings) -> Sequence[Word]:
         assignment = ASSIGNMENT.match(word.source)
         if assignment is None:
             return words[index:]
-        found.assign(assignment.group(1), word.holes)
+        found.assign(assignment.group(1), word.holes, word.source)
     return []
 
 
@@ -111,13 +134,20 @@ def _skip_prefixes(words: Sequence[Word], found: Findings) -> Sequence[Word]:
     return words
 
 
+def _takes_argument(name: str, option: str) -> bool:
+    """Whether what stands behind *option*, if it is one, is most likely its argument."""
+    if option.startswith("--"):
+        return "=" not in option
+    return option[:1] == "-" and len(option) > 1 and not set(option[1:]) <= set(_FLAGS.get(name, ""))
+
+
 def _note_options(name: str, words: Sequence[Word], found: Findings) -> None:
-    """Notes the holes that begin an argument of the command *name*, but for those behind `--option`."""
+    """Notes the holes that begin an argument of the command *name*, but for those behind an option."""
     before = ""
     for word in words:
         if word.text == "--":
             return
-        is_of_option = before.startswith("--") and "=" not in before
+        is_of_option = _takes_argument(name, before)
         if word.text.startswith(HOLE) and not is_of_option:
             hole = word.holes[0]
             found.holes[hole] = replace(found.holes[hole], option_of=name)

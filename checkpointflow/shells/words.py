@@ -47,11 +47,18 @@ _OPERATOR = compile_late(r":?[-=?+]|##?|%%?|//?|\^\^?|,,?|@[A-Za-z](?=})|:|(?=})
 _VARIABLE = compile_late(r"\$(?:[A-Za-z_]\w*|[\d@*#?$!-])?", re.ASCII)
 _TRANSLATED = compile_late(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _BACKQUOTED = compile_late(r"`((?:[^`\\]|\\.)*)`", re.DOTALL)
+_PLAIN_QUOTES = compile_late(r"'[^'\0}\"$`\\]*'")  # whether or not they are quotes there
+_QUOTED = compile_late(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.""", re.DOTALL)
+_SEQUENCE = compile_late(r"(?<!\$)\{[^{}]*\.\.[^{}]*}")
 _EXPANDED_BY_ZSH = compile_late(r"\A=|(?:\A|[=:])~[^/\0]*\0")
 
 
 class Lost(Exception):
-    """Why the command cannot be understood any further."""
+    """Why the command cannot be understood any further, and perhaps what to do about it."""
+
+    def __init__(self, reason: str, hint: str = IN_ENV) -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class Document(Struct):
@@ -158,7 +165,7 @@ class WordReader:
         is_kept = where is not BARE and character not in '$`"\\\n'
         if character == HOLE:
             self.read_piece(where)
-            hint = "write $${…} for the text ${…}, or two backslashes for one and the value"
+            hint = r"write \$${…} for the text ${…}, or two backslashes for one and the value"
             self.found.refuse([-1], "a backslash stands before it", hint)
             return HOLE
         return "\\" * is_kept + self.take(1).replace("\n", "")
@@ -168,7 +175,10 @@ class WordReader:
             return self.take(1)
         first = len(self.found.holes)
         if where is NESTED and quote == "'":
-            raise Lost("shells differ on a ' in ${…} in double quotes")
+            plain = _PLAIN_QUOTES.match(self.text, self.at)
+            if plain is None:
+                raise Lost("shells differ on a ' in ${…} in double quotes")
+            return self.take(len(plain.group()))
         text = self.read_single() if quote == "'" else self.read_double()
         if where is NESTED or (where is ARITHMETIC and quote == "'"):
             self.found.refuse(
@@ -240,9 +250,15 @@ class WordReader:
             self.read_piece(ARITHMETIC)
         self.at += len(closing)
         self.require_one_line(start)
+        self.found.compute(self.text[start : self.at])
         self.found.require_integers(
             self.found.holes_since(first), "a subscript" if opening == "[" else "arithmetic"
         )
+
+    def read_subscript(self, name: str) -> None:
+        first = len(self.found.holes)
+        self.read_arithmetic("[", "]")
+        self.found.subscripts.append((name, self.found.holes_since(first)))
 
     def read_substitution(self) -> str:
         """`$(…)`, `<(…)` or `>(…)`."""
@@ -269,7 +285,7 @@ class WordReader:
         start, first, found = self.at, len(self.found.holes), _PARAMETER.match(self.text, self.at)
         self.at = found.end() if found else self.at + 2
         if found and self.is_at("["):
-            self.read_arithmetic("[", "]")
+            self.read_subscript(found.group(1))
         operator = _OPERATOR.match(self.text, self.at) if found else None
         self.at = operator.end() if operator else self.at
         within = BARE if where is BARE else NESTED
@@ -279,7 +295,9 @@ class WordReader:
                 if found and operator and operator.group()[-1] == "=":
                     self.judge_default(found.group(1), self.found.holes_since(first), where)
             case "" if operator and operator.group():
+                offset = self.at
                 self.read_until("}", ARITHMETIC)
+                self.found.compute(self.text[offset : self.at])
                 self.found.require_integers(self.found.holes_since(first), "the offset of a substring")
             case "/" | "//":
                 self.read_replacement(where)
@@ -311,14 +329,15 @@ class WordReader:
 
     # Words
 
-    def read_word(self) -> Word:
+    def read_word(self, *, has_subscript: bool = True) -> Word:
+        """A word; of one that *has_subscript*, what stands in `[…]` behind a name is computed."""
         start, first, text = self.at, len(self.found.holes), []
         glob: int | None = None  # the first hole behind an open [
         splits = False
         while self.at < len(self.text):
             character = self.text[self.at]
-            if character == "[" and _NAME.fullmatch(self.text, start, self.at):
-                self.read_arithmetic("[", "]")
+            if character == "[" and has_subscript and _NAME.fullmatch(self.text, start, self.at):
+                self.read_subscript(self.text[start : self.at])
             elif character == "(" and self.at > start:
                 if not self.read_parenthesis(start):
                     break
@@ -338,6 +357,9 @@ class WordReader:
             self.refuse_in_glob(glob)
         self.require_one_line(start)
         source = self.text[start : self.at].replace("\\\n", "")
+        if ".." in source and any(HOLE in found for found in _SEQUENCE.findall(_QUOTED.sub("", source))):
+            hint = "use seq, as in: for i in $(seq 1 ${…})"
+            self.found.refuse(self.found.holes_since(first), "{1..9} is made before values are put in", hint)
         if self.shell == "zsh" and _EXPANDED_BY_ZSH.search(source):
             hint = "put the ~ or = into quotes"
             self.found.refuse(self.found.holes_since(first), "zsh expands this word, even in quotes", hint)

@@ -19,11 +19,11 @@ import shutil
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, Literal, NamedTuple
+from typing import IO, BinaryIO, Literal, NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -41,17 +41,26 @@ from checkpointflow.store.files import (
     translate_errors,
 )
 from checkpointflow.store.history import find_end, fold
-from checkpointflow.store.layout import HISTORY, STATE, is_artifact, is_log, is_member, is_run_id
+from checkpointflow.store.layout import (
+    HISTORY,
+    STATE,
+    is_artifact,
+    is_local,
+    is_log,
+    is_member,
+    is_run_id,
+)
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import name_aside, remove
 from checkpointflow.store.verify import refuse, require_sound, verify
 
 MAX_FILES = 200_000
-MAX_BYTES = 16 << 30
+MAX_BYTES = 256 << 20  # or, of a larger archive, MAX_EXPANSION times its own size
+MAX_EXPANSION = 100
 MAX_JSON_BYTES = 1 << 30
-MAX_JSON_VALUES = 10_000_000  # a value of two bytes may take fifty in memory
+MAX_JSON_VALUES = 1_000_000  # or as many as the archive has bytes: one of two bytes may take fifty in memory
 MAX_HEADER_BYTES = 64 << 10
-MAX_NAME = 4096
+MAX_NAME = 3000  # bytes, so that there is room for the directory that the file comes to lie in
 BLOCK_BYTES = 1 << 20
 
 Outcome = Literal["added", "fast_forwarded", "unchanged"]
@@ -69,36 +78,61 @@ class Imported(NamedTuple):
 def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> list[str]:
     """Write the run to *out*; returns what was left out of it.
 
-    Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on).
+    Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on), PersistenceError
+    for a file that no import would take, with nothing written.
     """
     with directory.hold("export", now(), lock_timeout):
         require_sound(directory)
         run = directory.load()  # now the snapshot is what the history makes
         history = _cut_history(directory, run.checkpoint_id)
-        left_out = []
+        names, left_out = _choose_members(directory)
         with (
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for name, status in list_files(directory.place):
-                if not is_member(name):
-                    continue
-                if not stat.S_ISREG(status.st_mode):
-                    left_out.append(f"{escape_name(name)} is not a regular file, and was left out")
-                elif name == HISTORY:
+            for name in names:
+                if name == HISTORY:
                     archive.addfile(_make_header(run.run_id, name, len(history)), BytesIO(history))
-                else:
-                    with _open(directory.place / name) as opened:
-                        size = os.fstat(opened.fileno()).st_size
-                        archive.addfile(_make_header(run.run_id, name, size), opened)
+                    continue
+                with directory.open(name) as opened:
+                    size = os.fstat(opened.fileno()).st_size
+                    archive.addfile(_make_header(run.run_id, name, size), opened)
     return left_out
 
 
+def _choose_members(directory: RunDirectory) -> tuple[list[str], list[str]]:
+    """The names of what is handed over, and what to say of the rest. Raises PersistenceError."""
+    names, left_out, tally = list[str](), list[str](), _Tally()
+    with translate_errors(directory.place):
+        files = dict(list_files(directory.place, all_of_it=True))
+        for name, status in files.items():
+            if not is_member(name):
+                left_out += [] if is_local(name) else [f"{escape_name(name)} is no file of a run"]
+            elif not stat.S_ISREG(status.st_mode):
+                left_out.append(f"{escape_name(name)} is not a regular file")
+            else:
+                names.append(name)
+                try:
+                    tally.add(name, status.st_size)
+                except _Refused as error:
+                    raise PersistenceError(
+                        file=directory.place / name, problem=f"{error}; no import would take it"
+                    ) from None
+    return names, [f"{what}, and was left out" for what in left_out]
+
+
 def import_run(
-    store: Store, source: BinaryIO, name: str, *, as_new: bool = False, lock_timeout: float = 0
+    store: Store,
+    source: BinaryIO,
+    name: str,
+    *,
+    as_new: bool = False,
+    lock_timeout: float = 0,
+    max_bytes: int | None = None,
 ) -> Imported:
     """Take in the archive that *source* gives; *name* is what messages call it.
 
+    It may become *max_bytes* (None: MAX_BYTES), or MAX_EXPANSION times its own size, if that is more.
     With *as_new* it becomes a run of its own under a new id, whatever is here already. Raises StateCorrupt
     for what is no archive of ours, RunDiverged, LockConflict, PersistenceError; nothing has changed then.
     """
@@ -109,11 +143,12 @@ def import_run(
     try:
         staged = RunDirectory(staging)
         with staged.hold("import", now()):
-            run_id = _unpack(source, staging, name)
+            run_id = _unpack(_Source(source, max_bytes), staging, name)
             _check(staged, run_id, name)
             run = staged.load()  # now the snapshot is what the history makes
             if as_new:
                 run = _rename(staged, run)
+            staged.mark_foreign()
             sync_tree(staging)
             return _settle(store, staged, run, lock_timeout)
     finally:
@@ -125,11 +160,6 @@ def _cut_history(directory: RunDirectory, checkpoint_id: str) -> bytes:
     """The history as far as the snapshot's checkpoint, which is in it."""
     data = directory.read(HISTORY)
     return data[: find_end(data, checkpoint_id)]
-
-
-def _open(file: Path) -> BinaryIO:
-    with translate_errors(file):
-        return file.open("rb")
 
 
 def _make_header(run_id: str, name: str, size: int) -> tarfile.TarInfo:
@@ -157,6 +187,27 @@ class _Refused(Exception):
     """Why an archive is not taken."""
 
 
+class _Tally:
+    """What an archive holds so far; beyond the limits _Refused, for who writes one as for who reads it."""
+
+    def __init__(self) -> None:
+        self._files = 0
+
+    def add(self, name: str, size: int) -> None:
+        """A file called *name* of *size* bytes."""
+        self._files += 1
+        if len(os.fsencode(name)) > MAX_NAME:
+            raise _Refused(f"the name {name[:200]!r}… has more than {MAX_NAME} bytes")
+        if self._files > MAX_FILES:
+            raise _Refused(f"with {name[:200]!r} there are more than {MAX_FILES} files")
+        if size > MAX_JSON_BYTES and _is_record(name):
+            raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
+
+
+def _is_record(name: str) -> bool:
+    return not (is_log(name) or is_artifact(name))
+
+
 @contextmanager
 def _translate_damage(name: str) -> Iterator[None]:
     """Turn all that can be wrong with an archive into a StateCorrupt that names it."""
@@ -166,6 +217,8 @@ def _translate_damage(name: str) -> Iterator[None]:
         problem = str(error)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, OverflowError) as error:
         problem = f"it is no archive of a run, or not a whole one ({error})"
+    except RecursionError:
+        problem = "its headers go on without end"
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EILSEQ):
             raise PersistenceError(file=error.filename or name, problem=error.strerror or error) from None
@@ -175,32 +228,60 @@ def _translate_damage(name: str) -> Iterator[None]:
     raise StateCorrupt(file=name, problem=f"{problem}; nothing was imported") from None
 
 
-def _unpack(source: BinaryIO, staging: Path, name: str) -> str:
+class _Source:
+    """The bytes of an archive, and how much may be made of those that were read so far."""
+
+    def __init__(self, source: BinaryIO, max_bytes: int | None) -> None:
+        self._source = source
+        self._max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+        self._max_values = max(MAX_JSON_VALUES, (max_bytes or 0) // 50)
+        self._given = self._taken = self._values = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self._given += len(data)
+        return data
+
+    def take(self, size: int) -> None:
+        """Count bytes that are made of it. Raises _Refused."""
+        self._taken += size
+        if self._taken > max(self._max_bytes, MAX_EXPANSION * self._given):
+            raise _Refused(
+                f"it would become more than {self._max_bytes} bytes, far more than its own size; "
+                "if that is meant, say how many it may become with --max-bytes"
+            )
+
+    def take_values(self, number: int) -> None:
+        """Count values of JSON that are made of it. Raises _Refused."""
+        self._values += number
+        if self._values > max(self._max_values, self._given):
+            raise _Refused(f"its JSON has more than {self._max_values} values; see --max-bytes")
+
+
+def _unpack(source: _Source, staging: Path, name: str) -> str:
     """Write the members of the archive into *staging*; returns the run's id."""
-    run_id, files, size, values = None, 0, 0, 0
+    run_id, tally = None, _Tally()
     with (
         _translate_damage(name),
-        gzip.GzipFile(fileobj=source, mode="rb") as packed,
+        gzip.GzipFile(fileobj=cast(BinaryIO, source), mode="rb") as packed,
         tarfile.open(fileobj=packed, mode="r|", tarinfo=_Header) as archive,
     ):
         for member in archive:
             top, rest = _split_name(member)
             if run_id not in (None, top):
                 raise _Refused(f"it holds more than one run: {run_id} and {top}")
-            run_id, files, size = top, files + 1, size + member.size
-            if files > MAX_FILES or size > MAX_BYTES:
-                raise _Refused(f"it has more than {MAX_FILES} files, or more than {MAX_BYTES} bytes")
+            run_id = top
+            archive.members = []  # type: ignore[attr-defined]  # or all headers would be kept, with all they say
+            source.take(tarfile.BLOCKSIZE + len(str(member.pax_headers)))
+            tally.add(rest, member.size)
             if member.isreg():
                 content = archive.extractfile(member)
                 assert content is not None
-                _write(staging / rest, content, member.size)
-                values += 0 if is_log(rest) or is_artifact(rest) else _count_values(staging / rest)
-                if values > MAX_JSON_VALUES:
-                    raise _Refused(f"its JSON has more than {MAX_JSON_VALUES} values")
+                _write(staging / rest, content, member.size, source.take)
+                if _is_record(rest):
+                    source.take_values(_count_values(staging / rest))
         while more := packed.read(BLOCK_BYTES):  # to the end, where the checksum is
-            size += len(more)
-            if size > MAX_BYTES:
-                raise _Refused(f"it has more than {MAX_BYTES} bytes")
+            source.take(len(more))
     if run_id is None:
         raise StateCorrupt(file=name, problem="the archive is empty; nothing was imported")
     return run_id
@@ -210,12 +291,7 @@ def _split_name(member: tarfile.TarInfo) -> tuple[str, str]:
     """The run's id and the name in its directory that *member* says. Raises _Refused."""
     name = member.name
     parts = name.split("/")
-    if (
-        len(name) > MAX_NAME
-        or {"", ".", ".."} & set(parts)
-        or "\0" in name
-        or PurePosixPath(name).is_absolute()
-    ):
+    if {"", ".", ".."} & set(parts) or "\0" in name or PurePosixPath(name).is_absolute():
         raise _Refused(f"{name[:200]!r} is no name for a file of a run")
     rest = "/".join(parts[1:])
     if not is_run_id(parts[0]):
@@ -224,16 +300,16 @@ def _split_name(member: tarfile.TarInfo) -> tuple[str, str]:
         return parts[0], rest
     if not is_member(rest) or getattr(member, "sparse", None) is not None:
         raise _Refused(f"{name[:200]!r} is no file of a run")
-    if member.size > MAX_JSON_BYTES and not (is_log(rest) or is_artifact(rest)):
-        raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
     return parts[0], rest
 
 
-def _write(file: Path, content: IO[bytes], size: int) -> None:
+def _write(file: Path, content: IO[bytes], size: int, take: Callable[[int], None]) -> None:
     make_private(file.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(file, flags, 0o600), "wb") as copy:
-        shutil.copyfileobj(content, copy, BLOCK_BYTES)
+        while block := content.read(BLOCK_BYTES):
+            take(len(block))
+            copy.write(block)
         copy.flush()
         if copy.tell() != size:
             raise _Refused(f"{file.name!r} is cut off")
@@ -311,6 +387,8 @@ def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> 
         return Imported(target, here, "unchanged", 0)
     if common < len(ours):
         raise _explain_divergence(here, ours, theirs, common)
+    if there.cwd != here.cwd:  # which nobody here has said
+        target.mark_foreign()
     with translate_errors(target.place):
         _move(staged.place, target.place)
     return Imported(target, there, "fast_forwarded", len(theirs) - common)

@@ -73,6 +73,16 @@ class Cache(Struct, frozen=True):
                 _make_room(place)
                 _write(place / name, _digest(name, entry) + entry)
 
+    def clear(self) -> bool:
+        """Take away all of it; whether there was anything."""
+        with suppress(OSError):
+            if self.base is not None and not _is_shared(self.base):
+                names = os.listdir(self.base / CACHE)
+                for name in names:
+                    os.unlink(self.base / CACHE / name)
+                return bool(names)
+        return False
+
 
 def find_outdated(base: Path) -> list[Path]:
     """The entries that were made so long ago that few can be of use."""

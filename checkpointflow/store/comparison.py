@@ -99,6 +99,7 @@ class Summary(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_id: str
     workflow_version: str | None = None
     workflow_digest: str
+    cwd: str | None = None
     status: str
     started_at: str
     updated_at: str
@@ -294,6 +295,7 @@ def _summarize(run: Run) -> Summary:
         workflow_id=run.workflow.id,
         workflow_version=run.workflow.version,
         workflow_digest=run.workflow.digest,
+        cwd=run.cwd,
         status=run.status,
         started_at=run.started_at,
         updated_at=run.updated_at,

@@ -14,25 +14,31 @@ writer acts on what he reads, and he syncs it first.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-from msgspec import Struct
-
 from checkpointflow.engine.actions import LockRequest
-from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.facts import Fact, RunBegan
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import Run, pending
-from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
+from checkpointflow.errors import (
+    CheckpointflowError,
+    LockConflict,
+    PersistenceError,
+    RunNotFound,
+    StateCorrupt,
+)
 from checkpointflow.store.files import (
     LINK_PROBLEM,
     digest,
     explain,
+    locate,
     make_lasting,
     make_private,
     open_safely,
@@ -54,6 +60,7 @@ from checkpointflow.store.history import (
 from checkpointflow.store.layout import (
     CANCEL,
     HISTORY,
+    IMPORTED,
     LOCK,
     LOCKS,
     RUNS,
@@ -63,19 +70,22 @@ from checkpointflow.store.layout import (
     log_name,
     output_name,
 )
-from checkpointflow.store.locks import find_holders, hold_lock, read_holder, seems_alive
+from checkpointflow.store.locks import (
+    describe_orphans,
+    find_holders,
+    hold_lock,
+    is_held,
+    list_marks,
+    make_mark,
+    read_holder,
+    seems_alive,
+)
 from checkpointflow.store.snapshot import Damaged, Known, decode, encode
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_LAG_SECONDS = 0.05
+NOTING_SECONDS = 0.2  # for who takes a lock to write down why
 REST_FACTOR = 9  # a write, and nine times as long without one: a tenth of the time
-
-
-class CancelRequest(Struct, frozen=True):
-    """What one who wants to cancel a run leaves for the process that executes it."""
-
-    reason: str
-    pid: int
-    host: str
 
 
 class RunDirectory:
@@ -84,19 +94,20 @@ class RunDirectory:
     def __init__(self, place: Path, *, allow_shared: bool = False) -> None:
         self.place = place
         self.step_lock: int | None = None
-        self._allow_shared = allow_shared
+        self.allow_shared = allow_shared
         self._history = HistoryFile(place)
         self._known: Known | None = None
         self._ahead: Run | None = None
         self._due = 0.0
+        self._may_lag = False
 
     @classmethod
     def at(cls, place: Path, *, allow_shared: bool = False) -> RunDirectory:
         """The run that lies in the directory *place*, wherever that is. Raises RunNotFound."""
-        if not (place / STATE).exists():
+        if not os.path.exists(place / STATE):
             raise RunNotFound(problem=f"{place} is no run directory: there is no {STATE} in it")
         refuse_shared(allow_shared, place)
-        return cls(place.absolute(), allow_shared=allow_shared)
+        return cls(locate(place), allow_shared=allow_shared)
 
     # Reading
 
@@ -173,6 +184,18 @@ class RunDirectory:
                 raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
         raise StateCorrupt(file=self.place / HISTORY, problem=describe_missing(run.checkpoint_id))
 
+    def read_beginning(self) -> RunBegan:
+        """How the run began, by the first line of its history. Raises as `load` does."""
+        with self.open(HISTORY) as file:
+            line = file.readline()
+        try:
+            began = decode_line(line).fact
+            if isinstance(began, RunBegan):
+                return began
+        except (ValueError, IndexError):
+            pass
+        raise StateCorrupt(file=self.place / HISTORY, problem="it does not begin as one of a run does")
+
     def seems_held(self) -> bool:
         """Whether some process may be at work here: a hint for readers, who take no lock."""
         holder = read_holder(self.place / LOCK)
@@ -211,25 +234,24 @@ class RunDirectory:
         timeout_seconds: float = 0,
         *,
         end_orphans: Callable[[Path], None] | None = None,
+        may_lag: bool = False,
     ) -> Iterator[None]:
         """Be the one writer. Raises LockConflict once *timeout_seconds* have passed.
 
-        A command that outlived its cpf counts as a holder too, unless *end_orphans* sees to it: it is called
-        with the file that such a command has open, once no cpf can be at work here any more.
+        A command that outlived its cpf counts as a holder too, if its step is under way, unless *end_orphans*
+        sees to it: it is called with the file that such a command has open, once no cpf can be at work here.
+        *may_lag*: it is enough that the history tells what is committed, should the disk have no room for the
+        snapshot.
         """
-        what, steps = f"run {self.place.name}", self.place / STEP_LOCK
+        what = f"run {self.place.name}"
+        has_crashed = read_holder(self.place / LOCK) is not None  # or is at work, as is seen next
         with ExitStack() as stack:
             stack.enter_context(hold_lock(self.place / LOCK, what, command, now, timeout_seconds))
             if end_orphans is not None:
-                end_orphans(steps)
-            try:
-                lock = hold_lock(steps, what, command, now, timeout_seconds)
-                self.step_lock = stack.enter_context(lock)
-            except LockConflict:
-                pids = ", ".join(str(pid) for pid in sorted(find_holders(steps)))
-                holder = f"the command of a step, which outlived its cpf (processes {pids or 'unknown'})"
-                raise LockConflict(what=what, holder=holder) from None
-            self._due = time.monotonic() + MAX_LAG_SECONDS
+                end_orphans(self.place / STEP_LOCK)
+            lock = partial(hold_lock, self.place / STEP_LOCK, what, command, now)
+            self.step_lock = self._take_step_lock(stack, lock, timeout_seconds, has_crashed)
+            self._due, self._may_lag = time.monotonic() + MAX_LAG_SECONDS, may_lag
             try:
                 yield
             except BaseException:
@@ -242,6 +264,51 @@ class RunDirectory:
                 self.step_lock = None
                 self._history.close()
 
+    def _take_step_lock(
+        self,
+        stack: ExitStack,
+        lock: Callable[[float], AbstractContextManager[int]],
+        timeout_seconds: float,
+        has_crashed: bool,
+    ) -> int:
+        """The descriptor that commands inherit: of the lock, unless processes that may live on hold it.
+
+        Those were left by a step that has ended. Then commands have the file open, but it is not locked, so
+        that whoever comes after a crash cannot go by the lock alone.
+        """
+        steps, taken = self.place / STEP_LOCK, None
+        with suppress(LockConflict):
+            taken = stack.enter_context(lock(0))
+        if taken is not None and not has_crashed:
+            return taken
+        holders = find_holders(steps)
+        orphans = self._find_orphans(holders) if holders else set()
+        if orphans or (taken is None and not holders):
+            with suppress(LockConflict):
+                if taken is None:
+                    return stack.enter_context(lock(timeout_seconds))
+            raise LockConflict(what=f"run {self.place.name}", holder=describe_orphans(orphans))
+        if taken is None:
+            with translate_errors(steps):
+                taken = os.open(steps, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            stack.callback(os.close, taken)
+        return taken
+
+    def _find_orphans(self, pids: set[int]) -> set[int]:
+        """Those of *pids* that may be at work on a step under way: all that were not started by another."""
+        try:
+            run = self.load()
+        except CheckpointflowError:  # told by whoever needs it
+            return pids
+        place = str(self.place)
+        under_way = {make_mark(place, action.path, action.attempt) for action in pending(run)}
+        found = set()
+        for pid in pids:
+            marks = {mark for mark in list_marks(pid) if mark.endswith(f" {place}")}
+            if not marks or marks & under_way:
+                found.add(pid)
+        return found
+
     def hold_shared_lock(
         self, wanted: LockRequest, now: str, given_up: Callable[[], bool] = lambda: False
     ) -> AbstractContextManager[int]:
@@ -253,7 +320,7 @@ class RunDirectory:
         locks = (above.parent if above.name == RUNS else above) / LOCKS
         with translate_errors(locks):
             make_private(locks)
-        refuse_shared(self._allow_shared, locks.parent, locks)
+        refuse_shared(self.allow_shared, locks.parent, locks)
         file = locks / f"{digest(wanted.key.encode(errors='replace'))}.lock"
         what, command = f"the lock {wanted.key!r}", f"run {self.place.name}"
         return hold_lock(file, what, command, now, wanted.timeout_seconds, given_up)
@@ -266,11 +333,22 @@ class RunDirectory:
         snapshot, the facts have.
         """
         with translate_errors(f"{self.place}/{HISTORY}"):
-            self._history.append(facts, None if before is None else before.checkpoint_id)
+            self._append(facts, None if before is None else before.checkpoint_id)
         self._ahead = run
         # At once also after the first commit: without a snapshot nobody takes the directory for a run.
         if before is None or not pending(run) or time.monotonic() >= self._due:
             self.catch_up()
+
+    def _append(self, facts: list[Fact], after: str | None) -> None:
+        """Add to the history, on a full disk in the room of the cache, all of which may go."""
+        try:
+            self._history.append(facts, after)
+        except OSError as error:
+            from checkpointflow.store.cache import Cache  # late: that is rare
+
+            if error.errno not in FULL or not Cache.beside(self.place).clear():
+                raise
+            self._history.append(facts, after)
 
     @property
     def is_behind(self) -> bool:
@@ -282,7 +360,10 @@ class RunDirectory:
         run, self._ahead = self._ahead, None
         if run is not None:
             begin = time.monotonic()
-            with translate_errors(self.place / STATE):
+            with (
+                suppress(*([PersistenceError] if self._may_lag else [])),
+                translate_errors(self.place / STATE),
+            ):
                 self._write_snapshot(run)
             end = time.monotonic()
             self._due = end + max(MAX_LAG_SECONDS, REST_FACTOR * (end - begin))
@@ -291,7 +372,7 @@ class RunDirectory:
         """What lies beside it first, so that no snapshot ever names what is not there."""
         encoded = encode(run, self._known)
         for name, data in encoded.beside.items():
-            if not (self.place / output_name(name)).exists():
+            if not os.path.exists(self.place / output_name(name)):
                 self.keep(output_name(name), data)
         replace_file(self.place / STATE, encoded.state)
         self._known = encoded.known
@@ -303,33 +384,38 @@ class RunDirectory:
             make_lasting(file.parent)
             replace_file(file, data)
 
+    # What came in an archive
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the run came in an archive, and nobody here has said yet where its commands run."""
+        return (self.place / IMPORTED).exists()
+
+    def mark_foreign(self) -> None:
+        """Have the run ask, before it goes on, where its commands run."""
+        self.keep(IMPORTED, b"")
+
+    def accept(self) -> None:
+        """It was said."""
+        with translate_errors(self.place / IMPORTED), suppress(FileNotFoundError):
+            os.unlink(self.place / IMPORTED)
+
     # Asking the writer to stop
 
-    def ask_to_cancel(self, reason: str) -> None:
-        """Leave word, for the process that executes the run, to stop."""
-        request = CancelRequest(reason=reason, pid=os.getpid(), host=os.uname().nodename)
-        beside = self.place / f"{CANCEL}.{request.pid}.tmp"  # of its own: several may ask at once
-        with translate_errors(beside):
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(msgspec.json.encode(request))
-            os.replace(beside, self.place / CANCEL)
+    def ask_to_cancel(self, reason: str, now: str, timeout_seconds: float) -> AbstractContextManager[int]:
+        """Have word stand, for the process that executes the run, to stop.
+
+        It counts as long as its lock is held: what is left of it after a crash is nobody's wish. Several who
+        ask take turns. Raises LockConflict, PersistenceError.
+        """
+        what = f"the word to cancel run {self.place.name}"
+        return hold_lock(self.place / CANCEL, what, "cancel", now, timeout_seconds, reason=reason)
 
     def find_cancel_reason(self) -> str | None:
         """The reason why the run is to stop, if somebody left word of it and still waits for an answer."""
-        request = self._read_cancel()
-        return request.reason if request is not None and seems_alive(request.pid, request.host) else None
-
-    def forget_cancel(self) -> None:
-        """Take one's own word back, since nobody heard it."""
-        request = self._read_cancel()
-        if request is not None and (request.pid, request.host) == (os.getpid(), os.uname().nodename):
-            with translate_errors(self.place / CANCEL), suppress(FileNotFoundError):
-                os.unlink(self.place / CANCEL)
-
-    def _read_cancel(self) -> CancelRequest | None:
-        try:
-            with open_safely(self.place / CANCEL) as fd:
-                return msgspec.json.decode(read_all(fd), type=CancelRequest)
-        except (OSError, msgspec.MsgspecError, UnicodeError):
+        if not is_held(self.place / CANCEL):
             return None
+        end = time.monotonic() + NOTING_SECONDS
+        while (holder := read_holder(self.place / CANCEL)) is None and time.monotonic() < end:
+            time.sleep(NOTING_SECONDS / 10)  # it is being written
+        return (holder and holder.reason) or "no reason could be left: there is no room on the disk"

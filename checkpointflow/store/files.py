@@ -7,6 +7,7 @@ that names it is (`sync_directory`); a rename is a change to the directory, too.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -20,6 +21,7 @@ from checkpointflow.digests import sha256
 from checkpointflow.errors import FileMissing, PersistenceError
 
 MAX_BYTES = 16 * 1024 * 1024
+MAX_WHOLE_BYTES = 1 << 30  # of what is read as a whole; a file of a store has more only if it is none of ours
 BLOCK_BYTES = 1 << 20
 
 _FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, which has no fdatasync
@@ -50,11 +52,30 @@ def read_digest(fd: int, limit: int | None = None) -> tuple[int, str]:
 
 def file_digest(file: Path, limit: int | None = None) -> tuple[int, str]:
     """The size and the SHA-256 of *file*, or of its first *limit* bytes; it is not read as a whole."""
-    with file.open("rb", buffering=0) as opened:
-        return read_digest(opened.fileno(), limit)
+    with open_safely(file) as fd:
+        return read_digest(fd, limit)
 
 
 # Files that people name
+
+
+def locate(name: str | os.PathLike[str] = "") -> Path:
+    """Where the file or directory *name* (of none: the working directory) lies, from the root on.
+
+    Raises FileMissing: the working directory is gone; or the name is not UTF-8, so that it could be written
+    neither into a run nor into an answer.
+    """
+    try:
+        place = Path(os.path.join(name if os.path.isabs(name) else os.getcwd(), name))
+    except OSError:
+        problem = "the working directory is gone; go to one that is there, or name files from the root on"
+        raise FileMissing(file=name or ".", problem=problem) from None
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        problem = "this name is not UTF-8; rename it, or work from another place"
+        raise FileMissing(file=place, problem=problem) from None
+    return place
 
 
 def read_file(file: Path) -> bytes:
@@ -68,7 +89,9 @@ def read_file(file: Path) -> bytes:
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise FileMissing(file=file, problem=f"it is {_name_kind(status.st_mode)}, not a regular file")
+            hint = " (to read JSON from a pipe, use `--input -`)" if stat.S_ISFIFO(status.st_mode) else ""
+            problem = f"it is {_name_kind(status.st_mode)}, not a regular file{hint}"
+            raise FileMissing(file=file, problem=problem)
         if status.st_size > MAX_BYTES:
             raise FileMissing(file=file, problem=f"it is larger than {MAX_BYTES} bytes")
         with os.fdopen(os.dup(fd), "rb") as opened:
@@ -92,7 +115,7 @@ def explain(error: Exception) -> str:
 def _name_kind(mode: int) -> str:
     for test, name in (
         (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a pipe (to read JSON from one, use `--input -`)"),
+        (stat.S_ISFIFO, "a pipe"),
         (stat.S_ISSOCK, "a socket"),
     ):
         if test(mode):
@@ -121,6 +144,10 @@ class open_safely:  # noqa: N801, it is used like a function
 
     def __init__(self, file: Path | str) -> None:
         self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        mode = os.fstat(self._fd).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(self._fd)
+            raise OSError(errno.EINVAL, f"it is {_name_kind(mode)}, not a regular file", os.fspath(file))
 
     def __enter__(self) -> int:
         return self._fd
@@ -167,9 +194,11 @@ def _enter(name: str, above: int | None, make: bool) -> int:
         return os.open(name, flags, dir_fd=above)
 
 
-def read_all(fd: int) -> bytes:
-    """All that *fd*, a regular file, still gives."""
+def read_all(fd: int, limit: int = MAX_WHOLE_BYTES) -> bytes:
+    """All that *fd*, a regular file, still gives. Raises OSError if it has more than *limit* bytes."""
     size = os.fstat(fd).st_size
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes")
     data = os.read(fd, size + 1)
     while len(data) > size and (more := os.read(fd, 1 << 20)):  # it has grown meanwhile
         data += more
@@ -184,10 +213,20 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
+def create_anew(file: Path) -> int:
+    """A descriptor of *file*, new, empty and private: no pipe, and no second name of another file."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(file, flags, 0o600)
+    except FileExistsError:  # a write that died left it
+        os.unlink(file)
+        return os.open(file, flags, 0o600)
+
+
 def replace_file(file: Path, data: bytes) -> None:
     """Make *data* the contents of *file*, whole or not at all; returns once it would survive a power cut."""
     beside = file.with_name(f"{file.name}.tmp")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    fd = create_anew(beside)
     try:
         write_at(fd, data, 0)
         sync_file(fd)
@@ -258,9 +297,31 @@ def describe_sharing(directory: Path) -> str | None:
         return f"it belongs to another user (uid {status.st_uid})"
     if status.st_mode & stat.S_IWOTH:
         return "everybody may write into it"
-    if status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid():
-        return f"the group {status.st_gid} may write into it"
+    if status.st_mode & stat.S_IWGRP:
+        if _has_access_list(directory):
+            return "others may write into it by its access control list"
+        if not _is_of_one(status.st_gid):
+            return f"the group {status.st_gid} may write into it"
     return None
+
+
+def _has_access_list(directory: Path) -> bool:
+    """Whether the bits of the group stand for an access control list: for the most that anybody in it may."""
+    with suppress(AttributeError, OSError):  # only Linux can be asked
+        return bool(os.getxattr(directory, "system.posix_acl_access"))
+    return False
+
+
+def _is_of_one(group: int) -> bool:
+    """Whether *group* is one that the system made for this user alone: of his name, and with no others."""
+    import grp  # late: most directories are their owner's alone
+    import pwd
+
+    try:
+        name, found = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return found.gr_name == name and not set(found.gr_mem) - {name}
 
 
 def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
@@ -279,10 +340,29 @@ def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
             raise PersistenceError(file=directory, problem=problem)
 
 
-def list_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """All that lies below *directory* but for directories, sorted by name (relative to it)."""
+def refuse_writable(*files: Path) -> None:
+    """Raise PersistenceError if everybody may write into one of the *files*, and so choose what is run."""
+    for file in files:
+        with suppress(FileNotFoundError):
+            mode = os.stat(file).st_mode
+            if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+                problem = "everybody may write into it, and could change what it runs"
+                raise PersistenceError(
+                    file=file, problem=f"{problem}; see `chmod o-w`, or say --allow-shared"
+                )
+
+
+def list_files(directory: Path, *, all_of_it: bool = False) -> Iterator[tuple[str, os.stat_result]]:
+    """All that lies below *directory* but for directories, sorted by name (relative to it).
+
+    *all_of_it*: a directory in it that cannot be read raises OSError; otherwise it is passed over.
+    """
     found = {}
-    for inner, below, names in os.walk(directory):
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for inner, below, names in os.walk(directory, onerror=refuse if all_of_it else None):
         links_to = [name for name in below if os.path.islink(os.path.join(inner, name))]
         for name in [*names, *links_to]:
             whole = os.path.join(inner, name)
@@ -293,11 +373,7 @@ def list_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 def size_of(directory: Path) -> int:
     """The bytes of all files below *directory*; links are not followed."""
-    return sum(
-        os.lstat(os.path.join(inner, name)).st_size
-        for inner, _, names in os.walk(directory)
-        for name in names
-    )
+    return sum(status.st_size for _, status in list_files(directory))
 
 
 def is_text(name: str) -> bool:

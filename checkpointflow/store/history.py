@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -37,8 +38,19 @@ from checkpointflow.engine.evolution import apply, chain
 from checkpointflow.engine.facts import Fact, FilesSealed, Identity, RunBegan, StepSucceeded, encode_fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import PersistenceError, StateCorrupt
-from checkpointflow.store.files import explain, open_safely, sync_data, sync_directory, write_at
+from checkpointflow.store.files import (
+    BLOCK_BYTES,
+    explain,
+    open_safely,
+    read_all,
+    replace_file,
+    sync_data,
+    sync_directory,
+    write_at,
+)
 from checkpointflow.store.layout import DOCUMENT, HISTORY, STATE, document_name
+
+MAX_COMMIT_BYTES = 1 << 28
 
 
 class Entry(Struct, frozen=True):
@@ -124,8 +136,8 @@ def describe_missing(checkpoint_id: str) -> str:
 # The chain
 
 
-def follow(lines: Iterable[bytes], after: str = "") -> Iterator[Link | Finding]:
-    """*lines* as far as each follows from the one before, and then where that ends, if it is too early.
+def follow(file: BinaryIO, after: str = "") -> Iterator[Link | Finding]:
+    """The lines of *file* as far as each follows from the one before, and then where that ends, if too early.
 
     *after*: the checkpoint that the first follows, after which a commit begins ("": none).
     """
@@ -133,6 +145,7 @@ def follow(lines: Iterable[bytes], after: str = "") -> Iterator[Link | Finding]:
         rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(?:,"commit":([1-9][0-9]*))?\}\n', re.DOTALL
     )
     before, end, size = after, 0, 0
+    lines = iter(lambda: _read_line(file), b"")
     for number, line in enumerate(lines, 1):
         parts = shape.fullmatch(line)
         if parts is None:
@@ -149,6 +162,13 @@ def follow(lines: Iterable[bytes], after: str = "") -> Iterator[Link | Finding]:
             return
         before, end, size = checkpoint_id, end + len(line), 0 if commit else size
         yield Link(checkpoint_id, parts[2], commit, end)
+
+
+def _read_line(file: BinaryIO) -> bytes:
+    """The next line; only a part of it if it does not begin as one of ours, which may be long."""
+    line = file.readline(BLOCK_BYTES)
+    long = not line.endswith(b"\n") and line.startswith(b'{"checkpoint_id":')
+    return line + file.readline(MAX_COMMIT_BYTES) if long else line
 
 
 def find_whole(data: bytes, after: str) -> list[Link]:
@@ -232,7 +252,7 @@ def _find(fd: int, checkpoint_id: str, place: Path) -> tuple[int, bytes]:
         end = find_end(tail[skipped:], checkpoint_id)
         if end is not None:
             return start + skipped + end, tail[skipped + end :]
-        if start == 0:
+        if start == 0 or span >= MAX_COMMIT_BYTES:
             raise StateCorrupt(file=place / HISTORY, problem=describe_missing(checkpoint_id))
         span *= 4
 
@@ -270,7 +290,7 @@ class HistoryFile:
         OSError, and StateCorrupt if there is no such checkpoint, or if what follows it must not be cut off.
         """
         self.close()
-        self._fd = fd = os.open(self._place / HISTORY, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        self._fd = fd = self._open()
         try:
             self._end, rest = (0, b"") if after is None else _find(fd, after, self._place)
             if rest and (find_whole(rest, after or "") or not is_of_one(rest)):
@@ -283,6 +303,18 @@ class HistoryFile:
             self.close()
             raise
         return fd
+
+    def _open(self) -> int:
+        """A descriptor of the file, which then has no other name, as it has in a copy made by `cp -al`."""
+        file, flags = self._place / HISTORY, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+        fd = os.open(file, flags, 0o600)
+        if os.fstat(fd).st_nlink == 1:
+            return fd
+        try:
+            replace_file(file, read_all(fd))
+        finally:
+            os.close(fd)
+        return os.open(file, flags, 0o600)
 
     def close(self) -> None:
         """Let go of it."""

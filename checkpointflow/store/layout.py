@@ -12,7 +12,9 @@
                          artifacts/      what steps left behind
                          run.lock        the writer's lock, with a hint at who holds it
                          step.lock       held by the commands too, should they outlive the writer
-                         cancel.json     somebody asks the writer to cancel the run
+                         cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
+                         imported        it came in an archive, and nobody has said yet where it goes on
+                         driver.log      what a cpf in the background told, which no digest covers
 
 A name is relative to the run's directory, its parts joined by "/".
 """
@@ -25,7 +27,8 @@ from checkpointflow.engine.path import is_path
 
 README, RUNS, LOCKS, CACHE = "README", "runs", "locks", "cache"
 STATE, HISTORY, DOCUMENT = "state.json", "history.jsonl", "workflow.yaml"
-LOCK, STEP_LOCK, CANCEL = "run.lock", "step.lock", "cancel.json"
+LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
+DRIVER_LOG = "driver.log"
 WORKFLOWS, OUTPUTS, ARTIFACTS = "workflows", "outputs", "artifacts"
 STREAMS = ("stdout", "stderr")
 
@@ -38,9 +41,9 @@ def is_run_id(text: str) -> bool:
     return re.fullmatch(_RUN_ID, text) is not None
 
 
-def is_id_prefix(text: str) -> bool:
+def is_id_part(text: str) -> bool:
     """Whether *text* is enough of a run id to look for."""
-    return re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{4,26}", text) is not None
+    return re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{1,26}", text) is not None
 
 
 def is_aside(name: str) -> bool:
@@ -94,4 +97,11 @@ def is_artifact(name: str) -> bool:
 def is_member(name: str) -> bool:
     """Whether *name* is of a file that an archive of the run holds."""
     is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
-    return is_record or is_artifact(name) or (name.endswith(".txt") and is_log(name))
+    return is_record or is_artifact(name) or is_log(name)
+
+
+def is_local(name: str) -> bool:
+    """Whether *name* is of a file that only this store needs, or that somebody here is just writing."""
+    return name in (LOCK, STEP_LOCK, CANCEL, IMPORTED, DRIVER_LOG) or (
+        "/" not in name and name.endswith(".tmp")
+    )

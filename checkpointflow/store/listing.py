@@ -8,6 +8,7 @@ such, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -36,7 +37,19 @@ class _Cursor(Struct, frozen=True):
 class _Wait(Struct, frozen=True):
     audience: str
     event_name: str
+    prompt: str | None = None
     timeout_at: str | None = None
+    risk_level: str | None = None
+
+
+class _Error(Struct, frozen=True):
+    message: str
+    step_id: str | None = None
+
+
+class _Outcome(Struct, frozen=True):
+    error: _Error | None = None
+    reason: str | None = None
 
 
 class _Record(Struct, frozen=True):
@@ -54,6 +67,8 @@ class Head(Struct, frozen=True, kw_only=True):
     started_at: str
     updated_at: str
     workflow: _Identity
+    inputs: dict[str, Any] = {}
+    outcome: _Outcome | None = None
     cursors: dict[str, _Cursor]
     steps: dict[str, _Record]
 
@@ -96,9 +111,15 @@ def list_runs(store: Store) -> Iterator[ListedRun]:
 
 def read_head(directory: RunDirectory) -> Head:
     """The head of the run as it stands. Raises RunNotFound, PersistenceError, StateCorrupt."""
-    head = _decode(directory, directory.read(STATE))
-    if directory.is_ahead_of(head.checkpoint_id):
-        return _decode(directory, encode(directory.load()).state)
+    try:
+        head = _decode(directory, directory.read(STATE))
+        if directory.is_ahead_of(head.checkpoint_id):
+            return _decode(directory, encode(directory.load()).state)
+    except CheckpointflowError:
+        raise
+    except Exception as error:  # noqa: BLE001, what lies there may be anything, and one run must not hide all
+        problem = f"nothing can be made of it ({error!r})"
+        raise StateCorrupt(file=directory.place, problem=problem) from None
     return head
 
 

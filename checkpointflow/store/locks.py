@@ -7,11 +7,13 @@ command that inherited it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -20,15 +22,19 @@ from checkpointflow.errors import LockConflict
 from checkpointflow.store.files import open_safely, read_all, translate_errors
 
 PROC = Path("/proc")
+MARKS = "CPF_WITHIN"
+MAX_PID = 2**31 - 1
+MAX_HOLDER_BYTES = 1 << 20  # what stands there holds a reason, which comes from a command line
 
 
-class Holder(Struct, frozen=True):
-    """Who holds a lock."""
+class Holder(Struct, frozen=True, omit_defaults=True):
+    """Who holds a lock; reason: why, where others are to know."""
 
     pid: int
     host: str
     command: str
     since: str
+    reason: str | None = None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} (cpf {self.command}, since {self.since})"
@@ -42,21 +48,23 @@ def hold_lock(
     now: str,
     timeout_seconds: float,
     given_up: Callable[[], bool] = lambda: False,
+    reason: str | None = None,
 ) -> Iterator[int]:
     """Hold *file*'s lock, for *command*; gives its descriptor, which a child may inherit.
 
-    Raises LockConflict, which calls it *what*, once *timeout_seconds* have passed or when it is *given_up*;
-    PersistenceError.
+    Who holds it is written there, with the *reason*, if that can be: a full disk must keep nobody from making
+    room. Raises LockConflict, which calls it *what*, once *timeout_seconds* have passed or when it is
+    *given_up*; PersistenceError.
     """
-    holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now)
+    holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now, reason=reason)
     with ExitStack() as stack:
         with translate_errors(file):
             fd = _take_free(file, stack)
             if fd is None:
                 fd = _wait_for(file, stack, what, timeout_seconds, given_up)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, msgspec.json.encode(holder) + b"\n", 0)
-        stack.callback(_erase, fd)
+            stack.callback(_erase, fd)
+        with suppress(OSError):
+            _note(fd, msgspec.json.encode(holder) + b"\n")
         yield fd
 
 
@@ -88,29 +96,60 @@ def _wait_for(
     try:
         lock.acquire(timeout=timeout_seconds, poll_interval=0.02, cancel_check=given_up)
     except Timeout:
-        raise LockConflict(what=what, holder=read_holder(file) or "another process") from None
+        raise LockConflict(what=what, holder=_describe_holder(file)) from None
     stack.callback(lock.release)
     return taken[-1]
 
 
+def _note(fd: int, text: bytes) -> None:
+    """Have *text*, and nothing else, stand in the file of a lock; through no hard link into another file."""
+    if os.fstat(fd).st_nlink != 1:
+        raise OSError(errno.EMLINK, "it has other names (hard links), so nothing is written into it")
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, text, 0)
+
+
 def _erase(fd: int) -> None:
     with suppress(OSError):
-        os.ftruncate(fd, 0)  # what stands there when nobody holds it tells of a crash
+        _note(fd, b"")  # what stands there when nobody holds it tells of a crash
 
 
 def read_holder(lock: Path) -> Holder | None:
     """Who took *lock* last: a hint, since what the file says outlives the lock."""
     try:
         with open_safely(lock) as fd:
-            return msgspec.json.decode(read_all(fd), type=Holder)
-    except (OSError, msgspec.MsgspecError, UnicodeError):
+            return msgspec.json.decode(read_all(fd, MAX_HOLDER_BYTES), type=Holder)
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
+
+
+def _describe_holder(lock: Path) -> str:
+    holder = read_holder(lock)
+    if holder is not None and seems_alive(holder.pid, holder.host):
+        return str(holder)
+    orphans = find_holders(lock)
+    return describe_orphans(orphans) if orphans else str(holder or "another process")
+
+
+def is_held(lock: Path) -> bool:
+    """Whether somebody holds *lock* now: no hint, since the kernel is asked.
+
+    That is done by trying it, so others may have to wait for a moment.
+    """
+    with suppress(OSError), open_safely(lock) as fd:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def seems_alive(pid: int, host: str) -> bool:
     """Whether a process is there; of another host nothing can be known, so it may be."""
     if host != os.uname().nodename:
         return True
+    if not 0 < pid <= MAX_PID:
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -120,25 +159,92 @@ def seems_alive(pid: int, host: str) -> bool:
     return True
 
 
+# Processes that inherited a lock
+
+
+class Process(NamedTuple):
+    """One that is there; start: when it was started, in ticks since the system was.
+
+    has_ended: it has, and whoever started it has not taken note yet (a zombie).
+    """
+
+    parent: int
+    group: int
+    session: int
+    start: int
+    has_ended: bool
+
+
+def list_processes() -> dict[int, Process]:
+    """All processes but this one. Raises OSError where nobody can know."""
+    found = {int(name): _read_process(name) for name in os.listdir(PROC) if name.isdigit()}
+    if found.pop(os.getpid(), None) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(PROC))
+    return {pid: process for pid, process in found.items() if process is not None}
+
+
+def _read_process(pid: str) -> Process | None:
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    if not fields:
+        return None
+    return Process(int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in b"ZX")
+
+
+def _read(pid: int | str, name: str) -> bytes:
+    """What the system tells of a process; nothing where it has ended meanwhile, or may not be asked."""
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        fd = os.open(f"{PROC}/{pid}/{name}", os.O_RDONLY)  # Path is five times slower, and there are many
+        try:
+            return b"".join(iter(lambda: os.read(fd, 1 << 16), b""))
+        finally:
+            os.close(fd)
+    return b""
+
+
+def make_mark(directory: str, path: str, attempt: int) -> str:
+    """What MARKS says of each process that is started by the *attempt*-th try of a step."""
+    return f"{path} {attempt} {directory}".replace("\n", " ")
+
+
+def add_mark(marks: str | None, mark: str) -> str:
+    """*marks*, of a cpf that was itself started by a step, and one more."""
+    return f"{marks}\n{mark}" if marks else mark
+
+
+def list_marks(pid: int) -> list[str]:
+    """The attempts that the process *pid* was started within, from the outermost on."""
+    for variable in _read(pid, "environ").split(b"\0"):
+        if variable.startswith(MARKS.encode() + b"="):
+            return os.fsdecode(variable).partition("=")[2].split("\n")
+    return []
+
+
 def find_holders(file: Path) -> set[int]:
-    """The processes, other than this one, that have *file* open; none where there is no /proc to ask."""
+    """The processes, other than this one, that have *file* open; none where nobody can know."""
     wanted = os.path.realpath(file)
-    return {pid for pid in list_other_processes() if wanted in _list_open_files(pid)}
-
-
-def list_other_processes() -> Iterable[int]:
-    """The processes that can be looked at, but for this one and those that have ended already."""
-    if not PROC.is_dir():
-        return
-    for name in os.listdir(PROC):
-        if name.isdigit() and int(name) != os.getpid():
-            yield int(name)
-
-
-def _list_open_files(pid: int) -> set[str]:
-    found = set()
     with suppress(OSError):
+        return {pid for pid in list_processes() if wanted in list_open_files(pid)}
+    return set()
+
+
+def list_open_files(pid: int) -> set[str]:
+    """What the process *pid* has open, as far as we may know."""
+    found = set()
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for name in os.listdir(PROC / str(pid) / "fd"):
             with suppress(OSError):
                 found.add(os.readlink(PROC / str(pid) / "fd" / name))
     return found
+
+
+def describe_orphans(pids: Iterable[int]) -> str:
+    """Who the processes *pids* are, which have a lock from a cpf that is gone, and how to be rid of them."""
+    named = ", ".join(map(str, sorted(pids))) or "unknown"
+    steps = sorted({marks[-1] for marks in map(list_marks, pids) if marks})
+    if not steps:
+        return f"the command of a step, which outlived its cpf (processes {named})"
+    path, attempt, directory = steps[0].split(" ", 2)
+    return (
+        f"the command of step {path} (attempt {attempt}), which outlived its cpf (processes {named}); "
+        f"`cpf cancel --run-dir {directory} --reason …` ends it and its run"
+    )

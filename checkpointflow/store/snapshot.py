@@ -36,6 +36,7 @@ from checkpointflow.engine.run import (
     Succeeded,
     Waiting,
     find_active,
+    group_by_body,
 )
 
 STATE_VERSION: Final = "checkpointflow-state/v1"
@@ -74,6 +75,7 @@ class SavedSucceeded(
     headers: dict[str, str] = {}
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
+    lost: dict[str, str] = {}
     next: str | None = None
     attempts: int = 1
     started_at: str
@@ -343,4 +345,5 @@ def _run_of(snapshot: Snapshot, inputs: dict[str, Any], steps: dict[str, Record]
         cursors=snapshot.cursors,
         steps=steps,
         active=find_active(steps),
+        inside=group_by_body(steps),
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 from checkpointflow.errors import PersistenceError, RunNotFound
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import explain, make_lasting, refuse_shared, sync_directory, translate_errors
-from checkpointflow.store.layout import README, RUNS, STATE, is_id_prefix, is_run_id
+from checkpointflow.store.layout import README, RUNS, STATE, is_id_part, is_run_id
+
+LATEST = "@latest"
 
 README_TEXT = """\
 This directory belongs to cpf (checkpointflow). Each directory in runs/ is one run of a workflow: where it
@@ -40,11 +42,15 @@ class Store:
     def create(self, run_id: str) -> RunDirectory:
         """An empty directory for a new run; the run exists once its first snapshot does."""
         self.make()
-        directory = RunDirectory(self.runs / run_id, allow_shared=self.allow_shared)
+        directory = self.at(run_id)
         with translate_errors(directory.place):
             os.mkdir(directory.place, 0o700)
             sync_directory(self.runs)
         return directory
+
+    def at(self, run_id: str) -> RunDirectory:
+        """Where the run called *run_id* lies, or would lie."""
+        return RunDirectory(self.runs / run_id, allow_shared=self.allow_shared)
 
     def make(self) -> None:
         """Make the store, if it is not there. Raises PersistenceError, also if others may write into it."""
@@ -55,21 +61,30 @@ class Store:
             write_readme(self.base)
         refuse_shared(self.allow_shared, self.base, self.runs)
 
-    def find(self, prefix: str) -> RunDirectory:
-        """The run whose id is or begins with *prefix*. Raises RunNotFound, PersistenceError."""
-        wanted = prefix.upper()
-        if not is_id_prefix(wanted):
-            raise RunNotFound(
-                problem=f"{prefix!r} is no run id: give its 26 letters and digits, or the first 4 or more"
+    def find(self, part: str) -> RunDirectory:
+        """The run whose id begins or ends with *part*; `@latest` is the newest.
+
+        Raises RunNotFound, PersistenceError.
+        """
+        wanted = part.upper()
+        if wanted == LATEST.upper():
+            found = [name for name in reversed(self.names()) if self._is_run(name)][:1]
+        elif is_id_part(wanted):
+            found = [
+                n for n in self.names() if (n.startswith(wanted) or n.endswith(wanted)) and self._is_run(n)
+            ]
+        else:
+            problem = (
+                f"{part!r} is no run id: give its 26 letters and digits, its first or last few, or {LATEST}"
             )
-        found = [name for name in self.names() if name.startswith(wanted) and self._is_run(name)]
+            raise RunNotFound(problem=problem)
         if len(found) == 1:
             refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
-            return RunDirectory(self.runs / found[0], allow_shared=self.allow_shared)
+            return self.at(found[0])
         if not found:
-            raise RunNotFound(problem=f"there is no run {prefix} in {self.base}")
+            raise RunNotFound(problem=f"there is no run {part} in {self.base}; see: cpf list")
         raise RunNotFound(
-            problem=f"{len(found)} runs begin with {prefix}; give more of the id",
+            problem=f"{len(found)} runs begin or end with {part}; give more of the id",
             details={"runs": found[:20]},
         )
 
@@ -84,7 +99,7 @@ class Store:
             raise PersistenceError(file=self.runs, problem=explain(error)) from None
 
     def _is_run(self, name: str) -> bool:
-        return is_run_id(name) and (self.runs / name / STATE).exists()
+        return is_run_id(name) and os.path.exists(self.runs / name / STATE)
 
 
 def write_readme(base: Path) -> None:

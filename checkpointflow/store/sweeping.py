@@ -91,7 +91,7 @@ def delete(directory: RunDirectory, *, force: bool = False, lock_timeout: float 
             problem="it is a symbolic link, which cpf does not follow to delete; remove it yourself",
         )
     removal = _describe(directory, force)  # before anything is written there
-    with directory.hold("delete", now(), lock_timeout):
+    with directory.hold("delete", now(), lock_timeout, may_lag=True):
         _describe(directory, force)  # somebody may have gone on with it
         remove(place)
     return removal
@@ -211,7 +211,7 @@ def _is_half_made(directory: Path) -> bool:
 
 def _clear(directory: Path, dry_run: bool) -> Removal:
     removal = Removal(directory=str(directory), bytes=size_of(directory))
-    with RunDirectory(directory).hold("gc", now()):
+    with RunDirectory(directory).hold("gc", now(), may_lag=True):
         if is_run_id(directory.name) and not _is_half_made(directory):
             raise LockConflict(what=str(directory), holder="a process that has made a run of it")
         if not dry_run:
@@ -223,6 +223,7 @@ def _clear(directory: Path, dry_run: bool) -> Removal:
 def _note_refusal(swept: Sweep, directory: Path) -> Iterator[None]:
     """What is refused within it is noted as kept."""
     try:
-        yield
+        with translate_errors(directory):
+            yield
     except CheckpointflowError as error:
         swept.kept.append(NotRemoved(directory=str(directory), problem=str(error)))

@@ -10,6 +10,7 @@ takes it for checked.
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -18,11 +19,12 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from checkpointflow.engine.facts import Fact, FilesSealed, RunBegan, StepSucceeded
-from checkpointflow.engine.run import Run
+from checkpointflow.engine.run import Run, unanswered
 from checkpointflow.errors import CheckpointflowError, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import escape_name, file_digest, list_files
+from checkpointflow.store.files import MAX_WHOLE_BYTES, digest, escape_name, file_digest, list_files
 from checkpointflow.store.history import (
+    MAX_COMMIT_BYTES,
     Finding,
     Link,
     decode_fact,
@@ -36,13 +38,16 @@ from checkpointflow.store.history import (
 )
 from checkpointflow.store.layout import (
     CANCEL,
+    DRIVER_LOG,
     HISTORY,
+    IMPORTED,
     LOCK,
     STATE,
     STEP_LOCK,
     digest_in,
     is_artifact,
     is_log,
+    log_names,
     output_name,
 )
 from checkpointflow.store.snapshot import STATE_VERSION, Snapshot, encode
@@ -59,6 +64,9 @@ class Expected(NamedTuple):
 
     sha256: str
     size: int | None = None
+
+
+EMPTY = Expected(digest(b""), 0)
 
 
 class Verified(Struct, kw_only=True):
@@ -170,7 +178,7 @@ class _Walk:
             self._blame_chain(broken)
         else:
             file.seek(self._end)
-            self._judge_rest(file.read(), broken, self._beyond)
+            self._judge_rest(file.read(MAX_COMMIT_BYTES), broken, self._beyond)
 
     def _add(self, commit: list[Link]) -> bool:
         """Fold what was committed, and compare the snapshot that follows; whether it makes sense."""
@@ -224,7 +232,7 @@ def _check_snapshot(directory: RunDirectory, data: bytes, run: Run, found: Verif
     """The snapshot must be what the history makes, byte for byte, and what it names must be there."""
     expected = encode(run)
     names = [output_name(digest) for digest in expected.beside]
-    missing = [name for name in names if not (directory.place / name).exists()]
+    missing = [name for name in names if not os.path.exists(directory.place / name)]
     found.findings += [Finding(name, "it is missing") for name in missing]
     if data == expected.state:
         found.checked += 1
@@ -247,6 +255,10 @@ def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) ->
     may_go = {name for name in find_sealed_files(facts) if is_artifact(name)} - find_artifacts(facts).keys()
     there = dict(list_files(directory.place))
     expected |= {name: Expected(digest) for name in there if (digest := digest_in(name)) is not None}
+    if found.run is not None:  # what was not sealed when its step ended was empty
+        doing = {name for action in unanswered(found.run) for name in log_names(action.path, action.attempt)}
+        done = {name for name in there if is_log(name) and stat.S_ISREG(there[name].st_mode)} - doing
+        expected = dict.fromkeys(done, EMPTY) | expected
     for name in sorted(expected.keys() - there.keys()):
         _blame(name, "it is missing", found, is_damage=name not in may_go)
     for name, status in there.items():
@@ -263,7 +275,7 @@ def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) ->
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
             found.warnings.append(f"{escape_name(name)} is left over from a write that had died")
-        elif name not in (STATE, HISTORY):
+        elif name not in (STATE, HISTORY, IMPORTED, DRIVER_LOG):
             found.warnings.append(f"{escape_name(name)} is no file of a run")
 
 
@@ -278,7 +290,9 @@ def _check_digest(file: Path, name: str, expected: Expected, found: Verified) ->
     """Compare the contents of *file*, called *name*, with what is *expected*."""
     try:
         found.checked += 1
-        if file_digest(file, expected.size)[1] != expected.sha256:
+        if file.stat().st_size > MAX_WHOLE_BYTES and not (is_log(name) or is_artifact(name)):
+            found.findings.append(Finding(name, f"it is larger than {MAX_WHOLE_BYTES} bytes"))
+        elif file_digest(file, expected.size)[1] != expected.sha256:
             found.findings.append(Finding(name, "its contents were changed: the digest differs"))
         elif expected.size is not None and file.stat().st_size > expected.size:
             problem = "something was added to it after its step had ended, perhaps by what that left running"

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import pwd
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from checkpointflow.cli import export
 from checkpointflow.engine.facts import RunBegan
 from checkpointflow.store import archive
 from checkpointflow.store.directory import RunDirectory
@@ -57,7 +59,7 @@ def contents(cpf: Cpf, run_id: str) -> dict[str, bytes]:
     return {
         str(f.relative_to(place)): f.read_bytes()
         for f in sorted(place.rglob("*"))
-        if f.is_file() and f.suffix != ".lock"
+        if f.is_file() and f.suffix != ".lock" and f.name != "imported"
     }
 
 
@@ -66,7 +68,7 @@ def test_a_run_goes_on_elsewhere_and_comes_back_as_a_fast_forward(cpf: Cpf, b: C
     first = contents(cpf, run_id)
     assert imported(b, exported(cpf, run_id))[0] == "added"
     assert contents(b, run_id) == first
-    assert b.resume(run_id, "q_event", {"y": 1}).code == 40
+    assert b.resume(run_id, "q_event", {"y": 1}, "--trust").code == 40
     outcome, facts = imported(cpf, exported(b, run_id))
     assert (outcome, facts) == (
         "fast_forwarded",
@@ -76,6 +78,59 @@ def test_a_run_goes_on_elsewhere_and_comes_back_as_a_fast_forward(cpf: Cpf, b: C
     answer = cpf.resume(run_id, "r_event", {"z": 2})
     assert (answer.code, answer["result"]) == (0, {"z": 2})
     assert cpf("verify", "--run-id", run_id).code == 0
+
+
+def facts_of(cpf: Cpf, run_id: str, kind: str) -> list[dict[str, Any]]:
+    return [entry["fact"] for entry in cpf.history(run_id) if entry["fact"]["fact"] == kind]
+
+
+def test_a_run_that_was_imported_goes_on_once_somebody_has_said_where(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    answer = b("import", str(exported(cpf, run_id)))
+    assert (answer["result"]["runs_in"], str(cpf.cwd) in answer["warnings"][0]) == (str(cpf.cwd), True)
+    before = contents(b, run_id)
+    for refused in (b.resume(run_id), b.resume(run_id, "q_event", {}), b("retry-step", "--run-id", run_id)):
+        assert (refused.code, refused.error_code) == (20, "ERR_NOT_TRUSTED"), refused.text
+        assert "--trust" in refused["error"]["message"]
+        assert str(cpf.cwd) in refused["error"]["message"]
+    assert contents(b, run_id) == before
+    assert "warnings" not in b("verify", "--run-id", run_id).json
+    assert "--trust" in b("status", "--run-id", run_id)["warnings"][0]
+    assert b.resume(run_id, "q_event", {}, "--trust").code == 40
+    assert [fact["cwd"] for fact in facts_of(b, run_id, "directory_chosen")] == [str(cpf.cwd)]
+    assert "warnings" not in b("status", "--run-id", run_id).json
+    assert b.resume(run_id, "r_event", {}).code == 0
+    assert len(facts_of(b, run_id, "directory_chosen")) == 1
+
+
+def test_no_archive_chooses_where_the_commands_of_a_run_that_is_here_run(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    imported(b, exported(cpf, run_id))
+    assert b.resume(run_id, "q_event", {}, "--cwd", str(b.cwd)).code == 40
+    imported(cpf, exported(b, run_id))
+    assert cpf.resume(run_id, "r_event", {}).error_code == "ERR_NOT_TRUSTED"
+    answer = cpf.resume(run_id, "r_event", {}, "--cwd", ".")
+    assert (answer.code, cpf.state(run_id)["cwd"]) == (0, str(cpf.cwd))
+    assert cpf("verify", "--run-id", run_id).code == 0
+    told = cpf("diff", str(cpf.directory(run_id)), str(b.directory(run_id)))["result"]
+    assert (told["a"]["cwd"], told["b"]["cwd"]) == (str(cpf.cwd), str(b.cwd))
+
+
+def test_what_is_imported_is_told_where_it_runs_what_it_does_and_who_made_it(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(
+        ask("q", transitions=[{"when": "event.y", "next": "go"}, {"when": "true", "next": "ring"}]),
+        cli("go", "rm -rf everything", next="done"),
+        {"id": "ring", "kind": "api", "url": "https://x.example/a"},
+        cli("done", ["echo a", "echo b"]),
+    )["run_id"]
+    told = b("import", str(exported(cpf, run_id)))["result"]
+    assert told["next"] == [
+        {"step": "go", "kind": "cli", "command": "rm -rf everything"},
+        {"step": "ring", "kind": "api", "call": "GET https://x.example/a"},
+    ]
+    assert told["runs_in"] == str(cpf.cwd)
+    assert told["made_by"] == f"{pwd.getpwuid(os.geteuid()).pw_name}@{os.uname().nodename}"
+    b.resume(run_id, "q_event", {"y": True}, "--trust")
 
 
 def test_what_is_here_already_is_left_as_it_is(cpf: Cpf) -> None:
@@ -95,7 +150,7 @@ def fork(cpf: Cpf, b: Cpf) -> tuple[str, Path]:
     run_id = cpf.run(*STEPS)["run_id"]
     imported(b, exported(cpf, run_id))
     cpf.resume(run_id, "q_event", {"at": "a"})
-    b.resume(run_id, "q_event", {"at": "b"})
+    b.resume(run_id, "q_event", {"at": "b"}, "--trust")
     return run_id, exported(b, run_id)
 
 
@@ -124,7 +179,7 @@ def test_both_of_a_fork_can_be_kept(cpf: Cpf, fork: tuple[str, Path]) -> None:
     began = cpf.history(other)[0]["fact"]
     assert (began["run_id"], cpf.state(other)["run_id"]) == (other, other)
     assert len(began["copied_from"]) == 64
-    assert cpf.resume(other, "r_event", {"of": "b"})["run_id"] == other
+    assert cpf.resume(other, "r_event", {"of": "b"}, "--trust")["run_id"] == other
     assert cpf.resume(run_id, "r_event", {"of": "a"})["result"] == {"of": "a"}
 
 
@@ -194,6 +249,65 @@ def test_artifacts_of_any_name_are_handed_over(cpf: Cpf, b: Cpf) -> None:
     )["run_id"]
     imported(b, exported(cpf, run_id))
     assert contents(b, run_id) == contents(cpf, run_id)
+
+
+def test_artifacts_whose_names_are_no_text_are_handed_over(cpf: Cpf, b: Cpf) -> None:
+    make = r"""cd "$CPF_ARTIFACTS_DIR"; d="$(printf 'a\377b')"; mkdir "$d"; echo x > "$d/$(printf 'n\nl')"
+        echo y > '\'"""
+    run_id = cpf.run(cli("a", make, shell="bash"))["run_id"]
+    imported(b, exported(cpf, run_id))
+    assert contents(b, run_id) == contents(cpf, run_id)
+    assert {"artifacts/a\udcffb/n\nl", "artifacts/\\"} <= contents(b, run_id).keys()
+
+
+def test_what_a_killed_command_had_written_to_its_output_is_handed_over(cpf: Cpf, b: Cpf) -> None:
+    """Failed with: an archive that is written without it, and that import refuses for that."""
+    kill = 'echo 1 > "$CPF_OUTPUT"; [ "$CPF_ATTEMPT" = 2 ] || kill -9 $PPID'
+    cpf.flow(cli("a", kill, idempotent=True), ask("q"))
+    cpf.real("run", "-f", "w.yaml")
+    (run_id,) = os.listdir(cpf.base / "runs")
+    assert cpf.resume(run_id).code == 40
+    assert (cpf.directory(run_id) / "stdout/a.json").exists()
+    imported(b, exported(cpf, run_id))
+    assert contents(b, run_id) == contents(cpf, run_id)
+
+
+def test_a_file_that_is_none_of_the_runs_is_left_out_and_told(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(cli("a", 'echo 1 > "$CPF_OUTPUT.bak"; echo 2 > "$CPF_RUN_DIR/notes"'))["run_id"]
+    warnings = cpf("export", "--run-id", run_id, "-o", "x")["warnings"]
+    assert [warning.split()[0] for warning in warnings] == ["notes", "stdout/a.json.bak"]
+    assert imported(b, cpf.cwd / "x")[0] == "added"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "culprit"),
+    [
+        ("MAX_FILES", 2, "history.jsonl"), ("MAX_NAME", 20, "artifacts/long"),
+        ("MAX_JSON_BYTES", 9, "history.jsonl"),
+    ],
+)  # fmt: skip
+def test_what_no_import_would_take_is_refused_by_export(
+    cpf: Cpf, limit: str, value: int, culprit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = f'cd "$CPF_ARTIFACTS_DIR"; echo 123456789 | tee first > long{"x" * 50}'
+    run_id = cpf.run(cli("a", command))["run_id"]
+    monkeypatch.setattr(archive, limit, value)
+    answer = cpf("export", "--run-id", run_id)
+    assert (answer.code, answer.error_code) == (60, "ERR_PERSISTENCE"), answer.text
+    assert f"{cpf.directory(run_id)}/{culprit}" in answer["error"]["message"]
+    assert not list(cpf.cwd.glob("*.gz"))
+    monkeypatch.undo()
+    assert cpf("export", "--run-id", run_id).code == 0
+
+
+def test_a_directory_that_is_too_deep_is_refused_by_export(cpf: Cpf) -> None:
+    """Failed with: what cannot be read left out unsaid."""
+    deep = "d" * 250
+    command = f'cd "$CPF_ARTIFACTS_DIR"; for i in $(seq 17); do mkdir {deep}; cd -P {deep}; done; echo x > x'
+    run_id = cpf.run(cli("a", command))["run_id"]
+    answer = cpf("export", "--run-id", run_id)
+    assert (answer.code, answer.error_code) == (60, "ERR_PERSISTENCE"), answer.text
+    assert deep in answer["error"]["message"]
 
 
 # What is handed in may be anything
@@ -328,7 +442,8 @@ def test_what_lies_behind_the_end_of_an_archive_counts(
     cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = gzip.decompress(exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes())
-    monkeypatch.setattr(archive, "MAX_BYTES", len(data))
+    monkeypatch.setattr(archive, "MAX_BYTES", len(data) + 10 * 512)
+    monkeypatch.setattr(archive, "MAX_EXPANSION", 0)
     refused(b, gzip.compress(data + bytes(2 * len(data))))
     (b.cwd / "good").write_bytes(gzip.compress(data))
     assert imported(b, b.cwd / "good")[0] == "added"
@@ -339,8 +454,26 @@ def test_an_archive_that_is_too_large_is_refused(
     cpf: Cpf, b: Cpf, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = exported(cpf, cpf.run(*STEPS)["run_id"]).read_bytes()
+    monkeypatch.setattr(archive, "MAX_EXPANSION", 0)
     monkeypatch.setattr(archive, limit, 3)
     refused(b, data)
+
+
+def test_an_archive_becomes_no_more_than_a_multiple_of_itself_unless_that_is_meant(
+    cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: 1 MB that may become 16 GiB."""
+    file = exported(cpf, cpf.run(cli("a", "head -c 3000000 /dev/zero"))["run_id"])
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
+    assert "--max-bytes" in refused(b, file.read_bytes())["error"]["message"]
+    assert b("import", str(file), "--max-bytes", "4000000").code == 0
+
+
+def test_headers_without_end_are_refused(cpf: Cpf, b: Cpf) -> None:
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.XHDTYPE
+    answer = refused(b, gzip.compress(5000 * header.tobuf(tarfile.USTAR_FORMAT) + bytes(10_000)))
+    assert "without end" in answer["error"]["message"]
 
 
 def test_a_header_that_would_fill_the_memory_is_refused_unread(cpf: Cpf, b: Cpf) -> None:
@@ -455,7 +588,8 @@ def test_an_import_that_goes_forward_writes_through_no_link(
 def test_an_archive_whose_values_would_fill_the_memory_is_refused(
     cpf: Cpf, b: Cpf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = cpf.run(cli("a", 'echo [,,,] > "$CPF_ARTIFACTS_DIR"/x; echo [,,,]'))["run_id"]
+    many = "(printf [; yes 0, | head -n 5000 | tr -d '\\n'; printf 0]) > $CPF_OUTPUT"
+    run_id = cpf.run(cli("a", f'{many}; echo [,,,] > "$CPF_ARTIFACTS_DIR"/x; echo [,,,]'))["run_id"]
     whole = exported(cpf, run_id)
     text = b"".join(
         (cpf.directory(run_id) / name).read_bytes()
@@ -525,3 +659,19 @@ def test_a_killed_import_leaves_the_old_or_the_new(cpf: Cpf, b: Cpf, new_here: b
 
 def cpf_facts(file: Path) -> list[bytes]:
     return next(data for name, data in members_of(file) if name.endswith("history.jsonl")).splitlines()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the system knows no files without names")
+def test_a_killed_export_leaves_nothing(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed with: a file of another name, which only its writer would have removed."""
+    run_id = cpf.run(cli("a"))["run_id"]
+    before, found = set(os.listdir(cpf.cwd)), list[set[str]]()
+
+    def look(*arguments: Any) -> list[str]:
+        found.append(set(os.listdir(cpf.cwd)))
+        return archive.export_run(*arguments)
+
+    monkeypatch.setattr(export, "export_run", look)
+    assert cpf("export", "--run-id", run_id).code == 0
+    assert found == [before]
+    assert set(os.listdir(cpf.cwd)) == before | {f"{run_id}.tar.gz"}

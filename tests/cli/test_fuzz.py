@@ -215,7 +215,7 @@ def test_any_archive_is_answered_and_only_a_whole_run_comes_of_it(
     assert (
         sorted(path for path in cpf.cwd.parent.rglob("*") if cpf.base not in (path, *path.parents)) == outside
     )
-    assert sorted(path.name for path in cpf.base.iterdir()) == ["README", "runs"]
+    assert sorted(path.name for path in cpf.base.iterdir()) == ["README", "cache", "runs"]
     found = [path.name for path in (cpf.base / "runs").iterdir()]
     assert found == ([answer["run_id"]] if answer.code == 0 else [])
     for name in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Cpf, until
+from tests.conftest import Cpf, on_a_terminal, until
 from tests.helpers import ask, cli, switch
 
 STEPS = (
@@ -62,8 +62,10 @@ def test_a_step_that_has_not_run_is_told_with_those_that_have(cpf: Cpf, run_id: 
 def test_a_long_log_is_shown_by_its_end(cpf: Cpf) -> None:
     run_id = cpf.run(cli("a", "yes | head -c 200000; echo end"))["run_id"]
     entry = cpf("logs", "--run-id", run_id, "--stream", "stdout")["logs"][0]
-    assert (entry["size"], entry["truncated"], len(entry["text"])) == (200004, True, 65536)
+    assert (entry["size"], entry["truncated"], len(entry["text"])) == (200004, True, 4096)
     assert entry["text"].endswith("end\n")
+    (whole,) = cpf("logs", run_id, "--stream", "stdout", "--full")["logs"]
+    assert (len(whole["text"]), whole["truncated"]) == (200004, False)
     assert len(cpf("logs", "--run-id", run_id, "--raw").text) == 200004
     assert (
         cpf("logs", "--run-id", run_id, "--tail", "40000", "--raw", "--stream", "stdout").text.count("\n")
@@ -99,3 +101,13 @@ def test_follow_ends_when_the_process_is_gone(cpf: Cpf) -> None:
     process.communicate()
     (directory,) = (cpf.base / "runs").iterdir()
     assert cpf("logs", "--run-id", directory.name, "--follow", "--raw").code == 0
+
+
+def test_what_is_followed_on_a_terminal_commands_it_nothing(cpf: Cpf) -> None:
+    said = "red \x1b[31m \x9b2J \u202eab \x7f 1%\r2%\r\n日 end"
+    (cpf.cwd / "said").write_text(said)
+    run_id = cpf.run(cli("a", "cat said"))["run_id"]
+    _, err = on_a_terminal(cpf, "logs", "--run-id", run_id, "--follow")
+    shown = r"red \x1b[31m \x9b2J \u202eab \x7f 1%" + "\r\n2%\r\n日 end"
+    assert err == shown
+    assert cpf("logs", "--run-id", run_id, "--follow", "--raw").text == said

@@ -322,7 +322,7 @@ def test_a_key_may_be_made_of_values(cpf: Cpf) -> None:
 def test_a_key_may_be_any_text(cpf: Cpf, key: str) -> None:
     answer = cpf.run(cli("a", NOTE, lock={"key": "${inputs.key}"}), inputs={"key": key})
     assert answer.code == 0
-    assert {place.name for place in cpf.base.iterdir()} == {"README", "runs", "locks"}
+    assert {place.name for place in cpf.base.iterdir()} == {"README", "cache", "runs", "locks"}
     assert not (cpf.base.parent / "x").exists()
 
 
@@ -545,3 +545,18 @@ def test_a_wait_that_timed_out_is_opened_anew(cpf: Cpf) -> None:
     assert failed.code == 30
     retried = again(cpf, failed)
     assert (retried.code, retried["wait"]["timeout_at"] > retried["started_at"]) == (40, True)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "../../../../../../etc/passwd", "link"])
+def test_a_value_chooses_no_artifact_outside_of_the_steps_directory(cpf: Cpf, name: str) -> None:
+    (cpf.cwd / "secret").write_text("mine")
+    (cpf.cwd / "out").mkdir()
+    step = cli("a", "ln -sf ../secret link; echo x > r", cwd="out", **artifact("${inputs.name}"))
+    answer = cpf.run(step, inputs={"name": name})
+    assert (answer.code, "leads out" in answer["error"]["message"]) == (30, True), answer.text
+    assert not (cpf.directory(answer["run_id"]) / "artifacts/a").exists()
+    assert cpf.run(step, inputs={"name": "r"}).code == 0
+    deeper = cli("a", "echo x > out/r", **artifact("out/${inputs.name}"))
+    assert cpf.run(deeper, inputs={"name": name}).code == 30
+    assert cpf.run(deeper, inputs={"name": "r"}).code == 0
+    assert cpf.run(cli("a", "echo x > r", cwd="out", **artifact("../secret"))).code == 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cpf, until
+from tests.conftest import Cpf, on_a_terminal, until
 from tests.helpers import ask, cli, end, foreach
 
 YES_OR_NO = {"type": "object", "required": ["y"], "properties": {"y": {"enum": ["yes", "no"]}}}
@@ -34,7 +37,7 @@ def test_an_event_goes_on_to_the_end(cpf: Cpf) -> None:
         (("--event", "q_event", "--input", '{"y": "no"}'), 30, "ERR_NO_TRANSITION"),
         (("--event", "q_event", "--input", "@nowhere.json"), 10, "ERR_FILE_NOT_FOUND"),
         (("--event", "q_event"), 2, "ERR_USAGE"),
-        (("--input", "{}"), 2, "ERR_USAGE"),
+        (("--input", "{}"), 10, "ERR_VALIDATION_EVENT_INPUT"),
         (("--step", "q"), 2, "ERR_USAGE"),
         (
             ("--event", "q_event", "--input", '{"y": "yes"}', "--step", "other"),
@@ -193,14 +196,94 @@ def test_commands_run_where_the_run_was_started(cpf: Cpf, tmp_path: Path) -> Non
     assert (cpf.cwd / "where").read_text().strip() == str(cpf.cwd)
 
 
-def test_where_that_directory_is_not_here_they_run_where_resume_was_called(cpf: Cpf, tmp_path: Path) -> None:
-    run_id = cpf.run(QUESTION, cli("go", "pwd > where"))["run_id"]
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    return place
+
+
+def test_where_that_directory_is_gone_nothing_is_done_until_somebody_says_where(
+    cpf: Cpf, elsewhere: Path
+) -> None:
+    run_id = cpf.run(QUESTION, cli("go", "pwd > where"), ask("r"), cli("end", "pwd >> where"))["run_id"]
     shutil.rmtree(cpf.cwd)
-    here = tmp_path / "here"
-    here.mkdir()
-    answer = cpf("resume", "--run-id", run_id, "--event", "q_event", "--input", '{"y": "yes"}', cwd=here)
-    assert (answer.code, (here / "where").read_text().strip()) == (0, str(here))
-    assert "is not here" in answer["warnings"][0]
+    before = (cpf.directory(run_id) / "history.jsonl").read_bytes()
+    answer_it = ("resume", "--run-id", run_id, "--event", "q_event", "--input", '{"y": "yes"}')
+    for more in ((), ("--trust",), ("--cwd", "nowhere")):
+        answer = cpf(*answer_it, *more, cwd=elsewhere)
+        assert (answer.code, answer.error_code) == (20, "ERR_DIRECTORY_GONE"), answer.text
+        assert "--cwd DIR" in answer["error"]["message"]
+    assert (cpf.directory(run_id) / "history.jsonl").read_bytes() == before
+    assert "--cwd DIR" in cpf("status", "--run-id", run_id, cwd=elsewhere)["warnings"][0]
+    answer = cpf(*answer_it, "--cwd", ".", cwd=elsewhere)
+    assert (answer.code, (elsewhere / "where").read_text().split()) == (40, [str(elsewhere)])
+    # It was said once, for whoever comes later.
+    answer = cpf("resume", "--run-id", run_id, "--event", "r_event", "--input", "{}", cwd=elsewhere.parent)
+    assert (answer.code, (elsewhere / "where").read_text().split()) == (0, [str(elsewhere)] * 2)
+    assert cpf("verify", "--run-id", run_id, cwd=elsewhere).code == 0
+    chosen = [e["fact"]["cwd"] for e in cpf.history(run_id) if e["fact"]["fact"] == "directory_chosen"]
+    assert chosen == [str(elsewhere)] == [cpf.state(run_id)["cwd"]]
+
+
+def test_a_step_is_not_tried_again_in_another_directory_unsaid(cpf: Cpf, elsewhere: Path) -> None:
+    run_id = cpf.run(cli("a", "rm *.txt"))["run_id"]
+    (elsewhere / "keep.txt").touch()
+    shutil.rmtree(cpf.cwd)
+    answer = cpf("retry-step", "--run-id", run_id, cwd=elsewhere)
+    assert (answer.code, answer.error_code) == (20, "ERR_DIRECTORY_GONE")
+    assert (elsewhere / "keep.txt").exists()
+    assert cpf("retry-step", "--run-id", run_id, "--cwd", str(elsewhere), cwd=elsewhere).code == 0
+    assert not (elsewhere / "keep.txt").exists()
+
+
+def test_a_run_whose_directory_goes_while_it_is_under_way_stops_there(cpf: Cpf, elsewhere: Path) -> None:
+    work = cpf.cwd / "work"
+    work.mkdir()
+    file = cpf.flow(cli("a", 'rm -r "$PWD"'), cli("b", "echo b > b", cwd=str(elsewhere)), end("e", result=1))
+    answer = cpf("run", "-f", str(cpf.cwd / file), cwd=work)
+    assert (answer.code, answer.error_code) == (20, "ERR_DIRECTORY_GONE"), answer.text
+    assert (answer["current_step_id"], list(elsewhere.iterdir())) == ("b", [])
+    answer = cpf("resume", "--run-id", answer["run_id"], "--cwd", str(elsewhere))
+    assert (answer.code, answer["result"], (elsewhere / "b").exists()) == (0, 1, True)
+
+
+def test_a_directory_that_was_said_counts_also_before_the_one_that_is_there(
+    cpf: Cpf, elsewhere: Path
+) -> None:
+    run_id = cpf.run(QUESTION, cli("go", "pwd > where"))["run_id"]
+    assert cpf.resume(run_id, "q_event", {"y": "yes"}, "--cwd", str(elsewhere)).code == 0
+    assert (elsewhere / "where").exists()
+
+
+def test_a_run_that_has_ended_or_is_cancelled_needs_no_directory(cpf: Cpf, elsewhere: Path) -> None:
+    ended, waiting = cpf.run(cli("a"))["run_id"], cpf.run(ask("q"))["run_id"]
+    shutil.rmtree(cpf.cwd)
+    assert cpf("resume", "--run-id", ended, cwd=elsewhere).code == 0
+    assert cpf("cancel", "--run-id", waiting, "--reason", "x", cwd=elsewhere).code == 0
+
+
+def test_a_run_is_started_nowhere_but_in_a_directory(cpf: Cpf) -> None:
+    gone = cpf.cwd / "gone"
+    file = cpf.cwd / cpf.flow(cli("a", f"touch {cpf.cwd}/ran"))
+    script = (
+        f"mkdir {gone}; cd {gone}; rmdir {gone}; exec {sys.executable} -P -m checkpointflow run -f {file}"
+    )
+    process = subprocess.run(["sh", "-c", script], env=cpf.env, capture_output=True, check=False)
+    answer = json.loads(process.stdout)
+    assert (process.returncode, answer["error"]["code"]) == (20, "ERR_DIRECTORY_GONE")
+    assert not (cpf.cwd / "ran").exists()
+
+
+def test_a_run_that_was_started_from_a_file_which_has_changed_says_so(cpf: Cpf) -> None:
+    run_id = cpf.run(cli("a", "exit 1"))["run_id"]
+    assert "warnings" not in cpf("retry-step", "--run-id", run_id).json
+    cpf.flow(cli("a", "exit 0"))
+    answer = cpf("retry-step", "--run-id", run_id)
+    assert answer.code == 30
+    (warning,) = answer["warnings"]
+    assert "its own copy" in warning
+    assert shlex.split(warning.partition("start a run: ")[2]) == ["cpf", "run", "-f", str(cpf.cwd / "w.yaml")]
 
 
 @pytest.mark.parametrize("change", [{"cursors": {}}, {"steps": {}}])
@@ -227,3 +310,24 @@ def test_a_name_that_is_damaged_is_not_taken_for_one_that_was_left_out(cpf: Cpf,
     file.write_text(damaged)
     for answer in (cpf("status", "--run-id", run_id), cpf.resume(run_id, "q_event", {})):
         assert (answer.code, answer.error_code) == (60, "ERR_STATE_CORRUPT")
+
+
+def test_a_variable_that_was_there_when_the_run_began_and_is_gone_is_told(cpf: Cpf) -> None:
+    file = cpf.flow(
+        ask("q"), cli("b", "echo $TARGET ${OTHER:-x} '$QUOTED'"), end("e", result="${steps.b.stdout}")
+    )
+    run_id = cpf("run", "-f", file, TARGET="staging", QUOTED="1")["run_id"]
+    assert cpf("inspect", "--run-id", run_id)["environment"] == ["OTHER", "TARGET"]
+    answer = cpf.resume(run_id, "q_event", {})
+    assert (answer.code, len(answer["warnings"])) == (0, 1)
+    assert "TARGET" in answer["warnings"][0] and "QUOTED" not in answer["warnings"][0]
+    run_id = cpf("run", "-f", file, TARGET="staging")["run_id"]
+    answer = cpf("resume", "--run-id", run_id, "--event", "q_event", "--input", "{}", TARGET="x")
+    assert (answer["result"], "warnings" in answer.json) == ("x x $QUOTED", False)
+
+
+def test_it_is_told_to_a_person_before_anything_starts(cpf: Cpf) -> None:
+    file = cpf.flow(ask("q"), cli("b", "echo $TARGET"))
+    run_id = cpf("run", "-f", file, TARGET="staging")["run_id"]
+    _, err = on_a_terminal(cpf, "resume", "--run-id", run_id, "--event", "q_event", "--input", "{}")
+    assert err.index("TARGET") < err.rindex(" b ")

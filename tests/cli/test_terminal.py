@@ -60,11 +60,24 @@ def test_an_agent_sees_nothing_on_stderr(cpf: Cpf) -> None:
     assert err == ""
 
 
-@pytest.mark.parametrize("command", ["validate", "run"])
-def test_a_person_sees_each_warning_on_a_line(cpf: Cpf, command: str) -> None:
-    _, err = on_a_terminal(cpf, command, "-f", cpf.flow(cli("a", "true")))
+def test_a_person_sees_each_warning_on_a_line(cpf: Cpf) -> None:
+    _, err = on_a_terminal(cpf, "validate", "-f", cpf.flow(cli("a", "true"), description="W"))
     (line,) = (line for line in err.splitlines() if "warning" in line)
     assert line.startswith("cpf: warning: w.yaml:3:14: W104 ")
+
+
+def test_warnings_of_one_kind_are_told_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    show_warnings(["w.yaml:1:1: W112 a", "w.yaml:1:2: W104 b", "w.yaml:2:1: W112 c", "other"])
+    assert capsys.readouterr().err.splitlines() == [
+        "cpf: warning: w.yaml:1:1: W112 a (and 1 more of these)",
+        "cpf: warning: w.yaml:1:2: W104 b",
+        "cpf: warning: other",
+    ]
+
+
+def test_warnings_of_a_document_are_not_repeated_by_a_run(cpf: Cpf) -> None:
+    out, err = on_a_terminal(cpf, "run", "-f", cpf.flow(cli("a", "true")))
+    assert ("warnings" in json.loads(out), "W104" in err) == (False, False)
 
 
 def test_a_person_sees_the_first_twenty_and_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +94,7 @@ def test_twenty_are_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_warnings_end_with_how_many_more(capsys: pytest.CaptureFixture[str]) -> None:
-    show_warnings(["w.yaml:1:1: W104 …"] * 22)
+    show_warnings([f"w.yaml:1:1: W{n} …" for n in range(22)])
     lines = capsys.readouterr().err.splitlines()
     assert (len(lines), lines[-1]) == (21, "and 2 more")
 

@@ -371,3 +371,14 @@ def test_an_artifact_that_is_said_to_lie_elsewhere_is_found(cpf: Cpf, run_id: st
     after = rechain(history, data.splitlines())
     state.write_text(state.read_text().replace(before, after).replace("artifacts/plan/app", path))
     assert path in verified(cpf, run_id)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_is_added_to_an_empty_log_is_noticed(cpf: Cpf, stream: str) -> None:
+    run_id = cpf.run(cli("a", "true"), ask("q"))["run_id"]
+    assert cpf("verify", "--run-id", run_id).json.get("warnings") is None
+    (cpf.directory(run_id) / stream / "a.txt").write_text("forged")
+    answer = cpf("verify", "--run-id", run_id)
+    assert answer["result"]["files_unchecked"] == []
+    (warning,) = answer["warnings"]
+    assert warning.startswith(f"{stream}/a.txt: something was added to it after its step had ended")

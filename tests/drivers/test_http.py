@@ -484,6 +484,31 @@ def test_what_is_no_form_is_not_sent_as_one(tmp_path: Path, server: Server, body
     assert "form" in found.message and server.heard == []
 
 
+@pytest.mark.parametrize("before", [0, 95])
+def test_a_secret_in_the_reason_of_an_answer_is_masked_before_that_is_cut(
+    tmp_path: Path, peer: Say, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setenv("TOKEN", "Zoë-secret")
+    reason = "x" * before + "Zoë-secret"
+    url = peer(f"HTTP/1.1 500 {reason}\r\nContent-Length: 0\r\n\r\n".encode())
+    found = error(tmp_path, url, secrets=("TOKEN",))
+    assert found.message.endswith("x" * before + "***")
+
+
+def test_a_secret_that_decoding_makes_visible_is_masked(
+    tmp_path: Path, peer: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "top-secret")
+    url = peer(said(rb'{"a": "\u0074op-secret", "\u0074op-secret": [1]}', "Content-Type: application/json"))
+    assert outputs(tmp_path, url, secrets=("TOKEN",)) == {"a": "***", "***": [1]}
+
+
+def test_text_that_is_too_long_to_be_kept_is_lost_and_not_cut(tmp_path: Path, peer: Say) -> None:
+    found = outcome(tmp_path, peer(said(b"x" * 65537, "Content-Type: text/plain")), keeps_stdout=True)
+    assert isinstance(found, Success)
+    assert (found.stdout, "stdout" in found.lost) == (None, True)
+
+
 def test_a_secret_in_a_form_is_encoded(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from checkpointflow.drivers import local
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.sources import read_bytes
@@ -75,7 +77,7 @@ def test_sealing_is_no_reason_for_anything_else_to_happen(tmp_path: Path) -> Non
     world = {"perform": leave_a_file(tmp_path), "now": Clock()}
     directory, run = begin(tmp_path, cli("a"), wait, cli("late"), **world)
     assert run.status == "waiting"
-    assert isinstance(directory.history(run)[-1].fact, FilesSealed)
+    assert isinstance(list(directory.history(run))[-1].fact, FilesSealed)
 
 
 def test_the_end_of_a_step_and_the_start_of_the_next_are_one_write(tmp_path: Path) -> None:
@@ -90,6 +92,25 @@ def test_an_observer_hears_nothing_while_nothing_happens(tmp_path: Path) -> None
     seen: list[Run] = []
     begin(tmp_path, cli("a", "sleep 0.7"), observe=seen.append)
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_stops_nothing_any_more_is_for_the_program_around(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Failed with: Ctrl-C swallowed, where it came while the run was written."""
+    heard: list[int] = []
+    before = signal.signal(number, lambda got, _: heard.append(got))
+
+    def stop(run: Run) -> None:
+        if run.outcome is not None:
+            signal.raise_signal(number)
+
+    try:
+        _, run = begin(tmp_path, cli("a"), observe=stop)
+    finally:
+        signal.signal(number, before)
+    assert (run.status, heard) == ("completed", [number])
 
 
 def test_a_failure_is_seen_where_sigchld_is_ignored(tmp_path: Path) -> None:

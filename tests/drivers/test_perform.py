@@ -220,6 +220,24 @@ def test_a_thread_that_has_told_its_outcome_is_over_before_its_bell_is_taken_awa
     executor.stop()
 
 
+def test_without_threads_all_is_done_one_after_the_other(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: a bug, and commands that nobody stopped."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    executor = Executor(RunDirectory(place / "run"), place / "work", "R")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        executor.start(run("locked", "true", lock=LockRequest("k")))
+        executor.start(run("late", "sleep 60", timeout_seconds=0.1))
+        executor.start(run("slow", "exec sleep 60"))
+        assert codes(wait_for(executor, 2)) == {"locked": "Success", "late": "ERR_TIMEOUT"}
+        assert executor.stop() == Stopped({("slow", 1)}, [])
+
+
 def test_what_was_done_is_told_before_a_mistake_is(place: Path) -> None:
     """Failed with: what ended beside it forgotten, so that it was in doubt."""
     together = threading.Barrier(3)

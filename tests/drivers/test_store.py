@@ -210,10 +210,10 @@ def test_a_run_is_found_by_a_prefix_that_only_it_has(store: Store) -> None:
     begun(store, told())
     begun(store, told(), "01JR0000000000000000000000")
     assert store.find("01jq").place.name == RUN_ID
-    with pytest.raises(RunNotFound, match="at least the first 4|first 4 or more"):
+    with pytest.raises(RunNotFound, match="2 runs begin or end with"):
         store.find("01")
     begun(store, told(), "01JQ0000000000000000000001")
-    with pytest.raises(RunNotFound, match="2 runs begin with"):
+    with pytest.raises(RunNotFound, match="2 runs begin or end with"):
         store.find("01JQ")
 
 

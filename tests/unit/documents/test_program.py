@@ -27,7 +27,7 @@ def test_what_the_checker_has_read_the_engine_reads_no_more(monkeypatch: pytest.
             "echo ${inputs.x} ${secrets.T}",
             cwd="${inputs.x}",
             env={"V": "${inputs.x}"},
-            **{"if": "inputs.x"},
+            **{"if": "inputs.x != null"},
         ),
         switch("s", ("steps.a.outputs.n == 1", "f")),
         foreach("f", "inputs.list", cli("b", "echo ${item}")),

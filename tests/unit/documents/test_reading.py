@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.documents import yaml as sources
 from checkpointflow.documents.decoding import decode, decode_leniently
-from checkpointflow.documents.model import Cli
+from checkpointflow.documents.model import Cli, Retry
+from checkpointflow.documents.packing import Understood, pack, unpack
 from checkpointflow.documents.yaml import Source, parse
 from checkpointflow.errors import InvalidWorkflow
 from tests.unit.documents.tables import Row, Told, errors, holds, of, rows, text, told_by, yaml_errors
@@ -440,3 +442,113 @@ def test_the_workflow_loses_what_does_not_fit() -> None:
     )
     assert workflow is not None
     assert (workflow.id, workflow.name, workflow.inputs) == ("_", "n", {})
+
+
+# Numbers where text is wanted
+
+SPELLED = """\
+schema_version: checkpointflow/v1
+workflow:
+  id: w
+  version: 2.10
+  steps:
+    - id: a
+      kind: cli
+      command: x
+      env: &env { A: 3.10, B: 1234e56, C: 010, D: 0x1F, E: +1, F: true, G: x }
+    - id: b
+      kind: api
+      url: 'http://h'
+      headers: { V: 1.0e3 }
+      body: { env: { A: 3.10 }, steps: [{ env: { A: 1e3 } }] }
+    - id: c
+      kind: api
+      url: 'http://h'
+      headers: { content-type: application/x-www-form-urlencoded; charset=utf-8 }
+      body: { v: 3.10, list: [1.0, 2.50] }
+    - { id: d, kind: foreach, items: [3.10], body: [{ id: e, kind: cli, command: x, env: *env }] }
+    - id: f
+      kind: parallel
+      branches: [{ id: g, steps: [{ id: h, kind: cli, command: x, env: { A: 1.50 } }] }]
+    - { id: i, kind: end, result: *env }
+"""
+ENV = {"A": "3.10", "B": "1234e56", "C": "010", "D": "0x1F", "E": "+1", "F": True, "G": "x"}
+
+
+def test_a_number_is_the_text_that_it_is_written_as_where_text_is_wanted() -> None:
+    workflow, _ = decode(SPELLED.encode())
+    shell, call, form, each, both, _ = (to_builtins(step) for step in workflow.steps)
+    assert workflow.version == "2.10"
+    assert shell["env"] == each["body"][0]["env"] == ENV
+    assert call["headers"] == {"V": "1.0e3"}
+    assert form["body"] == {"v": "3.10", "list": ["1.0", "2.50"]}
+    assert both["branches"][0]["steps"][0]["env"] == {"A": "1.50"}
+
+
+def test_anywhere_else_it_is_a_number() -> None:
+    workflow, _ = decode(SPELLED.encode())
+    _, call, _, each, _, end = (to_builtins(step) for step in workflow.steps)
+    assert call["body"] == {"env": {"A": 3.1}, "steps": [{"env": {"A": 1000.0}}]}
+    assert each["items"] == [3.1]
+    assert end["result"] == {"A": 3.1, "B": 1234e56, "C": 10, "D": 31, "E": 1, "F": True, "G": "x"}
+
+
+def test_what_is_understood_carries_the_spelling() -> None:
+    workflow, _ = decode(SPELLED.encode())
+    assert unpack(pack(Understood(workflow, True, ()))).workflow == workflow
+
+
+@pytest.mark.parametrize("steps", ["3", "[3, {kind: [], env: 3.10}, {kind: api, headers: 3.10}]"])
+def test_numbers_in_what_is_no_workflow_are_told_as_any(steps: str) -> None:
+    with pytest.raises(InvalidWorkflow):
+        decode(HEAD.replace("steps:", f"steps: {steps}").encode())
+
+
+def test_a_line_may_end_in_crlf() -> None:
+    document = HEAD + "    - id: a\n      kind: cli\n      command: |\n        echo a\n        echo b\n"
+    workflow, _ = decode(document.replace("\n", "\r\n").encode())
+    assert workflow == decode(document.encode())[0]
+
+
+def test_tabs_between_are_no_part_of_a_value() -> None:
+    assert parse(b"a:\tb\t# c\nd: [1,\t2]\ne: |\n  x\ty\n").value == {"a": "b", "d": [1, 2], "e": "x\ty\n"}
+
+
+def test_a_document_has_room_for_anchors() -> None:
+    step = "{id: a, kind: cli, command: x, idempotent: true, retry: *r}"
+    text = of(f"- {step}\n").replace("workflow:", "x-shared:\n  r: &r {max_attempts: 2}\nworkflow:", 1)
+    workflow, _ = decode(text.encode())
+    assert workflow.steps[0].retry == Retry(max_attempts=2)  # type: ignore[union-attr]
+
+
+def test_what_is_empty_is_as_if_it_were_not_there() -> None:
+    steps = (
+        "- {id: a, kind: cli, command: x, env: , tags: }\n- {id: b, kind: foreach, items: [1], body: [*]}\n"
+    )
+    inner = "{id: c, kind: api, url: http://e/, headers: , body: [{env: null}]}"
+    branches = (
+        "- {id: p, kind: parallel, branches: [{id: d, steps: [{id: e, kind: cli, command: x, env: }]}]}"
+    )
+    workflow, _ = decode(of(steps.replace("*", inner) + branches, "inputs:\ndefaults:\n").encode())
+    full = of(
+        "- {id: a, kind: cli, command: x}\n"
+        "- {id: b, kind: foreach, items: [1], body: "
+        "[{id: c, kind: api, url: http://e/, body: [{env: null}]}]}\n"
+        "- {id: p, kind: parallel, branches: [{id: d, steps: [{id: e, kind: cli, command: x}]}]}"
+    )
+    assert workflow == decode(full.encode())[0]
+
+
+# Names that look alike
+
+
+@pytest.mark.parametrize(("name", "code"), [("\u0441ommand", "U+0441"), ("\u200bcommand", "U+200B")])
+def test_a_name_that_only_looks_like_a_known_one_is_told_by_its_characters(name: str, code: str) -> None:
+    found = decode_leniently((HEAD + f"    - {{id: a, kind: cli, {name}: x}}").encode())[2]
+    hint = f'did you mean "command"? One of the two has {code} in it.'
+    assert hint in [one.hint for one in found]
+
+
+def test_beside_a_mistake_what_fits_is_let_alone() -> None:
+    fields = "id: a, kind: cli, command: x, idempotent: true, env: {A: true, B: 3.10}, timeout_seconds: 1.50"
+    assert len(errors(HEAD + f"    - {{{fields}, commnd: y}}\n")) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, convert
 
 from checkpointflow.engine.actions import (
     ArtifactSpec,
@@ -35,8 +35,28 @@ def test_a_value_is_handed_over_beside_the_script() -> None:
 
 def test_a_list_of_commands_runs_while_they_succeed() -> None:
     asked = action(cli("a", ["cd x # here", "ls"]))
-    assert asked.script == "{\ncd x # here\n} && {\nls\n}"
+    assert asked.script == "{\ncd x # here\n}\ncase $? in 0) ;; *) exit;; esac\n{\nls\n}"
     assert action(cli("a", ["ls"])).script == "ls"
+
+
+def test_a_command_fails_fast_unless_its_step_or_the_defaults_say_otherwise() -> None:
+    lax = {"fail_fast": False}
+    assert action(cli("a")).fail_fast
+    assert not action(cli("a", **lax)).fail_fast
+    assert not action(cli("a"), defaults=lax).fail_fast
+    assert action(cli("a", fail_fast=True), defaults=lax).fail_fast
+
+
+def test_a_command_that_was_recorded_before_it_could_fail_fast_is_read_as_it_was() -> None:
+    old = {
+        "do": "run_command",
+        "path": "a",
+        "attempt": 1,
+        "shell": "sh",
+        "script": "x",
+        "idempotency_key": "",
+    }
+    assert not convert(old, RunCommand).fail_fast
 
 
 def test_env_cwd_and_key_are_interpolated() -> None:
@@ -99,6 +119,36 @@ def test_later_steps_see_outputs_exit_code_and_stdout() -> None:
     assert sorted(story.run.steps["b"].action.variables.values()) == ["0", "1", "text"]
 
 
+LOST = {"outputs": "it is not JSON", "stdout": "has 65,537 bytes"}
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "said"),
+    [
+        ("${steps.a.outputs.n}", {}, 'has no "n"; it is empty: it printed no JSON object'),
+        ("${steps.a.outputs.n}", LOST, 'has no "n"; it is empty: it is not JSON'),
+        ("${steps.a.stdout}", LOST, "steps.a.stdout has 65,537 bytes, in"),
+        ("${steps.a.stdout != null}", LOST, "steps.a.stdout has 65,537 bytes, in"),
+    ],
+)
+def test_who_reads_what_was_lost_is_told_why(text: str, lost: dict[str, str], said: str) -> None:
+    story = Story(cli("a"), cli("b", text)).succeed("a", {}, lost=lost)
+    assert said in story.error.message
+    assert story.replayed() == story.run
+
+
+def test_outputs_that_are_empty_are_still_an_object() -> None:
+    story = Story(cli("a"), end("b", result="${steps.a.outputs}")).succeed("a", {})
+    assert story.result == {}
+    assert type(story.result) is dict
+
+
+def test_a_lost_value_is_no_absent_output_of_the_workflow() -> None:
+    outputs = {"type": "object", "properties": {"x": {"from": "steps.a.stdout"}}}
+    story = Story(cli("a"), outputs=outputs).succeed("a", {}, lost=LOST)
+    assert (story.run.status, "has 65,537 bytes" in story.error.message) == ("failed", True)
+
+
 def test_a_value_that_is_not_there_fails_the_step_before_it_starts() -> None:
     story = Story(cli("a", "echo ${inputs.none}"))
     assert (story.run.status, story.error.code, story.error.step_id) == ("failed", "ERR_STEP_FAILED", "a")
@@ -108,10 +158,18 @@ def test_the_run_has_an_id_to_refer_to() -> None:
     assert list(action(cli("a", "echo ${run.id}")).variables.values()) == ["R1"]
 
 
+@pytest.mark.parametrize(
+    ("path", "within"), [("a/b", None), ("${inputs.x}", ""), ("a/b/c-${inputs.x}/${inputs.x}", "a/b")]
+)
+def test_an_artifact_whose_path_is_data_has_a_directory_to_stay_in(path: str, within: str | None) -> None:
+    story = Story(cli("a", artifacts=[{"name": "n", "path": path}]), inputs={"x": "v"})
+    assert story.run.steps["a"].action.artifacts[0].within == within
+
+
 def test_what_a_command_leaves_behind_can_be_referred_to() -> None:
     step = cli("a", artifacts=[{"name": "log", "path": "${inputs.x}.txt", "media_type": "text/plain"}])
     story = Story(step, cli("b", "cat ${steps.a.artifacts.log.path}"), inputs={"x": "v"})
-    assert story.run.steps["a"].action.artifacts == (ArtifactSpec("log", "v.txt", "text/plain"),)
+    assert story.run.steps["a"].action.artifacts == (ArtifactSpec("log", "v.txt", "text/plain", ""),)
     story.succeed("a", artifacts={"log": StoredFile(path="artifacts/a/log", size=3, sha256="d")})
     assert list(story.run.steps["b"].action.variables.values()) == ["artifacts/a/log"]
 

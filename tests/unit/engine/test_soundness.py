@@ -35,6 +35,17 @@ def test_every_state_on_the_way_is_sound() -> None:
     assert (story.run.status, find_unsound(story.workflow, story.run)) == ("failed", None)
 
 
+@pytest.mark.parametrize("told", range(4))
+def test_a_run_that_was_cancelled_in_a_block_is_sound(told: int) -> None:
+    """Failed with: the bodies of a cancelled block taken for ones that cannot be there."""
+    story = nested()
+    for path in ("each[0]/c/in", "each[1]/c/in")[:told]:
+        story.deliver(path, 1)
+    for path in ("each[0]/x", "each[1]/x")[: 2 * (told > 2)]:
+        story.succeed(path)
+    assert find_unsound(story.workflow, story.cancel().run) is None
+
+
 def without(things: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in things.items() if key != name}
 

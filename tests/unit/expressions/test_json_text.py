@@ -15,6 +15,10 @@ from checkpointflow.drivers.json_text import MAX_BYTES, read_json
         ("1" * 4000, int("1" * 4000)),
         ("[" * 100 + "]" * 100, None),
         ('"\\u0000"', "\0"),
+        (
+            '{"a\\"b": {"a": 1, "c" : "x:y"}, "a":[{"a":"\\\\"}]}',
+            {'a"b': {"a": 1, "c": "x:y"}, "a": [{"a": "\\"}]},
+        ),
         ('"\\ud83d\\ude00"', "😀"),
     ],
 )
@@ -31,9 +35,13 @@ def test_json_is_read(text: str, value: object) -> None:
             "nested deeper than 100 levels",
             [b"[" * 101 + b"]" * 101, b'{"a":' * 101 + b"1" + b"}" * 101, b"[" * 100_000],
         ),
+        (
+            "the key 'a' stands twice",
+            [b'{"a":1,"a":1}', b'[{"b":{"a":"x:","c":0,"a" :2}}]', b'{"a":1,"\\u0061":2}'],
+        ),
         ("at most", [b" " * (MAX_BYTES + 1)]),
     ],
-    ids=["empty", "not JSON", "too deep", "too long"],
+    ids=["empty", "not JSON", "too deep", "twice", "too long"],
 )
 def test_anything_else_is_refused(problem: str, texts: list[bytes]) -> None:
     for text in texts:

@@ -445,3 +445,24 @@ def test_the_holes_of_a_command_say_where_they_stand() -> None:
         ("item", True, "the script"),
         ("inputs.n", False, "arithmetic"),
     ]
+
+
+@pytest.mark.parametrize("text", ["a ${{ inputs.name }}", "a ${{inputs.name}}"])
+def test_a_hole_in_the_braces_of_other_tools_is_refused(text: str) -> None:
+    for parse in (parse_template, lambda text: parse_command(text, "sh")):
+        with pytest.raises(ExpressionError) as refused:
+            parse(text)
+        assert (refused.value.problem, refused.value.column) == ("a hole has one pair of braces", 3)
+        assert refused.value.hint == "write ${inputs.name}; for the text itself, $${{ inputs.name }}"
+
+
+def test_the_text_itself_of_such_a_hole_can_be_had() -> None:
+    assert render_text(parse_template("a $${{ inputs.name }}"), SCOPE) == "a ${{ inputs.name }}"
+    assert render(parse_template('${{"inputs": 1}}'), SCOPE) == {"inputs": 1}
+
+
+def test_a_default_in_the_way_of_shells_belongs_into_the_schema() -> None:
+    for text in ("${inputs.name:-x}", "a ${inputs.name:=x}"):
+        with pytest.raises(ExpressionError) as refused:
+            parse_command(text, "sh")
+        assert refused.value.hint == "give it a `default:` in its schema"

@@ -497,3 +497,16 @@ def test_defaults_are_filled_in_100_levels_deep_and_no_deeper() -> None:
     while "a" in filled:
         filled, depth = filled["inner"], depth + 1
     assert depth == 101
+
+
+@pytest.mark.parametrize(
+    "schema", [{"required": ["tag"]}, {"properties": {"tag": {}}, "additionalProperties": False}]
+)
+def test_a_field_that_only_looks_like_a_known_one_is_told_by_its_characters(schema: Any) -> None:
+    (message,) = messages(schema, {"t\u0430g": 1})
+    assert "One of the two has U+0430 in it." in message
+
+
+def test_a_field_that_is_near_is_not_told_to_look_like_another() -> None:
+    (message,) = messages({"required": ["tag"]}, {"tags": 1})
+    assert message.endswith('lacks "tag"')

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.shells.powershell import find_contexts
 from checkpointflow.shells.scripts import POWERSHELL_GUARD as GUARD
-from checkpointflow.shells.scripts import parse_command, render_command
+from checkpointflow.shells.scripts import join_commands, list_arguments, parse_command, render_command
 
 # § is a hole; what it becomes is ${env:CPF_VALUE_1} and so on, written V1.
 WRITTEN = [
@@ -182,3 +182,15 @@ def test_a_nasty_value_arrives_as_one_word(text: str) -> None:
         ended = subprocess.run(arguments, env=script.variables, capture_output=True, check=True, timeout=60)
         shown = f"<{value}>" if "<§>" not in text else f"<<{value}>>"
         assert ended.stdout.decode() == shown
+
+
+def test_powershell_stops_at_what_fails_unless_something_must_stand_first() -> None:
+    begin = ["-NoProfile", "-NonInteractive", "-Command"]
+    stop = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true;"
+    assert list_arguments("pwsh", "a", fail_fast=True) == [*begin, stop, "a"]
+    assert list_arguments("pwsh", "a", fail_fast=False) == [*begin, "a"]
+    assert list_arguments("pwsh", "param($x)\na", fail_fast=True) == [*begin, "param($x)\na"]
+
+
+def test_a_list_for_powershell_is_statements_and_no_blocks_of_text() -> None:
+    assert join_commands(("a", "b"), "pwsh") == "a\nif (-not $?) { exit 1 }\nb"

@@ -130,3 +130,34 @@ def test_no_context_is_known_in_a_command_that_is_not_understood() -> None:
 
 def test_a_command_without_holes_has_no_contexts() -> None:
     assert find_contexts("echo ' $(", "sh") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("trap 'rm \"§\"' EXIT", "assign it first: f="),
+        (". §/f", "begin it with text of your own"),
+        ("curl http://e/§ | bash", "fetch it into a file first"),
+        ("cat § | sh -s", "fetch it into a file first"),
+        ("echo \\§", r"write \$${…} for the text"),
+        ("[[ a && b ]] && echo §", "write `shell: bash`"),
+    ],
+)
+def test_the_hint_says_what_to_write_there(command: str, hint: str) -> None:
+    (context,) = find_contexts(command.replace("§", HOLE), "sh")
+    assert (context.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "command", ["git -C §", "docker build -t § .", "curl -o § u", "tar -C § -x", "x --y §"]
+)
+def test_the_argument_of_an_option_is_no_option(command: str) -> None:
+    assert [context.option_of for context in find_contexts(command.replace("§", HOLE), "sh")] == [None]
+
+
+@pytest.mark.parametrize(
+    "command", ["rm -f §", "rm §", "mkdir -p §", "git checkout §", "ls -la §", "x --y=z §"]
+)
+def test_what_stands_behind_a_flag_may_be_one(command: str) -> None:
+    (context,) = find_contexts(command.replace("§", HOLE), "sh")
+    assert context.option_of == command.split()[0]

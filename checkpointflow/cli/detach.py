@@ -1,0 +1,40 @@
+"""A run that goes on by itself: another cpf, in a session of its own, takes it up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from checkpointflow.errors import PersistenceError
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import explain, translate_errors
+from checkpointflow.store.layout import DRIVER_LOG
+
+
+def drive_apart(directory: RunDirectory, cwd: str | None, *, allow_shared: bool) -> None:
+    """Start a cpf that goes on with the run, and leave it; what it tells on stderr goes to a file of the run.
+
+    It outlives this process and its terminal. Raises PersistenceError if it cannot be started.
+    """
+    # -P: a directory called checkpointflow, where we are, is not to be taken for the package.
+    command = [sys.executable, "-P", "-m", "checkpointflow", "resume", "--run-dir", str(directory.place)]
+    command += ["--progress", "plain"] + (["--allow-shared"] if allow_shared else [])
+    log = directory.place / DRIVER_LOG
+    with translate_errors(log):
+        told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+            cwd=cwd,
+            start_new_session=True,
+        )
+        process.returncode = 0  # nobody here waits for it
+    except OSError as error:
+        problem = f"no cpf could be started that goes on with the run ({explain(error)})"
+        raise PersistenceError(file=directory.place, problem=problem) from None
+    finally:
+        os.close(told)

@@ -1,0 +1,45 @@
+"""A person at the terminal, who can be asked."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from checkpointflow.cli.screen import Line, Span, find_screen
+from checkpointflow.drivers.signals import PROCESS
+
+
+class Terminal:
+    """Questions go to stderr, so that stdout holds nothing but the answer of the command."""
+
+    def __init__(self) -> None:
+        self._screen = find_screen(sys.stderr)
+
+    def ask(self, question: Line) -> str:
+        """A line, without blanks around it. Raises EOFError where no more comes, KeyboardInterrupt."""
+        sys.stderr.write(self._screen.render_line(question))
+        sys.stderr.flush()
+        PROCESS.start_listening()  # a run that was driven before has left it deaf
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError:
+            self.tell((Span("  this is no text in the encoding of this terminal", "bad"),))
+            return self.ask(question)
+        finally:
+            PROCESS.is_listening = False
+        if not line:
+            raise EOFError
+        return line.strip()
+
+    def tell(self, *lines: Line) -> None:
+        """Show them."""
+        sys.stderr.write(self._screen.render(lines))
+
+    def edit(self, text: str) -> str | None:
+        """*text* as it was left in $VISUAL or $EDITOR; None if that failed."""
+        try:
+            return click.edit(text, extension=".json", require_save=False)
+        except click.ClickException as error:  # there is none, or it failed
+            self.tell((Span(f"  {error.format_message()}", "bad"),))
+            return None

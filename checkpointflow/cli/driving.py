@@ -1,0 +1,89 @@
+"""What the commands have in common that drive a run: who hears of it, and what is done once it rests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import click
+from msgspec.structs import replace
+
+from checkpointflow.cli.envelope import Answer, encode, wrap_run
+from checkpointflow.cli.location import note_run
+from checkpointflow.cli.progress import Form, choose_observer
+from checkpointflow.drivers.local import World, ignore
+from checkpointflow.engine.run import Run
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.layout import RUNS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Driving:
+    """One command that drives one run. ok_when: the states that count as success, besides completed.
+
+    has_changed: whether the run has gone on.
+    """
+
+    def __init__(self, form: Form = "none", *, verbose: bool = False, ok_when: tuple[str, ...] = ()) -> None:
+        self._form, self._verbose, self._ok_when = form, verbose, ok_when
+        self.has_changed = False
+
+    def follow(self, find: Callable[[Run], RunDirectory], *, tells: bool = True) -> World:
+        """What the driver is to have around it, of a run whose directory *find* gives.
+
+        tells: whoever looks on hears of each thing that happens.
+        """
+        tell = choose_observer(self._form, verbose=self._verbose, find=find) if tells else ignore
+
+        def observe(run: Run) -> None:
+            if not self.has_changed:
+                note_run(find(run))
+            self.has_changed = True
+            tell(run)
+
+        return World(observe=observe)
+
+    def answer(
+        self, command: str, run: Run, directory: RunDirectory, *, warnings: tuple[str, ...] = ()
+    ) -> Answer:
+        """Where the run stands; whoever wants to hear of that is notified, if it came to rest just now."""
+        exit_code = 0 if run.status in self._ok_when else None
+        answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code)
+        place = directory.place
+        if not self.has_changed or run.status == "running" or place.parent.name != RUNS:
+            return answer
+        from checkpointflow.cli.hooks import notify
+
+        told = notify(place.parent.parent, run.status, encode(answer.envelope, indented=False))
+        return (
+            replace(answer, envelope=replace(answer.envelope, warnings=warnings + told)) if told else answer
+        )
+
+
+def drive_options(command: F) -> F:
+    """`--progress`, `--verbose`, `--ok-when`: the command is given a `driving` that heeds them."""
+
+    @wraps(command)
+    def drive(progress: Form, verbose: bool, ok_when: tuple[str, ...], **given: Any) -> Any:
+        return command(driving=Driving(progress, verbose=verbose, ok_when=ok_when), **given)
+
+    decorated = cast(F, drive)
+    for option in (
+        click.option(
+            "--ok-when",
+            type=click.Choice(("waiting", "failed", "cancelled")),
+            multiple=True,
+            help="End with 0 for this state, too, as a CI job may want for a run that waits.",
+        ),
+        click.option("--verbose", "-v", is_flag=True, help="Show what the steps print, too."),
+        click.option(
+            "--progress",
+            type=click.Choice(("auto", "plain", "none")),
+            default="auto",
+            help="How to tell what is going on: plain is a line for each thing, none is nothing.",
+        ),
+    ):
+        decorated = option(decorated)
+    return decorated

@@ -1,0 +1,50 @@
+"""`cpf` alone, at a terminal: what waits for you, what failed of late, and the commonest commands."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.list_ import list_wait_rows, make_row
+from checkpointflow.cli.location import find_store
+from checkpointflow.store.clock import now
+from checkpointflow.store.listing import list_runs
+
+MAX_LOOKED_AT = 1000
+MAX_SHOWN = 8
+
+COMMONEST = {
+    "cpf init": "write a workflow to start from",
+    "cpf run FILE": "start a run",
+    "cpf answer": "answer what a run asks",
+    "cpf status RUN": "show where a run stands; @latest is the newest",
+    "cpf logs RUN": "show what its steps printed",
+    "cpf list": "list the runs",
+    "cpf --help": "show all commands",
+}
+
+
+@click.command()
+def command() -> Answer:
+    """Show what waits for you, and the commonest commands."""
+    moment = now()
+    runs = list(islice(list_runs(find_store(None)), MAX_LOOKED_AT))
+    waits = [
+        {"run_id": run.run_id, "workflow_id": run.head.workflow.id, "wait": wait}
+        for run in runs
+        if run.head is not None
+        for wait in list_wait_rows(run.head, moment)
+        if wait.audience == "user"
+    ]
+    failed = [make_row(run, moment) for run in runs if run.head is not None and run.head.status == "failed"]
+    result = {
+        "waits": waits[:MAX_SHOWN],
+        "more_waits": max(0, len(waits) - MAX_SHOWN),
+        "failed": failed[:MAX_SHOWN],
+        "commands": COMMONEST,
+    }
+    from msgspec import to_builtins
+
+    return wrap_result("overview", to_builtins(result))

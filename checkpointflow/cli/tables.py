@@ -1,0 +1,116 @@
+"""Lists of runs and waits as tables, as wide as the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from checkpointflow.cli.durations import format_span, seconds_between
+from checkpointflow.cli.screen import Line, Look, Screen, Span, make_visible
+from checkpointflow.store.clock import now
+
+MIN_WIDTH = 20
+GAP = "  "
+
+_LOOKS: dict[str, Look] = {
+    "completed": "good",
+    "failed": "bad",
+    "waiting": "asking",
+    "running": "busy",
+    "damaged": "bad",
+}
+
+
+def view_runs(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
+    """The runs of `cpf list`, the newest last, above the prompt; *shorten*: the short form of an id."""
+    moment = now()
+    runs = result["runs"][::-1]
+    if not runs:
+        yield ("There are no such runs.",)
+        return
+    rows = [
+        (
+            Span(shorten(run["run_id"]), "strong"),
+            Span(_name_workflow(run)),
+            Span(_describe_status(run), _LOOKS.get(run["status"], "plain")),
+            Span(format_span(seconds_between(run.get("updated_at", ""), moment))),
+            Span(run.get("step", "")),
+            Span(_describe_why(run)),
+        )
+        for run in runs
+    ]
+    yield from format_table(("RUN", "WORKFLOW", "STATUS", "SINCE", "STEP", "WHY"), rows, screen)
+    if result.get("more"):
+        yield (Span(f"The newest {len(runs)}; all of them: cpf list --limit 0", "faint"),)
+
+
+def view_waits(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
+    """The questions of `cpf waits`."""
+    moment = now()
+    if not result["waits"]:
+        yield ("Nothing waits.",)
+        return
+    rows = [
+        (
+            Span(shorten(wait["run_id"]), "strong"),
+            Span(_name_workflow(wait)),
+            Span(wait["step"]),
+            Span(wait["audience"]),
+            Span(format_span(seconds_between(wait["since"], moment))),
+            _describe_deadline(wait, moment),
+            Span(wait.get("prompt") or wait["event_name"]),
+        )
+        for wait in result["waits"]
+    ]
+    yield from format_table(
+        ("RUN", "WORKFLOW", "STEP", "FOR", "SINCE", "TIME LEFT", "QUESTION"), rows, screen
+    )
+    yield ()
+    yield (Span("Answer one with: cpf answer RUN", "faint"),)
+
+
+def format_table(
+    headings: tuple[str, ...], rows: Sequence[tuple[Span, ...]], screen: Screen
+) -> Iterator[Line]:
+    """*rows* below *headings*; the last column takes the room that is left, and columns of nothing go."""
+    kept = [n for n in range(len(headings)) if any(row[n].text for row in rows)]
+    table = [tuple(Span(headings[n], "faint") for n in kept), *(tuple(row[n] for n in kept) for row in rows)]
+    plain = [[Span(make_visible(cell.text), cell.look) for cell in row] for row in table]
+    widths = [max(len(cell.text) for cell in column) for column in zip(*plain, strict=True)]
+    widths = [min(width, screen.width * 2 // 5) for width in widths]
+    before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+    widths[-1] = max(MIN_WIDTH, screen.width - before)
+    for row in plain:
+        cells = (
+            Span(_fit(cell.text, width, screen), cell.look) for cell, width in zip(row, widths, strict=True)
+        )
+        yield [part for cell in cells for part in (cell, GAP)][:-1]
+
+
+def _fit(text: str, width: int, screen: Screen) -> str:
+    dots = "…" if screen.unicode else "..."
+    return text.ljust(width) if len(text) <= width else text[: width - len(dots)] + dots
+
+
+def _name_workflow(row: dict[str, Any]) -> str:
+    given = " ".join(f"{name}={value}" for name, value in row.get("inputs", {}).items())
+    return f"{row.get('workflow_id') or ''}{f' {given}' if given else ''}"
+
+
+def _describe_status(run: dict[str, Any]) -> str:
+    return str(run["status"]) + (" (nobody works on it)" if run.get("unattended") else "")
+
+
+def _describe_why(run: dict[str, Any]) -> str:
+    waits = run.get("waits", ())
+    overdue = "OVERDUE: " if any(wait.get("overdue") for wait in waits) else ""
+    first = waits[0]["event_name"] if waits else ""
+    more = f" (+{len(waits) - 1})" if len(waits) > 1 else ""
+    return overdue + (run.get("why") or run.get("problem") or first) + more
+
+
+def _describe_deadline(wait: dict[str, Any], moment: str) -> Span:
+    if "timeout_at" not in wait:
+        return Span("")
+    left = format_span(abs(seconds_between(moment, wait["timeout_at"])))
+    return Span(f"OVERDUE {left}", "bad") if wait.get("overdue") else Span(left)

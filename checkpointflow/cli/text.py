@@ -1,0 +1,192 @@
+"""What a command has to tell, as text for people; made of the very same answer as the envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from msgspec import UNSET
+
+from checkpointflow.cli.envelope import Answer, LogShown
+from checkpointflow.cli.location import find_short_id, shorten_command
+from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.screen import Line, Screen, Span
+from checkpointflow.cli.tails import clean_lines
+from checkpointflow.cli.view import list_waits, view_failure, view_fields, view_head, view_steps, view_wait
+from checkpointflow.engine.run import Breakdown, Cancellation, Run
+from checkpointflow.store.clock import now
+from checkpointflow.store.directory import RunDirectory
+
+DRIVING = ("run", "resume", "retry", "retry-step", "answer")
+TAIL_LINES = 8
+MAX_VALUE_LINES = 40
+
+
+def show(answer: Answer, screen: Screen) -> str:
+    """The text of *answer*."""
+    return screen.render(_view(answer, screen))
+
+
+def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
+    command, result = answer.envelope.command, answer.envelope.result
+    if command in ("list", "waits"):
+        from checkpointflow.cli.tables import view_runs, view_waits
+
+        rows = result["runs" if command == "list" else "waits"]
+        shorten = make_shortener([row["run_id"] for row in rows])
+        return (view_runs if command == "list" else view_waits)(result, screen, shorten)
+    if command == "overview":
+        return view_overview(result, screen)
+    if answer.envelope.logs is not None:
+        return view_logs(answer.envelope.logs)
+    if command == "tick" and result != UNSET and not result["taken"]:
+        return (("Nothing was due.",),)
+    if command == "validate":
+        return view_validation(result, screen)
+    if (
+        command in ("export", "import", "report", "verify")
+        and answer.run is not None
+        and answer.directory is not None
+    ):
+        return (view_head(answer.run, find_short_id(answer.directory), now()), *view_value(result, 1))
+    if answer.run is not None and answer.directory is not None:
+        return view_run(answer, answer.run, answer.directory, screen)
+    return view_value(result) if result is not UNSET else ()
+
+
+def view_overview(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
+    """What waits for whoever looks, what failed of late, and what can be typed."""
+    from checkpointflow.cli.tables import view_runs, view_waits
+
+    waits = [
+        {**row["wait"], "run_id": row["run_id"], "workflow_id": row["workflow_id"]} for row in result["waits"]
+    ]
+    shorten = make_shortener([row["run_id"] for row in (*waits, *result["failed"])])
+    if waits:
+        yield (Span("Waiting for you", "strong"),)
+        yield from view_waits({"waits": waits}, screen, shorten)
+        yield ()
+    if result["failed"]:
+        yield (Span("Failed", "strong"),)
+        yield from view_runs({"runs": result["failed"]}, screen, shorten)
+        yield ()
+    width = max(map(len, result["commands"]))
+    for line, about in result["commands"].items():
+        yield "  ", Span(line.ljust(width), "strong"), f"  {about}"
+
+
+def view_logs(logs: tuple[LogShown, ...]) -> Iterator[Line]:
+    """What steps printed, each under its heading."""
+    for log in logs:
+        if log.size:
+            yield (
+                Span(f"── {log.step} · attempt {log.attempt} · {log.stream}", "strong"),
+                Span(f"  the last {len(log.text):,} of {log.size:,} bytes" if log.truncated else "", "faint"),
+            )
+            yield from ((line,) for line in clean_lines(log.text))
+
+
+def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
+    """That a document is right, and what it asks for."""
+    yield screen.mark("done"), f" {result['workflow_id']}: {len(result['steps'])} steps, no mistakes"
+    fields = result["inputs"].get("properties")
+    if isinstance(fields, dict) and fields:
+        yield ("  inputs:",)
+        yield from view_fields(result["inputs"])
+
+
+def make_shortener(ids: list[str]) -> Callable[[str], str]:
+    """What shortens each of *ids* to the end that tells it from the others; at least 4 characters."""
+    length = next((n for n in range(4, 26) if len({id_[-n:] for id_ in ids}) == len(set(ids))), 26)
+    return lambda run_id: run_id[-length:]
+
+
+def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) -> Iterator[Line]:
+    """Where *run* stands, what it asks or came to, and what to type next."""
+    moment, short = now(), find_short_id(directory)
+    yield view_head(run, short, moment)
+    if not (answer.envelope.command in DRIVING and is_watched()):  # they were told as they came
+        yield from view_steps(run, _list_ids(run, directory), moment, screen)
+    for path, record in list_waits(run).items():
+        yield ()
+        yield from view_wait(path, record, moment, screen)
+    if isinstance(run.outcome, Breakdown):
+        error = run.outcome.error
+        shown = answer.envelope.error
+        tail = list(shown.tail[-TAIL_LINES:]) if shown is not None else []
+        yield ()
+        yield from view_failure(error.step_id, error.message, tail, screen)
+    elif isinstance(run.outcome, Cancellation):
+        yield (f"  {run.outcome.reason}",)
+    elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
+        yield ()
+        yield from view_value(answer.envelope.result, 1)
+    is_left = answer.envelope.command == "run" and run.status == "running"  # to a cpf in the background
+    following = [shorten_command("watch", directory, short)] if is_left else []
+    offers = following or list(_list_offers(run, directory, short, moment))
+    if offers:
+        yield ()
+        yield from (("  ", Span(offer, "strong")) for offer in offers)
+
+
+def view_value(value: Any, depth: int = 0) -> Iterator[Line]:
+    """*value* as indented lines: `name: value`."""
+    lines = list(_list_lines(value, depth))
+    yield from lines[:MAX_VALUE_LINES]
+    if len(lines) > MAX_VALUE_LINES:
+        yield (
+            Span(
+                f"{'  ' * depth}and {len(lines) - MAX_VALUE_LINES:,} lines more; all of it: --json", "faint"
+            ),
+        )
+
+
+def _list_lines(value: Any, depth: int) -> Iterator[Line]:
+    indent = "  " * depth
+    items: Iterable[tuple[str, Any]]
+    if isinstance(value, dict):
+        items = ((f"{name}:", of_it) for name, of_it in value.items())
+    elif isinstance(value, list):
+        items = (("-", of_it) for of_it in value)
+    else:
+        items = (("", value),)
+    for name, of_it in items:
+        if isinstance(of_it, dict | list) and of_it:
+            yield indent, Span(name, "strong")
+            yield from _list_lines(of_it, depth + 1)
+            continue
+        first, *more = (of_it if isinstance(of_it, str) else json.dumps(of_it, ensure_ascii=False)).split(
+            "\n"
+        )
+        yield indent, Span(name, "strong"), " " if name else "", first
+        yield from ((indent, "  ", line) for line in more)
+
+
+def _list_ids(run: Run, directory: RunDirectory) -> list[str]:
+    """The steps of the workflow; of one that cannot be read, none: the run is shown all the same."""
+    if run.outcome is not None:
+        return []
+    from checkpointflow.drivers.sources import read_own_copies
+    from checkpointflow.errors import CheckpointflowError
+
+    try:
+        return [step.id for step in read_own_copies(directory, run.workflow).workflow.steps]
+    except CheckpointflowError:
+        return []
+
+
+def _list_offers(run: Run, directory: RunDirectory, short: str, moment: str) -> Iterator[str]:
+    """What can be typed next."""
+    if isinstance(run.outcome, Breakdown):
+        yield shorten_command("logs", directory, short)
+        yield shorten_command("retry", directory, short)
+    elif run.status == "waiting":
+        open_ = list_waits(run)
+        overdue = [r for r in open_.values() if r.wait.timeout_at is not None and r.wait.timeout_at <= moment]
+        if overdue:
+            yield shorten_command("resume", directory, short)
+        else:
+            yield shorten_command("answer", directory, short)
+    elif run.status == "running":
+        yield shorten_command("watch" if directory.seems_held() else "resume", directory, short)

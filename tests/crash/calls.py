@@ -1,0 +1,160 @@
+"""Real cpf processes, struck by signals; and who is left of what they started."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PATIENCE_SECONDS = 90
+MAX_CHANGES = 10  # on disk, that a call may make before it is struck
+LATEST_SECONDS = 0.5
+STRIKES = {"kill": 8, "crash": 2, "SIGTERM": 1, "SIGINT": 1, "SIGHUP": 0.5}
+
+
+class Reply(NamedTuple):
+    """What came of a call. code: None if it was killed; envelope: None if it said nothing."""
+
+    line: tuple[str, ...]
+    code: int | None
+    envelope: dict[str, Any]
+    struck: str | None
+
+    @property
+    def error(self) -> str:
+        return self.envelope.get("error", {}).get("code", "")
+
+
+class Machine:
+    """Where cpf is called, in processes that carry *tag*; the chances are those of *chance*."""
+
+    def __init__(self, place: Path, tag: str, chance: random.Random, **env: str) -> None:
+        self.place, self.chance = place, chance
+        self.kills = 0
+        self._tag = f"CHAOS_TAG={tag}".encode()
+        self._env = {k: v for k, v in os.environ.items() if not k.startswith(("CPF_", "CHECKPOINTFLOW_"))}
+        self._env |= {"CHAOS_TAG": tag, "HOME": str(place), "LLM": "true", **env}
+
+    def start(self, *line: str) -> Call:
+        return Call(self, line, self._env)
+
+    def __call__(self, *line: str) -> Reply:
+        """What cpf answers, if nothing happens to it."""
+        return self.start(*line).finish()
+
+    def strike(self, call: Call) -> None:
+        """Strike *call* at a moment by chance: after some time, or after some changes on disk."""
+        name = self.chance.choices(list(STRIKES), list(STRIKES.values()))[0]
+        when = self.chance.choices(["any time", "a change in a store", "a note in the ledger"], [2, 5, 3])[0]
+        if when == "any time":
+            call.wait(self.chance.uniform(0, LATEST_SECONDS))
+        else:
+            in_stores = when == "a change in a store"
+            self._await_changes(call, self.chance.randint(1, MAX_CHANGES if in_stores else 3), in_stores)
+            time.sleep(self.chance.choice([0, 0, 0.0005, 0.003]))
+        if call.process.poll() is None:
+            call.struck = name
+            call.process.send_signal(signal.Signals[name] if name.startswith("SIG") else signal.SIGKILL)
+            if name == "crash":
+                self.end_all()
+            self.kills += not name.startswith("SIG")
+
+    def _await_changes(self, call: Call, number: int, in_stores: bool) -> None:
+        seen = self._look(in_stores)
+        deadline = time.monotonic() + 4 * LATEST_SECONDS
+        while number and call.process.poll() is None and time.monotonic() < deadline:
+            now = self._look(in_stores)
+            number -= now != seen
+            seen = now
+            time.sleep(0.001)
+
+    def _look(self, in_stores: bool) -> set[tuple[str, int, int]]:
+        """The files of the stores, or those beside them, as they are."""
+        found = set()
+        stores = (*self.place.glob("*/runs"), *self.place.glob("*/runs/*"))
+        for directory in stores if in_stores else [self.place]:
+            with suppress(OSError):
+                for entry in os.scandir(directory):
+                    status = entry.stat(follow_symlinks=False)
+                    found.add((entry.path, status.st_size, status.st_mtime_ns))
+        return found
+
+    def list_commands(self) -> Iterator[int]:
+        """The processes of steps that are still there."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError):  # of one that has ended there is nothing to read
+                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                if self._tag in variables and any(v.startswith(b"CPF_STEP=") for v in variables):
+                    yield int(pid)
+
+    def outlive(self, seconds: float) -> list[int]:
+        """The processes of steps that are still there after *seconds*."""
+        deadline = time.monotonic() + seconds
+        while left := list(self.list_commands()):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+        return left
+
+    def end_all(self, after_seconds: float = 0) -> None:
+        """End what is left of the steps, as an operator would who is told of it."""
+        for pid in self.outlive(after_seconds):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Call:
+    """A cpf under way. struck: by what."""
+
+    def __init__(self, machine: Machine, line: tuple[str, ...], env: dict[str, str]) -> None:
+        self.line = line
+        self.struck: str | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "checkpointflow", *line],
+            cwd=machine.place,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            preexec_fn=_default_signals,
+        )
+
+    def wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def finish(self) -> Reply:
+        """What it says in the end: one envelope that agrees with how it ended, or nothing if struck."""
+        try:
+            out, err = self.process.communicate(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"{self.line} did not end") from None
+        code, struck = self.process.returncode, self.struck
+        shown = f"cpf {' '.join(self.line)} -> {code} {struck or ''}"
+        if struck in ("kill", "crash") and code == -signal.SIGKILL:
+            print(shown)
+            return Reply(self.line, None, {}, struck)
+        # Before our code runs Python itself answers SIGINT with a traceback, and code 1 or death.
+        if struck is not None and not out and code in (-signal.Signals[struck], struck == "SIGINT"):
+            print(shown, "(before it listened)")
+            return Reply(self.line, None, {}, struck)
+        assert b"Traceback" not in err, f"{shown}: {err.decode()[-2000:]}"
+        envelope = json.loads(out)
+        print(shown, envelope["status"], envelope.get("error", ""))
+        assert envelope["exit_code"] == code, f"{shown}: {out.decode()}"
+        return Reply(self.line, code, envelope, struck)
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,137 @@
+"""What may have happened to a run of a random workflow, kept apart from all that cpf itself thinks of it.
+
+Read are state.json, history.jsonl and the ledger, by what the guide says of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tests.crash.random_workflows import Recipe, Workflow
+
+_LINE = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(,"commit":[0-9]+)?\}\n')
+
+Attempt = tuple[str, int]
+"""A step's path, and the number of the attempt; 0 where nobody can tell it."""
+
+
+class Reckoning:
+    """The books of one run. Each contradiction is an AssertionError.
+
+    asked: how often `retry` was, or may have been, asked for, by paths ("": for all that failed or is in
+    doubt); sent: the payloads that may have been taken, by paths; taken: those of which it was told;
+    faults: how many calls were struck; may_be_cancelled, is_cancelled: whether that was asked for, and told.
+    """
+
+    def __init__(self, workflow: Workflow, ledger: Path) -> None:
+        self.workflow, self.ledger = workflow, ledger
+        self.run_id = ""
+        self.asked: Counter[str] = Counter()
+        self.sent: dict[str, list[Any]] = {}
+        self.taken: dict[str, Any] = {}
+        self.faults = 0
+        self.may_be_cancelled = self.is_cancelled = False
+        self._lines: list[bytes] = []
+        self._ids: list[str] = []
+        self._happened: set[tuple[str, str]] = set()
+        self._started: set[Attempt] = set()
+        self._answers: dict[str, Any] = {}
+
+    def recipe(self, path: str) -> Recipe:
+        """How what is performed at *path* was made."""
+        return self.workflow.recipes[path.rpartition("/")[2].partition("@")[0]]
+
+    def read_ledger(self, word: str) -> Counter[Attempt]:
+        """Which attempts of this run have noted *word*, and how often."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        notes = [line.split() for line in lines if line.startswith(f"{word} {self.run_id} ")]
+        return Counter((path, int(attempt)) for _, _, path, attempt in notes)
+
+    # What is on disk, whenever somebody looks
+
+    def look(self, run: Path) -> None:
+        """The history goes on from where it stood when it was last seen, each line from the one before."""
+        state = json.loads((run / "state.json").read_bytes())
+        data = (run / "history.jsonl").read_bytes().splitlines(keepends=True)
+        while data and b',"commit":' not in data[-1][-30:]:  # what died within a commit has not happened
+            del data[-1]
+        known = len(self._lines)
+        assert data[:known] == self._lines, "the history has lost or changed what had happened"
+        for line in data[known:]:
+            self._follow(line)
+        assert state["checkpoint_id"] in self._ids, "state.json is of no checkpoint of the history"
+
+    def _follow(self, line: bytes) -> None:
+        parts = _LINE.fullmatch(line)
+        assert parts, f"this is no line of a history: {line!r}"
+        before = self._ids[-1] if self._ids else ""
+        digest = sha256(f"{before}\n".encode() + parts[2]).hexdigest()
+        assert digest.encode() == parts[1], f"the chain is broken at {line!r}"
+        self._lines.append(line)
+        self._ids.append(digest)
+        fact = json.loads(parts[2])
+        self._judge(fact)
+        if fact["fact"] == "step_succeeded" and fact["path"] in self.sent:
+            self._answers[fact["path"]] = fact["outputs"]
+
+    def _judge(self, fact: dict[str, Any]) -> None:
+        """Whether *fact* may follow what has happened."""
+        kind, path = fact["fact"], fact.get("path", "")
+        is_over = self._happened & {("run_completed", ""), ("run_cancelled", "")}
+        assert not is_over or kind == "files_sealed", f"{fact} after its end"
+        if kind in ("step_started", "step_succeeded"):
+            assert ("step_succeeded", path) not in self._happened, f"{path} had succeeded, and is at it again"
+        if kind == "step_started" and fact["action"]["do"] != "sleep":
+            attempt = (path, fact["action"]["attempt"])
+            assert attempt not in self._started, f"{attempt} is started twice"
+            self._started.add(attempt)
+        if kind == "step_deferred":  # somebody else had the lock that it needs: it has not begun
+            self._started.discard((path, fact["attempt"]))
+        if kind == "run_failed":
+            assert any(recipe.needs_retry for recipe in self.workflow.recipes.values()), fact
+        self._happened.add((kind, path))
+
+    # The end
+
+    def close(self, outcome: dict[str, Any]) -> None:
+        """The run has ended as the envelope *outcome* says: that, and all that was done for it, may be."""
+        for path, payload in self._answers.items():
+            assert payload in self.sent[path], f"nobody sent {payload} to {path}"
+        for path, payload in self.taken.items():
+            assert self._answers.get(path) == payload, f"{path} had taken {payload}"
+        if outcome["status"] == "cancelled":
+            assert self.may_be_cancelled, "nobody asked to cancel it"
+        else:
+            assert outcome["status"] == "completed" and not self.is_cancelled, outcome["status"]
+            assert outcome["result"] == self.workflow.result("", self._answers)
+        self._check_deeds()
+
+    def _check_deeds(self) -> None:
+        """What ran was asked for, no more often than it may, and what succeeded did run."""
+        began, ended, started = self.read_ledger("began"), self.read_ledger("ended"), self._started
+        assert not self.read_ledger("crowd"), "two had the same named lock at once"
+        for (path, attempt), times in began.items():
+            is_known = (path, attempt) in started or (not attempt and path in {p for p, _ in started})
+            assert is_known, f"attempt {attempt} of {path} ran, and the history does not know of it"
+            assert times == 1 or not attempt, f"attempt {attempt} of {path} ran {times} times"
+        for path in {path for path, _ in began}:
+            times, recipe = sum(n for (p, _), n in began.items() if p == path), self.recipe(path)
+            most = recipe.tries + self.asked[path] + self.asked[""] + recipe.again * self.faults
+            assert times <= most, f"{path} ran {times} times, and may have {most} times"
+        for path in {path for path, _ in started}:
+            if ("step_succeeded", path) in self._happened:
+                assert any(p == path for p, _ in ended), f"{path} succeeded, and never ended"
+
+
+def check_secrecy(store: Path, secret: str) -> None:
+    """No file of the store holds *secret*, as it is or in Base64."""
+    for file in store.rglob("*"):
+        data = file.read_bytes() if file.is_file() else b""
+        for form in (secret.encode(), base64.b64encode(secret.encode())):
+            assert form not in data, f"the secret lies in {file}"

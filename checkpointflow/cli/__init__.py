@@ -116,9 +116,10 @@ def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) ->
 def _ask_for(form: str, about: str) -> click.Option:
     """An option that chooses how the answer is shown, wherever it stands."""
 
-    def choose(_: click.Context, __: click.Parameter, asked: bool) -> None:
-        if asked:
-            group.form = form
+    def choose(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        from checkpointflow.cli.output import choose_form
+
+        choose_form(context, form if asked else None)
 
     return click.Option([f"--{form}"], is_flag=True, expose_value=False, help=about, callback=choose)
 

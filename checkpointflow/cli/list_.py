@@ -13,6 +13,7 @@ from checkpointflow.cli.durations import parse_span, seconds_between, subtract_s
 from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
+from checkpointflow.cli.output import choose_form
 from checkpointflow.store.clock import now
 from checkpointflow.store.listing import Head, ListedRun, list_runs
 
@@ -81,6 +82,14 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     show_default=True,
     metavar="N",
     help="Only the N newest of them; 0 is all.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(("json", "text")),
+    expose_value=False,
+    callback=lambda context, _, form: choose_form(context, form),
+    help="The same as --json or --text.",
 )
 def command(
     base_dir: str | None,

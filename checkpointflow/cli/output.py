@@ -19,6 +19,12 @@ def shows_text(asked: str | None) -> bool:
     return sys.stdout.isatty() and not is_agent() and os.environ.get("CPF_FORMAT", "").lower() != "json"
 
 
+def choose_form(context: click.Context, form: str | None) -> None:
+    """Have the answer shown in *form*, "text" or "json", if it is one."""
+    if form is not None:
+        context.find_root().command.form = form  # type: ignore[attr-defined]
+
+
 def asks_people() -> bool:
     """Whether somebody can be asked who reads text, so that a question may come unasked for."""
     context = click.get_current_context(silent=True)

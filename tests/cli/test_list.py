@@ -123,7 +123,7 @@ def test_a_run_that_nobody_works_on_is_marked(cpf: Cpf) -> None:
 
 def test_text_is_a_table_for_people(cpf: Cpf, three: list[str]) -> None:
     """The newest stands last, above the prompt."""
-    lines = cpf("list", "--text").text.splitlines()
+    lines = cpf("list", "-o", "text").text.splitlines()
     assert lines[0].split()[:3] == ["RUN", "WORKFLOW", "STATUS"]
     assert all(run.endswith(line.split()[0]) for run, line in zip(three, lines[1:], strict=True))
     assert "OVERDUE: q_event" in lines[1]

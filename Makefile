@@ -16,7 +16,7 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)
 
-demo: $(READY) ## Install, then run the Quick Start to its end, showing each envelope
+demo: $(READY) ## Install, then run the Quick Start to its end, showing each answer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
 
 PYTEST := $(BIN)/python -m pytest -q -n 2

@@ -13,18 +13,15 @@ show() {
     shift
     printf '\n$ %s\n' "$*"
     code=0
-    "$@" >envelope.json || code=$?
-    cat envelope.json
+    "$@" < /dev/null || code=$?
     printf '(exit code %s)\n' "$code"
     [ "$code" = "$expected" ] || { echo "expected $expected" >&2; exit 1; }
 }
 
-show 0 cpf validate -f workflow.yaml
-show 40 cpf run -f workflow.yaml --input @input.json
-run_id=$(sed -n 's/.*"run_id":"\([^"]*\)".*/\1/p' envelope.json)
-show 40 cpf status --run-id "$run_id"
-printf '\n$ echo %s > response.json\n' "'{\"decision\": \"approve\"}'"
-echo '{"decision": "approve"}' > response.json
-show 0 cpf resume --run-id "$run_id" --event change_approval --input @response.json
-show 0 cpf status --run-id "$run_id"
-printf '\nThe run lies in %s: its state, its history, and what its steps printed.\n' ".demo/store/runs/$run_id"
+show 0 cpf validate --strict workflow.yaml --text
+show 40 cpf run workflow.yaml --input @input.json --text
+show 40 cpf status @latest --json
+show 0 cpf resume @latest --set decision=approve --text
+show 0 cpf report @latest -o run.html --text
+show 0 cpf list --text
+printf '\nThe run lies in .demo/store/runs: its state, its history, and what its steps printed. .demo/run.html shows it.\n'

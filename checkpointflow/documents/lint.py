@@ -19,9 +19,10 @@
 | W130 | a hole in the braces of other tools, `{{ inputs.x }}`                  | the braces          |
 | W131 | a word that is a comment and may not be meant as one: `fixes #12`     | the word            |
 | W132 | what not every `sh` knows                                             | the command         |
+| W133 | a value that changes the JSON or the format written around it         | the command         |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
-W110 and W121 are in `absence.py`, W130 to W132 in `text_lint.py`. The ids are stable.
+W110 and W121 are in `absence.py`, W130 to W133 in `text_lint.py`. The ids are stable.
 `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
 

@@ -21,6 +21,9 @@ _OTHER_BRACES = compile_late(
     r"(?<![{$])\{\{-?\s*((?:inputs|steps|event|secrets|item)\.[\w.-]+|inputs\[[^]{}]*\]|run\.id)\s*-?\}\}(?!\})"
 )
 _ITEM_IN_OTHER_BRACES = compile_late(r"(?<![{$])\{\{\s*(item|item_index)\s*\}\}(?!\})")
+# The part of a command in which printf or echo writes JSON around a value, or takes one for its format.
+_JSON_AROUND_VALUE = compile_late(r"\b(?:printf|echo)[ \t][^|;&\n]*?\{\s*\\?\"[^|;&\n]*?(?<!\$)\$\{(?!raw:)")
+_VALUE_IN_FORMAT = compile_late(r"\bprintf[ \t]+(?:--[ \t]+)?(?:\"(?:[^\"\\\n]|\\.)*?)?(?<!\$)\$\{(?!raw:)")
 _COMMENT_OF_YAML = compile_late(r"[ \t]+(#[^\s#!].*)")
 
 
@@ -34,6 +37,7 @@ def warn_of_texts(program: Program, source: Source) -> Iterator[Diagnostic]:
             if comment := find_word_as_comment(command):
                 yield _describe_comment(path, comment)
             yield from _warn_of_bashisms(path, command, compiled)
+            yield from _warn_of_changes(path, command)
 
 
 def _list_texts(compiled: CompiledStep) -> Iterator[tuple[Path, str]]:
@@ -48,6 +52,20 @@ def _list_commands(compiled: CompiledStep) -> Iterator[tuple[Path, str]]:
     if isinstance(compiled.step, Cli) and compiled.shell != "pwsh":
         for path, command in entries(compiled.step, ("command",)):
             yield (*compiled.path, *path), command
+
+
+def _warn_of_changes(path: Path, command: str) -> Iterator[Diagnostic]:
+    """Of values that change what stands beside them: a quote ends a text of JSON, % and \\ a format."""
+    around = _JSON_AROUND_VALUE.search(command)
+    if around and ("%s" in around[0] or "%" not in around[0]):  # %d takes nothing but numbers
+        message = "a quote or a backslash in the value changes the JSON that is written around it"
+        hint = "let jq write it: jq -n --arg name ${…} '{name: $name}'"
+        yield Diagnostic(message, path, hint, id="W133", quotes=(around[0],))
+    elif in_format := _VALUE_IN_FORMAT.search(command):
+        message = (
+            "printf takes the value for a part of its format, in which % and \\ are more than themselves"
+        )
+        yield Diagnostic(message, path, "write printf '… %s\\n' ${…}", id="W133", quotes=(in_format[0],))
 
 
 def _warn_of_braces(path: Path, text: str, *, in_foreach: bool) -> Iterator[Diagnostic]:

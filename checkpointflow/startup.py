@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from io import BufferedWriter
 from typing import TextIO
 
 from checkpointflow.drivers.signals import PROCESS
@@ -22,8 +23,8 @@ def prepare() -> None:
     PROCESS.__enter__()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what is blocked nobody hears
     sys.stdin = _open_if_closed(0, sys.stdin)
-    sys.stdout = _open_if_closed(1, sys.stdout)
-    sys.stderr = _open_if_closed(2, sys.stderr)
+    sys.stdout = _have_buffered(_open_if_closed(1, sys.stdout))
+    sys.stderr = _have_buffered(_open_if_closed(2, sys.stderr))
     os.umask(os.umask(0o077) & 0o077)  # else nobody could write into the files and directories that we make
 
 
@@ -44,3 +45,14 @@ def _open_if_closed(fd: int, stream: TextIO) -> TextIO:
         os.open(os.devnull, os.O_RDONLY)  # it gets the lowest number that is free
         return open(fd, "w" if fd else "r", encoding="utf-8", closefd=False)
     return stream
+
+
+def _have_buffered(stream: TextIO) -> TextIO:
+    """*stream*, such that all that is written gets there.
+
+    Without a buffer (PYTHONUNBUFFERED) Python drops the rest of what a signal has broken off.
+    """
+    if isinstance(stream.buffer, BufferedWriter):
+        return stream
+    buffering = 1 if stream.isatty() or stream.fileno() == 2 else -1
+    return open(stream.fileno(), "w", buffering, stream.encoding, stream.errors, closefd=False)

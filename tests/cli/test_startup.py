@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cpf, until
-from tests.helpers import ask, cli
+from tests.helpers import ask, cli, end
 
 CPF = [sys.executable, "-m", "checkpointflow"]
 
@@ -279,3 +280,17 @@ def test_what_whoever_started_us_ignores_we_ignore(cpf: Cpf) -> None:
     file = cpf.flow(cli("a", "kill -HUP $PPID; sleep 0.3"))
     done = start(cpf, "run", "-f", file, inherit=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_long_answer_is_whole_whatever_signal_comes_meanwhile(cpf: Cpf, unbuffered: str) -> None:
+    """Failed with: 64 KiB of it, and exit code 0, where Python was told not to buffer."""
+    command = "printf '{\"x\":\"'; head -c 200000 /dev/zero | tr '\\0' x; printf '\"}'"
+    run_id = cpf.run(cli("a", command), end("e", result="${steps.a.outputs}"))["run_id"]
+    process = cpf.start("status", "--run-id", run_id, PYTHONUNBUFFERED=unbuffered)
+    assert process.stdout is not None
+    until(lambda: select.select([process.stdout], [], [], 0)[0])  # it has begun, and waits for a reader
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.1)
+    out = process.communicate(timeout=20)[0]
+    assert (process.returncode, json.loads(out)["result"]["x"]) == (0, "x" * 200_000)

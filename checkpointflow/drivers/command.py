@@ -142,6 +142,8 @@ class Command:
     def _read_logs(self) -> list[Log]:
         """What it has printed, now that it has ended."""
         if not self._logs:
+            for pipe in self._pipes:  # before anybody asks how long they are
+                pipe.settle()
             self._logs = [Log(self.run, name) for name in self._names[:-1]]
         return self._logs
 
@@ -149,8 +151,7 @@ class Command:
         """Wait for the end of its process; its exit code."""
         code = self._reach_child().wait()
         self._stop_watching()
-        for pipe in self._pipes:
-            pipe.settle()
+        self._read_logs()
         return code
 
     def _stop_watching(self) -> None:

@@ -7,8 +7,11 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
+from checkpointflow.drivers.logs import MaskedPipe
 from tests.conftest import Cpf, gone, until
-from tests.helpers import cli
+from tests.helpers import cli, end
 
 DAEMON = "sleep 60 > /dev/null 2>&1 & echo $! > daemon"
 SLOW = "echo $$ > slow; exec sleep 60"
@@ -94,3 +97,16 @@ def test_a_cpf_inside_takes_none_of_its_processes_away_from_the_one_outside(cpf:
     answer = cpf("run", "-f", outer)
     assert (answer.code, answer.error_code) == (30, "ERR_TIMEOUT")
     assert gone(read_pid(cpf, "deep"))
+
+
+def test_what_a_secret_holds_back_is_read_however_slow_its_reader_is(
+    cpf: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: outputs {}, where the length of the log was asked for before its last bytes were in it."""
+    monkeypatch.setattr(MaskedPipe, "_run", lambda _: None)
+    command = """sleep 20 & echo $! >slow; : ${secrets.TOKEN}; echo '{"n": 1}'"""
+    answer = cpf(
+        "run", "-f", cpf.flow(cli("a", command), end("e", result="${steps.a.outputs}")), TOKEN="top-secret"
+    )
+    os.kill(read_pid(cpf, "slow"), signal.SIGKILL)
+    assert answer["result"] == {"n": 1}

@@ -54,5 +54,6 @@ def list_topics(_: click.Context) -> Candidates:
 
 def _load(context: click.Context) -> Run:
     given = context.params
-    run = given.get("run") or given.get("run_id")
+    # After an option that lacks its value, click leaves the words before it in args.
+    run = given.get("run") or given.get("run_id") or next(iter(context.args), None)
     return find_run(run, given.get("run_dir"), None if given.get("run_dir") else given.get("base_dir")).load()

@@ -28,11 +28,14 @@ def complete(name: str) -> Complete:
     def find(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
+        from checkpointflow.cli.screen import make_visible
+
         try:
             # By its name, as commands are: it stands below those whose words it knows.
             found = getattr(import_module("checkpointflow.cli.candidates"), name)(context)
             fitting = ((word, about) for word, about in found if word.lower().startswith(incomplete.lower()))
-            return [CompletionItem(word, help=about) for word, about in islice(fitting, MAX_ITEMS)]
+            shown = islice(fitting, MAX_ITEMS)
+            return [CompletionItem(word, help=make_visible(about)) for word, about in shown]
         except CheckpointflowError:
             return []
 

@@ -46,7 +46,6 @@ def fill_in(schema: dict[str, Any], dialogue: Dialogue) -> Any:
     while True:
         for name, field in fields.items():
             if name not in asked:
-                given.pop(name, None)
                 value = _ask_field(schema, name, field if isinstance(field, dict) else {}, dialogue)
                 if value is not _ABSENT:
                     given[name] = value

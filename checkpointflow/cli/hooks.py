@@ -38,7 +38,7 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """What the operator of a store has set."""
 
-    notify: Notify = Notify()
+    notify: Notify | None = None
 
 
 def read_config(base: Path) -> Config:
@@ -57,13 +57,16 @@ def read_config(base: Path) -> Config:
             is_ours = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
             if not is_ours or describe_sharing(base):
                 raise UsageError(problem=f"{file} is not read: others may write into it; see: chmod go-w")
-            source = parse(read_all(fd), str(file))
+            data = read_all(fd)
     except OSError as error:
         raise UsageError(problem=f"{file} cannot be read ({error.strerror})") from None
+    if all(not line.strip() or line.lstrip().startswith(b"#") for line in data.splitlines()):
+        return Config()
+    source = parse(data, str(file))
     if source.problems:
         raise UsageError(problem=str(source.problems[0]))
     try:
-        return msgspec.convert(source.value or {}, Config)
+        return msgspec.convert(source.value, Config)
     except msgspec.ValidationError as error:
         raise UsageError(problem=f"{file}: {error}") from None
 

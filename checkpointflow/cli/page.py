@@ -34,8 +34,10 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .state { padding: .1rem .6rem; border-radius: 1rem; font-size: .9rem }
 table { border-collapse: collapse }
 td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
+td { overflow-wrap: anywhere } .bars td { overflow-wrap: normal }
 pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere }
-summary { cursor: pointer } .bars { overflow-x: auto } svg { max-width: 100% } .faint { color: #666 }
+summary { cursor: pointer } .bars { overflow-x: auto } .faint { color: #666 }
+svg { max-width: 100%; height: auto } .bars svg { height: 14px }
 @media (max-width: 40rem) { body { margin: 1rem auto } td, th { display: block; padding: 0 } }
 @media print { details { display: block } }
 """
@@ -176,7 +178,8 @@ def _write_group(group: Group) -> str:
             path = f"M {edge} {y1} C {edge + reach} {y1}, {edge + reach} {y2}, {edge} {y2}"
             label = escape(arrow.label)
             shapes.append(
-                f'<text x="{edge + reach}" y="{(y1 + y2) / 2}" font-size="11" fill="#555">{label}</text>'
+                f'<text x="{edge + reach}" y="{(y1 + y2) / 2 + 12 * (number % 2)}" font-size="11" '
+                f'fill="#555">{label}</text>'
             )
         shapes.append(f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#tip)"{dash}/>')
     total = len(group.nodes) * row + 10
@@ -202,7 +205,8 @@ def _write_bars(bars: list[Bar], run: Run, moment: str) -> str:
         about = format_duration(took) + (f", {bar.attempts} attempts" if bar.attempts > 1 else "")
         rows.append(
             f"<tr><td>{escape(bar.path)}</td><td>{about}</td><td>"
-            f'<svg width="{BAR_WIDTH}" height="14"><rect x="{x:.1f}" y="1" width="{width:.1f}" height="12" '
+            f'<svg width="{BAR_WIDTH}" height="14" viewBox="0 0 {BAR_WIDTH} 14" preserveAspectRatio="none">'
+            f'<rect x="{x:.1f}" y="1" width="{width:.1f}" height="12" '
             f'fill="{shade}" stroke="#777"/></svg></td></tr>'
         )
     more = f'<p class="faint">and {len(bars) - MAX_BARS} more</p>' if len(bars) > MAX_BARS else ""

@@ -22,7 +22,7 @@ from checkpointflow.cli.screen import Line, Mark, Screen, Span, find_screen
 from checkpointflow.drivers.local import Observe, ignore
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.path import owner
-from checkpointflow.engine.run import Failed, Opened, Run, Started, Succeeded
+from checkpointflow.engine.run import Failed, Opened, Record, Run, Started, Succeeded
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
@@ -160,8 +160,8 @@ def list_changes(
     """What has begun and ended between *before* and *run*; the cost is that of what is under way."""
     old = {} if before is None else before.active
     for path in old:
-        if path not in run.active and _find_counted(run, path) is None:
-            yield from _tell_end(path, run)
+        if path not in run.active and _find_counted(before or run, path) is None:
+            yield from _tell_end(path, old[path], run)
     for path, record in run.active.items():
         if isinstance(record, Started) and _find_counted(run, path) is None:
             known = old.get(path)
@@ -194,8 +194,10 @@ def _tell_start(path: str, record: Started) -> Iterator[Change]:
         yield Change("runs", describe(path, record))
 
 
-def _tell_end(path: str, run: Run) -> Iterator[Change]:
+def _tell_end(path: str, before: Record, run: Run) -> Iterator[Change]:
     record = run.steps.get(path)
+    if record is None and isinstance(before, Started):  # it was the last of a body, whose steps are forgotten
+        yield Change("done", path, format_duration(seconds_between(before.started_at, run.updated_at)))
     if isinstance(record, Succeeded):
         yield Change("done", path, format_duration(seconds_between(record.started_at, record.ended_at)))
     elif isinstance(record, Failed):

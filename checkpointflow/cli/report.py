@@ -16,7 +16,7 @@ from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.errors import FileAlreadyThere
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import translate_errors
+from checkpointflow.store.files import replace_file, translate_errors
 
 
 @click.command()
@@ -36,9 +36,6 @@ def command(directory: RunDirectory, output: str | None, force: bool) -> Answer:
     file = Path(output or f"{run.run_id}.html")
     if not force and os.path.lexists(file):
         raise FileAlreadyThere(file=file)
-    with (
-        translate_errors(file),
-        open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out,
-    ):
-        out.write(page)
+    with translate_errors(file):
+        replace_file(file, page)
     return wrap_run("report", run, directory, exit_code=0, result={"file": str(file), "bytes": len(page)})

@@ -20,6 +20,7 @@ Look = Literal["plain", "strong", "faint", "good", "bad", "asking", "busy"]
 Mark = Literal["done", "failed", "asks", "runs", "skipped", "ahead"]
 
 DEFAULT_WIDTH = 80
+MAX_WIDTH = 10_000
 
 _CODES = {"strong": "1", "faint": "2", "good": "32", "bad": "31", "asking": "33", "busy": "36"}
 _MARKS: dict[Mark, tuple[Look, str, str]] = {
@@ -111,5 +112,5 @@ def _find_width(stream: TextIO) -> int:
         return int(columns)
     try:
         return os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
-    except (OSError, ValueError):  # it is no terminal
-        return DEFAULT_WIDTH
+    except (OSError, ValueError):  # it is no terminal: nothing is cut off
+        return MAX_WIDTH

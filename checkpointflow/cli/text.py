@@ -122,9 +122,7 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
         yield ()
         yield from view_value(answer.envelope.result, 1)
-    is_left = answer.envelope.command == "run" and run.status == "running"  # to a cpf in the background
-    following = [shorten_command("watch", directory, short)] if is_left else []
-    offers = following or list(_list_offers(run, directory, short, moment))
+    offers = list(_list_offers(run, directory, short, moment, begun=answer.envelope.command == "run"))
     if offers:
         yield ()
         yield from (("  ", Span(offer, "strong")) for offer in offers)
@@ -176,8 +174,8 @@ def _list_ids(run: Run, directory: RunDirectory) -> list[str]:
         return []
 
 
-def _list_offers(run: Run, directory: RunDirectory, short: str, moment: str) -> Iterator[str]:
-    """What can be typed next."""
+def _list_offers(run: Run, directory: RunDirectory, short: str, moment: str, *, begun: bool) -> Iterator[str]:
+    """What can be typed next; *begun*: somebody is about to take the run up."""
     if isinstance(run.outcome, Breakdown):
         yield shorten_command("logs", directory, short)
         yield shorten_command("retry", directory, short)
@@ -189,4 +187,4 @@ def _list_offers(run: Run, directory: RunDirectory, short: str, moment: str) -> 
         else:
             yield shorten_command("answer", directory, short)
     elif run.status == "running":
-        yield shorten_command("watch" if directory.seems_held() else "resume", directory, short)
+        yield shorten_command("watch" if begun or directory.seems_held() else "resume", directory, short)

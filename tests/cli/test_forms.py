@@ -224,6 +224,16 @@ def test_rules_beyond_single_fields_are_told_in_the_end(cpf: Cpf) -> None:
     assert cpf("status", run_id)["result"] == {"a": 1, "b": 2}
 
 
+def test_a_field_that_is_asked_again_and_left_out_is_left_out(cpf: Cpf) -> None:
+    schema = {**asked_for(a={"type": "integer"}), "allOf": [{"properties": {"a": {"maximum": 3}}}]}
+    run_id = waiting(cpf, schema)
+    with Terminal(cpf, "answer", run_id) as person:
+        person.expect("): ")
+        person.type("5").expect("$.a")
+        assert person.type("", "").end() == 0
+    assert cpf("status", run_id)["result"] == {}
+
+
 def test_without_a_run_one_chooses_among_all_that_waits(cpf: Cpf) -> None:
     schema = asked_for("y", y={"type": "boolean"})
     system = waiting(cpf, schema, audience="system")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -300,13 +302,11 @@ def test_it_outlives_whoever_started_it_and_the_terminal(cpf: Cpf) -> None:
 
 def test_a_directory_that_looks_like_the_package_is_not_run(cpf: Cpf) -> None:
     (cpf.cwd / "checkpointflow").mkdir()
-    (cpf.cwd / "checkpointflow" / "__main__.py").write_text("open('stolen', 'w')")
-    (cpf.cwd / "checkpointflow" / "__init__.py").write_text("open('stolen', 'w')")
-    elsewhere = cpf.base.parent / "elsewhere"
-    elsewhere.mkdir()
-    file = str(cpf.cwd / cpf.flow(cli("a"), end("e")))
-    answer = cpf("run", file, "--detach")
-    assert cpf("wait", answer["run_id"])["status"] == "completed"
+    for name in ("__init__", "__main__"):
+        (cpf.cwd / "checkpointflow" / f"{name}.py").write_text("open('stolen', 'w')")
+    words = [sys.executable, "-P", "-m", "checkpointflow", "run", cpf.flow(cli("a"), end("e")), "--detach"]
+    subprocess.run(words, cwd=cpf.cwd, env=cpf.env, check=True, capture_output=True)
+    assert cpf("wait", "@latest", "--timeout", "20s")["status"] == "completed"
     assert not (cpf.cwd / "stolen").exists()
 
 
@@ -333,6 +333,6 @@ def test_two_readers_and_a_driver_do_not_disturb_each_other(cpf: Cpf) -> None:
 def test_a_terminal_shows_a_detached_run_with_the_line_that_looks_on(cpf: Cpf) -> None:
     code, shown = at_a_terminal(cpf, "run", cpf.flow(cli("slow", SLOW)), "--detach")
     (cpf.cwd / "go").touch()
-    assert (code, "cpf watch" in shown or "cpf resume" in shown) == (0, True)
+    assert (code, "  cpf watch" in plain(shown)) == (0, True)
     assert cpf("wait", "@latest")["status"] == "completed"
     assert Path(cpf.directory(cpf("status", "@latest")["run_id"]) / "driver.log").is_file()

@@ -195,11 +195,12 @@ def hostile(cpf: Cpf) -> list[str]:
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
 def test_nothing_that_data_wrote_speaks_to_a_terminal(cpf: Cpf, env: dict[str, str]) -> None:
+    graphs = [("graph", "@latest", "--format", form) for form in ("mermaid", "dot", "text")]
     for run_id in hostile(cpf):
         for command in ("status", "inspect", "logs"):
             _, shown = at_a_terminal(cpf, command, run_id, **env)
             assert obeys_nothing(shown), (command, shown)
-    for command in (("list",), ("waits",), (), ("logs", "@latest", "--raw"), ("graph", "@latest")):
+    for command in (("list",), ("waits",), (), ("logs", "@latest", "--raw"), *graphs):
         _, shown = at_a_terminal(cpf, *command, **env)
         assert obeys_nothing(shown), (command, shown)
 

@@ -52,6 +52,29 @@ def test_status_of_a_waiting_run_imports_nothing_heavy(cpf: Cpf) -> None:
     assert {what for what, module in HEAVY.items() if module in modules} == set()
 
 
+FOR_PEOPLE = (
+    "view", "text", "screen", "form", "dialogue", "tables", "terminal", "ci", "progress", "hooks", "pictures",
+    "page", "detach", "candidates", "completion", "tails", "answer_", "overview",
+)  # fmt: skip
+
+
+def test_status_in_a_pipe_imports_nothing_for_people(cpf: Cpf) -> None:
+    run_id = cpf.run(cli("a"), ask("q", input_schema={"type": "object"}))["run_id"]
+    modules = imported(cpf, "status", run_id)
+    assert "checkpointflow.cli.status" in modules
+    assert {name for name in FOR_PEOPLE if f"checkpointflow.cli.{name}" in modules} == set()
+    assert not {"click.shell_completion", "click._termui_impl"} & modules
+    asked = imported(cpf, "status", run_id, "--text")
+    assert {"checkpointflow.cli.view", "checkpointflow.cli.text"} <= asked
+    assert "checkpointflow.cli.form" not in asked
+
+
+def test_a_run_in_a_pipe_imports_no_form(cpf: Cpf) -> None:
+    modules = imported(cpf, "run", "-f", cpf.flow(ask("q")))
+    unused = ("form", "dialogue", "answer_", "text", "view", "ci", "terminal", "pictures", "page", "detach")
+    assert {name for name in unused if f"checkpointflow.cli.{name}" in modules} == set()
+
+
 def test_a_run_of_a_known_document_imports_what_it_performs(cpf: Cpf) -> None:
     file = cpf.flow(cli("a"), ask("q", input_schema={"type": "object"}))
     run_id = [cpf("run", "-f", file) for _ in range(2)][-1]["run_id"]

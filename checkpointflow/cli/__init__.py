@@ -121,7 +121,9 @@ def _ask_for(form: str, about: str) -> click.Option:
 
         choose_form(context, form if asked else None)
 
-    return click.Option([f"--{form}"], is_flag=True, expose_value=False, help=about, callback=choose)
+    return click.Option(
+        [f"--{form}"], is_flag=True, is_eager=True, expose_value=False, help=about, callback=choose
+    )
 
 
 JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")

@@ -19,7 +19,7 @@ import click
 from checkpointflow.cli.output import is_on_github
 from checkpointflow.cli.screen import disarm
 from checkpointflow.diagnostics import Diagnostic
-from checkpointflow.errors import CheckpointflowError, InvalidWorkflow
+from checkpointflow.errors import CheckpointflowError, InvalidEvent, InvalidInput, InvalidWorkflow
 
 MAX_SHOWN = 20
 MAX_WIDTH = 100
@@ -28,13 +28,19 @@ _KIND = re.compile(r":[0-9]+: (W[0-9]+) ")
 
 
 def show_error(error: CheckpointflowError, message: str | None = None) -> None:
-    """Tell of *error* on stderr: of a document every problem, up to 20, of anything else its *message*."""
+    """Tell of *error* on stderr: of a document, inputs or an event all that is wrong, up to 20."""
     if isinstance(error, InvalidWorkflow):
         for problem in error.problems[:MAX_SHOWN]:
             _tell("\n".join(_format(problem)))
         _tell_how_many_more(len(error.problems))
-    else:
-        _tell(f"cpf: {message or error}")
+        return
+    _tell(f"cpf: {message or error}")
+    if (
+        isinstance(error, InvalidInput | InvalidEvent) and len(error.details or ()) > 1
+    ):  # it tells only the first
+        for misfit in error.details[:MAX_SHOWN]:
+            _tell(f"    {misfit['message']}")
+        _tell_how_many_more(len(error.details))
 
 
 def show_warnings(warnings: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from checkpointflow.store.cache import Cache
 def command(workflow: str | None, file: str | None, strict: bool) -> Answer:
     """Check a workflow, and say what is wrong with it and where."""
     if (workflow is None) == (file is None):
-        raise UsageError(problem="name one workflow: its file")
+        raise UsageError(problem="name the workflow: its FILE, or - for standard input")
     if "-" in (file, workflow):
         from checkpointflow.store.files import read_stdin
 

@@ -81,6 +81,8 @@ class Store:
         if len(found) == 1:
             refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
             return self.at(found[0])
+        if not found and wanted == LATEST.upper():
+            raise RunNotFound(problem=f"there is no run in {self.base} yet; start one with: cpf run FILE")
         if not found:
             raise RunNotFound(problem=f"there is no run {part} in {self.base}; see: cpf list")
         raise RunNotFound(

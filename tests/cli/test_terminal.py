@@ -129,3 +129,19 @@ def test_no_escape_sequence_of_a_document_reaches_the_terminal(capsys: pytest.Ca
 
 def test_an_empty_document_is_shown_without_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown(capsys, Diagnostic("no", file="w.yaml", text="")) == ["w.yaml:1:1: no"]
+
+
+def test_a_person_sees_all_that_does_not_fit(cpf: Cpf) -> None:
+    file = cpf.flow(cli("a"), inputs={"type": "object", "required": ["x", "y"]})
+    _, err = on_a_terminal(cpf, "run", file)
+    assert [line for line in err.replace("\r", "").splitlines() if line.startswith("    ")] == [
+        '    $ lacks "x"',
+        '    $ lacks "y"',
+    ]
+
+
+def test_a_form_that_is_asked_for_behind_a_mistake_counts(cpf: Cpf) -> None:
+    """Failed with: JSON, since the mistake was told before the words behind it were read."""
+    answer = cpf("list", "--since", "yesterday", "--text")
+    assert (answer.code, answer.text) == (2, "")
+    assert "no span of time" in answer.err

@@ -199,7 +199,6 @@ def _refuse_odd_bytes(arguments: list[str]) -> None:
 
 def main() -> NoReturn:
     """The entry point of `cpf`."""
-    _fill_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # no text is too much for a terminal
     code = answer(sys.argv[1:])
@@ -209,20 +208,6 @@ def main() -> NoReturn:
         except OSError:
             code = code or 60
     os._exit(code)  # the interpreter's own goodbye takes longer than most answers
-
-
-def _fill_streams() -> None:
-    """Have something in place of the standard streams that whoever started us has closed.
-
-    The next file that is opened would be taken for one of them.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _print(answer: Answer, error: CheckpointflowError | None = None) -> int:

@@ -13,11 +13,10 @@ from checkpointflow.cli.dialogue import Terminal
 from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Answer
 from checkpointflow.cli.form import Dialogue, fill_in
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.location import find_store, make_shortener
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import can_ask
 from checkpointflow.cli.screen import Span, find_screen
-from checkpointflow.cli.text import make_shortener
 from checkpointflow.cli.view import list_waits, view_wait
 from checkpointflow.diagnostics import find_nearest
 from checkpointflow.drivers import local
@@ -84,7 +83,7 @@ def offer(directory: RunDirectory, run: Run, driving: Driving) -> Run:
                 break
             run = answer(directory, paths[0], dialogue, driving, is_shown=True)
     except (KeyboardInterrupt, EOFError, click.Abort, NotAnswered):
-        dialogue.tell((str(NotAnswered()),))
+        dialogue.tell((), (str(NotAnswered()),))
     return run
 
 
@@ -171,7 +170,7 @@ def _choose_of_store(store: Store, dialogue: Dialogue) -> tuple[RunDirectory, st
     if not found:
         raise NothingWaits
     found.sort(key=lambda row: AUDIENCES.index(row[2].audience))
-    shorten = make_shortener([directory.place.name for directory, _, _ in found])
+    shorten = make_shortener(store.names())
     names = [
         f"{shorten(directory.place.name)}  {path}, for {wait.audience}: {wait.prompt or wait.event_name}"
         for directory, path, wait in found

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import click
 
 from checkpointflow.cli.guide import GUIDE, find_parts
-from checkpointflow.cli.location import find_run, find_store
-from checkpointflow.cli.text import make_shortener
+from checkpointflow.cli.location import find_run, find_store, make_shortener
 from checkpointflow.drivers.catalog import list_flows
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.store.files import locate

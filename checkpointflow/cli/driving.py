@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import click
 from msgspec.structs import replace
 
 from checkpointflow.cli.envelope import Answer, encode, wrap_run
 from checkpointflow.cli.location import note_run
-from checkpointflow.cli.progress import Form, choose_observer
-from checkpointflow.drivers.local import World, ignore
+from checkpointflow.cli.output import is_watched
+from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
+Form = Literal["auto", "plain", "none"]
 
 
 class Driving:
@@ -35,7 +38,7 @@ class Driving:
 
         tells: whoever looks on hears of each thing that happens.
         """
-        tell = choose_observer(self._form, verbose=self._verbose, find=find) if tells else ignore
+        tell = self._choose_observer(find) if tells else ignore
 
         def observe(run: Run) -> None:
             if not self.has_changed:
@@ -44,6 +47,18 @@ class Driving:
             tell(run)
 
         return World(observe=observe)
+
+    def _choose_observer(self, find: Callable[[Run], RunDirectory]) -> Observe:
+        """What tells of a run's progress: to a person, or to nobody."""
+        watched = is_watched()
+        if self._form == "none" or (self._form == "auto" and not watched and not self._verbose):
+            return ignore
+        from checkpointflow.cli.progress import Progress  # late: few who run something in a pipe look on
+        from checkpointflow.cli.screen import find_screen
+
+        is_plain = self._form == "plain" or os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
+        is_live = watched and not is_plain
+        return Progress(find_screen(sys.stderr), is_live=is_live, find=find if self._verbose else None)
 
     def answer(
         self, command: str, run: Run, directory: RunDirectory, *, warnings: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from checkpointflow.patterns import compile_late
 from checkpointflow.store.clock import make_id
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import is_run_id
+from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 
@@ -107,19 +108,26 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answer(Struct, frozen=True):
-    """What a command has to tell: its envelope, and the run that it is about, to be shown as text."""
+    """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text."""
 
     envelope: Envelope
     run: Run | None = None
     directory: RunDirectory | None = None
+    store: Store | None = None
 
 
 def wrap_result(
-    command: str, result: Any, *, warnings: tuple[str, ...] = (), exit_code: int = 0, **more: Any
+    command: str,
+    result: Any,
+    *,
+    warnings: tuple[str, ...] = (),
+    exit_code: int = 0,
+    store: Store | None = None,
+    **more: Any,
 ) -> Answer:
     """The answer of a command that is not about one run, and did what it was asked."""
     head = _head(command, "completed", exit_code)
-    return Answer(Envelope(**head, result=result, warnings=warnings, **more))
+    return Answer(Envelope(**head, result=result, warnings=warnings, **more), store=store)
 
 
 def wrap_run(

@@ -102,14 +102,14 @@ def command(
     limit: int,
 ) -> Answer:
     """List the runs of the store, newest first; on a terminal the newest stands last, above the prompt."""
-    moment = now()
+    store, moment = find_store(base_dir), now()
     wanted = (*statuses, "failed") if failed else statuses
     changed, started = (
         None if span is None else subtract_seconds(moment, span) for span in (since, started_since)
     )
     rows = (
         row
-        for row in (make_row(run, moment) for run in list_runs(find_store(base_dir)))
+        for row in (make_row(run, moment) for run in list_runs(store))
         if (not wanted or row.status in wanted)
         and workflow in (None, row.workflow_id)
         and (waiting_for is None or any(wait.audience == waiting_for for wait in row.waits))
@@ -119,7 +119,7 @@ def command(
     found = list(islice(rows, min(limit, sys.maxsize - 1) + 1)) if limit else list(rows)
     shown = found[:limit] if limit else found
     more = {"more": True} if len(found) > len(shown) else {}
-    return wrap_result("list", {"runs": to_builtins(shown), **more})
+    return wrap_result("list", {"runs": to_builtins(shown), **more}, store=store)
 
 
 def make_row(run: ListedRun, moment: str) -> Row:

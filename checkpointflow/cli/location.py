@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -92,13 +95,25 @@ def shorten_command(command: str, directory: RunDirectory, short_id: str) -> str
 
 
 def find_short_id(directory: RunDirectory) -> str:
-    """As much of the end of the run's id as no other run of its store ends with; at least 4 characters."""
+    """As much of the end of the run's id as names no other run of its store; at least 4 characters."""
     place = directory.place
     if place.parent.name != "runs":
         return place.name
-    others = [name for name in Store(place.parent.parent).names() if name != place.name]
-    length = next((n for n in range(4, 26) if not any(o.endswith(place.name[-n:]) for o in others)), 26)
-    return place.name[-length:]
+    return make_shortener(Store(place.parent.parent).names())(place.name)
+
+
+def make_shortener(names: list[str]) -> Callable[[str], str]:
+    """What shortens each of the ids *names*, such that no other begins or ends so; at least 4 characters."""
+
+    @cache
+    def count_ends(length: int) -> Counter[str]:
+        return Counter(part for name in names for part in {name[:length], name[-length:]})
+
+    def shorten(run_id: str) -> str:
+        length = next((n for n in range(4, 26) if count_ends(n)[run_id[-n:]] <= 1), 26)
+        return run_id[-length:]
+
+    return shorten
 
 
 def _find_default() -> Path | None:

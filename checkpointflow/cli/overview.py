@@ -29,8 +29,8 @@ COMMONEST = {
 @click.command()
 def command() -> Answer:
     """Show what waits for you, and the commonest commands."""
-    moment = now()
-    runs = list(islice(list_runs(find_store(None)), MAX_LOOKED_AT))
+    store, moment = find_store(None), now()
+    runs = list(islice(list_runs(store), MAX_LOOKED_AT))
     waits = [
         {"run_id": run.run_id, "workflow_id": run.head.workflow.id, "wait": wait}
         for run in runs
@@ -47,4 +47,4 @@ def command() -> Answer:
     }
     from msgspec import to_builtins
 
-    return wrap_result("overview", to_builtins(result))
+    return wrap_result("overview", to_builtins(result), store=store)

@@ -7,27 +7,23 @@ counted. With `-v` what the steps print comes, too, a line at a time, each with 
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_duration, seconds_between
-from checkpointflow.cli.output import is_watched
-from checkpointflow.cli.screen import Line, Mark, Screen, Span, find_screen
-from checkpointflow.drivers.local import Observe, ignore
+from checkpointflow.cli.screen import Line, Mark, Screen, Span
+from checkpointflow.cli.view import count_ended, name_step
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.path import owner
 from checkpointflow.engine.run import Failed, Opened, Record, Run, Started, Succeeded
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
-
-Form = Literal["auto", "plain", "none"]
 
 TICK_SECONDS = 1.0
 STREAM_SECONDS = 0.1
@@ -43,19 +39,6 @@ class Change(NamedTuple):
     mark: Mark
     text: str
     spent: str = ""
-
-
-def choose_observer(
-    form: Form = "auto", *, verbose: bool = False, find: Callable[[Run], RunDirectory] | None = None
-) -> Observe:
-    """What tells of a run's progress: to a person, or to nobody. *find*: the directory of a run."""
-    is_told = form == "plain" or (form == "auto" and (is_watched() or verbose))
-    if not is_told:
-        return ignore
-    is_live = (
-        form == "auto" and is_watched() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-    )
-    return Progress(find_screen(sys.stderr), is_live=is_live, find=find if verbose else None)
 
 
 class Progress:
@@ -125,7 +108,7 @@ class Progress:
         for path, record in run.active.items():
             if not isinstance(record, Started | Opened) or _find_counted(run, path) is not None:
                 continue
-            text = f" {describe(path, record)} {format_duration(seconds_between(record.started_at, moment))}"
+            text = f" {name_step(path, record)} {format_duration(seconds_between(record.started_at, moment))}"
             if len(text) + 4 > room:
                 break
             parts += ["  ", self._screen.mark("runs"), text]
@@ -173,25 +156,11 @@ def list_changes(
                 yield Change("runs", f"{path} {ended}/{total}")
 
 
-def describe(path: str, record: Started | Opened) -> str:
-    """A step under way, and how far it has come."""
-    if isinstance(record, Opened) and isinstance(record.items, list):
-        return f"{path} {count_ended(record)}/{len(record.items)}"
-    if isinstance(record, Started) and record.action.attempt > 1:
-        return f"{path} (attempt {record.action.attempt})"
-    return path
-
-
-def count_ended(block: Opened) -> int:
-    """How many bodies of *block* have ended, well or not."""
-    return sum(map(len, block.ended)) + len(block.failed)
-
-
 def _tell_start(path: str, record: Started) -> Iterator[Change]:
     if isinstance(record.action, Sleep):
         yield Change("runs", f"{path} is tried again at {record.action.until}")
     else:
-        yield Change("runs", describe(path, record))
+        yield Change("runs", name_step(path, record))
 
 
 def _tell_end(path: str, before: Record, run: Run) -> Iterator[Change]:

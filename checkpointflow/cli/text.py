@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from checkpointflow.cli.envelope import Answer, LogShown
-from checkpointflow.cli.location import find_short_id, shorten_command
+from checkpointflow.cli.location import find_short_id, make_shortener, shorten_command
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
@@ -33,11 +33,10 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
     if command in ("list", "waits"):
         from checkpointflow.cli.tables import view_runs, view_waits
 
-        rows = result["runs" if command == "list" else "waits"]
-        shorten = make_shortener([row["run_id"] for row in rows])
+        shorten = make_shortener(_list_all_ids(answer))
         return (view_runs if command == "list" else view_waits)(result, screen, shorten)
     if command == "overview":
-        return view_overview(result, screen)
+        return view_overview(result, screen, make_shortener(_list_all_ids(answer)))
     if answer.envelope.logs is not None:
         return view_logs(answer.envelope.logs)
     if command == "tick" and result != UNSET and not result["taken"]:
@@ -55,14 +54,13 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
     return view_value(result) if result is not UNSET else ()
 
 
-def view_overview(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
+def view_overview(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
     """What waits for whoever looks, what failed of late, and what can be typed."""
     from checkpointflow.cli.tables import view_runs, view_waits
 
     waits = [
         {**row["wait"], "run_id": row["run_id"], "workflow_id": row["workflow_id"]} for row in result["waits"]
     ]
-    shorten = make_shortener([row["run_id"] for row in (*waits, *result["failed"])])
     if waits:
         yield (Span("Waiting for you", "strong"),)
         yield from view_waits({"waits": waits}, screen, shorten)
@@ -96,10 +94,9 @@ def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
         yield from view_fields(result["inputs"])
 
 
-def make_shortener(ids: list[str]) -> Callable[[str], str]:
-    """What shortens each of *ids* to the end that tells it from the others; at least 4 characters."""
-    length = next((n for n in range(4, 26) if len({id_[-n:] for id_ in ids}) == len(set(ids))), 26)
-    return lambda run_id: run_id[-length:]
+def _list_all_ids(answer: Answer) -> list[str]:
+    """All ids that a short one must be told from."""
+    return [] if answer.store is None else answer.store.names()
 
 
 def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) -> Iterator[Line]:

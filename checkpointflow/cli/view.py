@@ -69,11 +69,11 @@ def view_steps(run: Run, ids: list[str], moment: str, screen: Screen) -> Iterato
     folded = set(quiet[: len(shown) - MAX_STEPS]) if len(shown) > MAX_STEPS else set()
     if folded:
         yield "  ", screen.mark("done"), f" {len(folded)} steps done"
-    width = min(40, max((len(_name(p, r)) for p, r in shown.items() if p not in folded), default=0))
+    width = min(40, max((len(name_step(p, r)) for p, r in shown.items() if p not in folded), default=0))
     for path, record in shown.items():
         if path not in folded:
             spent = Span(_describe_time(record, moment), "faint")
-            yield "  ", screen.mark(_find_mark(record)), f" {_name(path, record).ljust(width)}  ", spent
+            yield "  ", screen.mark(_find_mark(record)), f" {name_step(path, record).ljust(width)}  ", spent
     ahead = [step for step in ids if step not in run.steps]
     if ahead and run.outcome is None:
         more = ", ".join(ahead[:MAX_AHEAD]) + (", …" if len(ahead) > MAX_AHEAD and screen.unicode else "")
@@ -144,12 +144,13 @@ def _is_shown(run: Run, path: str, record: Record) -> bool:
     return isinstance(record, Failed) or (isinstance(record, Started | Waiting) and run.outcome is None)
 
 
-def _name(path: str, record: Record) -> str:
+def name_step(path: str, record: Record) -> str:
+    """A step, how far it has come if it is a block, and how often it was tried."""
     match record:
         case Opened(items=list() as items):
-            return f"{path} {_count_ended(record)}/{len(items)}"
+            return f"{path} {count_ended(record)}/{len(items)}"
         case Opened(begun=begun) if begun > 1:
-            return f"{path} {_count_ended(record)}/{begun}"
+            return f"{path} {count_ended(record)}/{begun}"
         case Started(action=action) if action.attempt > 1:
             return f"{path} (attempt {action.attempt})"
         case Succeeded(attempts=attempts) | Failed(attempts=attempts) if attempts > 1:
@@ -158,7 +159,8 @@ def _name(path: str, record: Record) -> str:
             return path
 
 
-def _count_ended(block: Opened) -> int:
+def count_ended(block: Opened) -> int:
+    """How many bodies of *block* have ended, well or not."""
     return sum(map(len, block.ended)) + len(block.failed)
 
 

@@ -28,11 +28,11 @@ def command(
     base_dir: str | None, audience: str | None, overdue: bool, older: float | None, workflow: str | None
 ) -> Answer:
     """List what the runs of the store wait for: who is asked what, and since when; the overdue first."""
-    moment = now()
+    store, moment = find_store(base_dir), now()
     latest = None if older is None else subtract_seconds(moment, older)
     found = [
         (run.run_id, run.head.workflow, wait)
-        for run in list_runs(find_store(base_dir))
+        for run in list_runs(store)
         if run.head is not None and workflow in (None, run.head.workflow.id)
         for wait in list_wait_rows(run.head, moment)
         if audience in (None, wait.audience)
@@ -44,4 +44,4 @@ def command(
         {"run_id": run_id, "workflow_id": flow.id, "workflow_name": flow.name, **to_builtins(wait)}
         for run_id, flow, wait in found
     ]
-    return wrap_result("waits", {"waits": rows})
+    return wrap_result("waits", {"waits": rows}, store=store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -207,3 +208,12 @@ def test_strict_refuses_what_is_only_doubtful(cpf: Cpf) -> None:
     assert answer["error"]["details"][0]["message"].startswith("the workflow has no `version`")
     document = (cpf.cwd / file).read_text().replace('"id": "w",', '"id": "w", "version": "1",')
     assert cpf("validate", cpf.write("v.yaml", document), "--strict").code == 0
+
+
+def test_a_short_id_names_no_other_run_of_the_store(cpf: Cpf) -> None:
+    """Failed with: four characters that told it from the other rows only."""
+    run_id = cpf.run(cli("a"))["run_id"]
+    shutil.copytree(cpf.directory(run_id), cpf.base / "runs" / ("0" * 22 + run_id[-4:]))
+    short = cpf("list", "--limit", "1", "--text").text.splitlines()[1].split()[0]
+    assert cpf("status", short)["run_id"] == run_id
+    assert short in cpf("status", run_id, "--text").text

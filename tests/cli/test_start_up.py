@@ -25,6 +25,7 @@ UNUSED = {
     "ruamel", "fastjsonschema", "filelock", "json", "logging", "random", "http", "importlib.metadata",
     "checkpointflow.documents.yaml", "checkpointflow.documents.checker", "checkpointflow.schemas.rewriting",
     "checkpointflow.shells.commands", "checkpointflow.shells.programs",
+    "checkpointflow.cli.progress", "checkpointflow.cli.view", "checkpointflow.cli.screen",
 }  # fmt: skip
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import select
 import sys
 
 import click
 
 from checkpointflow.cli.screen import Line, Span, find_screen
 from checkpointflow.drivers.signals import PROCESS
+
+LISTENING_SECONDS = 0.2
 
 
 class Terminal:
@@ -22,6 +25,9 @@ class Terminal:
         sys.stderr.flush()
         PROCESS.start_listening()  # a run that was driven before has left it deaf
         try:
+            # By turns: of a signal that comes just before a read begins, Python tells only when that returns.
+            while not select.select([sys.stdin], [], [], LISTENING_SECONDS)[0]:
+                pass
             line = sys.stdin.readline()
         except UnicodeDecodeError:
             self.tell((Span("  this is no text in the encoding of this terminal", "bad"),))

@@ -17,12 +17,14 @@ from checkpointflow.diagnostics import Diagnostic
 class CheckpointflowError(Exception):
     """Base of all; `sentence` is filled with the fields that the error is raised with.
 
-    `step_id` names the step at fault, `details` is JSON for a program to read.
+    `step_id` names the step at fault, `details` is JSON for a program to read. `remedy` is the command that
+    helps with a run of which this is told: None where that follows from how the run stands, "" if none does.
     """
 
     code: ClassVar[str] = "ERR_INTERNAL"
     exit_code: ClassVar[int] = 90
     sentence: ClassVar[str] = "{problem}"
+    remedy: ClassVar[str | None] = None
 
     def __init__(self, *, step_id: str | None = None, details: Any = None, **fields: object) -> None:
         self.step_id = step_id
@@ -44,6 +46,7 @@ class CheckpointflowError(Exception):
 
 class UsageError(CheckpointflowError):
     code, exit_code = "ERR_USAGE", 2
+    remedy = ""
 
 
 # 10: what was given does not validate
@@ -105,11 +108,13 @@ class InvalidEvent(CheckpointflowError):
 
 class FileMissing(CheckpointflowError):
     code, exit_code = "ERR_FILE_NOT_FOUND", 10
+    remedy = ""
     sentence = "{file}: {problem}"
 
 
 class FileAlreadyThere(CheckpointflowError):
     code, exit_code = "ERR_FILE_EXISTS", 10
+    remedy = ""
     sentence = "{file} exists already; name another file, or overwrite it with --force"
 
 
@@ -138,10 +143,7 @@ class NothingWaits(CheckpointflowError):
 
 class WaitExpired(CheckpointflowError):
     code, exit_code = "ERR_WAIT_EXPIRED", 20
-    sentence = (
-        "the wait at {path} ended at {timeout_at}, so the event comes too late; "
-        "take its time-out with: cpf resume --run-id {run_id}"
-    )
+    sentence = "the wait at {path} ended at {timeout_at}, so the event comes too late; its time-out is next"
 
 
 class DirectoryGone(CheckpointflowError):
@@ -169,8 +171,9 @@ class RunNotEnded(CheckpointflowError):
     code, exit_code = "ERR_RUN_NOT_ENDED", 20
     sentence = (
         "run {run_id} is {status}, and only runs that have ended are removed; "
-        "end it with `cpf cancel --run-id {run_id}`, or remove it all the same with --force"
+        "end it with `cpf cancel`, or remove it all the same with --force"
     )
+    remedy = ""
 
 
 class Interrupted(CheckpointflowError):
@@ -225,6 +228,7 @@ class SystemRefused(CheckpointflowError):
 
 class StateCorrupt(CheckpointflowError):
     code, exit_code = "ERR_STATE_CORRUPT", 60
+    remedy = "verify"
     sentence = "{file}: {problem}"
 
 

@@ -216,11 +216,9 @@ def _print(answer: Answer, error: CheckpointflowError | None = None) -> int:
 
     envelope, as_text = answer.envelope, shows_text(group.form)
     if as_text or is_watched():
-        from checkpointflow.cli.terminal import show_error, show_warnings
+        from checkpointflow.cli.terminal import tell
 
-        show_warnings(envelope.warnings)
-        if error is not None:
-            show_error(error, envelope.error.message if envelope.error else None)
+        tell(answer, error)
     if is_on_github():
         from checkpointflow.cli.ci import tell_github
 

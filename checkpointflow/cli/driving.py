@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from checkpointflow.cli.envelope import Answer, encode, wrap_run
 from checkpointflow.cli.location import note_run
-from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
@@ -58,7 +58,12 @@ class Driving:
 
         is_plain = self._form == "plain" or os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
         is_live = watched and not is_plain
-        return Progress(find_screen(sys.stderr), is_live=is_live, find=find if self._verbose else None)
+        return Progress(
+            find_screen(sys.stderr),
+            is_live=is_live,
+            ends_in_text=is_read_as_text(),
+            find=find if self._verbose else None,
+        )
 
     def answer(
         self, command: str, run: Run, directory: RunDirectory, *, warnings: tuple[str, ...] = ()

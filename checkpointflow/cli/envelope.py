@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal, assert_never
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from checkpointflow.cli.location import command_for, resume_command
+from checkpointflow.cli.location import command_for
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
-from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
+from checkpointflow.errors import CheckpointflowError, RunNotFound
 from checkpointflow.patterns import compile_late
-from checkpointflow.store.clock import make_id
+from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import Store
@@ -108,12 +108,16 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Answer(Struct, frozen=True):
-    """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text."""
+    """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text.
+
+    offers: the commands that help with the run of an error, the likeliest last.
+    """
 
     envelope: Envelope
     run: Run | None = None
     directory: RunDirectory | None = None
     store: Store | None = None
+    offers: tuple[str, ...] = ()
 
 
 def wrap_result(
@@ -161,43 +165,56 @@ def wrap_run(
 
 def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Answer:
     """Why a request was refused; if it was about the run in *directory*, where that stands, and what next."""
-    identity, following = ({}, "") if directory is None else _find_standing(error, directory)
+    run, identity, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
     message = str(error)
-    if following and "--run-" not in message and command != "verify":
-        message += f"; {following}"
+    offers = () if command == "verify" else offers
+    if directory is not None and offers:
+        message += f"; {_advise(offers[-1], run, directory)}"
     shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details)
-    return Answer(Envelope(**_head(command, "error", error.exit_code), **identity, error=shown))
+    envelope = Envelope(**_head(command, "error", error.exit_code), **identity, error=shown)
+    return Answer(envelope, run, directory, offers=offers)
 
 
-def _find_standing(error: CheckpointflowError, directory: RunDirectory) -> tuple[dict[str, Any], str]:
-    """What an envelope tells of a run, as far as it can be read, and the line to go on with."""
+def _find_standing(
+    error: CheckpointflowError, directory: RunDirectory
+) -> tuple[Run | None, dict[str, Any], tuple[str, ...]]:
+    """A run, and what an envelope tells of it, as far as it can be read, and what helps with it."""
     try:
         run = directory.load()
     except RunNotFound:
-        return {}, ""
+        return None, {}, ()
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
-        return {"run_id": name} if is_run_id(name) else {}, f"see: {command_for('verify', directory)}"
-    if isinstance(error, StateCorrupt):
-        return _identity(run), f"see: {command_for('verify', directory)}"
-    return _identity(run), _say_what_follows(run, directory)
+        return None, {"run_id": name} if is_run_id(name) else {}, ("verify",)
+    own = None if error.remedy is None else tuple(filter(None, [error.remedy]))
+    return run, _identity(run), find_offers(run, directory) if own is None else own
 
 
-def _say_what_follows(run: Run, directory: RunDirectory) -> str:
+def find_offers(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    """The commands that help with *run* as it stands, the likeliest last."""
     match run.status:
         case "waiting":
-            (path, record), *_ = waits(run).items()
-            return f"go on with: {_show_wait(run, directory, path, record).resume.command}"
-        case "running" if directory.seems_held():
-            return f"see: {command_for('status', directory)}"
+            moment = now()
+            ends = [record.wait.timeout_at for record in waits(run).values()]
+            return ("resume",) if any(end is not None and end <= moment for end in ends) else ("answer",)
         case "running":
-            return f"go on with: {resume_command(directory)}"
+            return ("watch",) if directory.seems_held() else ("resume",)
         case "failed":
-            return f"go on with: {command_for('retry', directory)}"
+            return ("logs", "retry")
         case "completed" | "cancelled":
-            return f"see: {command_for('inspect', directory)}"
+            return ("inspect",)
         case _:
             assert_never(run.status)
+
+
+def _advise(command: str, run: Run | None, directory: RunDirectory) -> str:
+    """The line of *command* for a program: it has no use for what asks a person, or is redrawn."""
+    if command == "answer" and run is not None:
+        (path, record), *_ = waits(run).items()
+        return f"go on with: {_show_wait(run, directory, path, record).resume.command}"
+    if command in ("resume", "retry"):
+        return f"go on with: {command_for(command, directory)}"
+    return f"see: {command_for('status' if command == 'watch' else command, directory)}"
 
 
 # What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
@@ -267,7 +284,7 @@ def _show_wait(run: Run, directory: RunDirectory, path: str, record: Waiting) ->
         risk_level=wait.risk_level,
         step=path,
         in_doubt=_show_doubt(directory, path, record.started_at, wait),
-        resume=Resume(command=resume_command(directory, *answer, "--input", "@response.json")),
+        resume=Resume(command=command_for("resume", directory, *answer, "--input", "@response.json")),
     )
 
 

@@ -60,38 +60,32 @@ def allows_shared() -> bool:
     return context is not None and bool(context.meta.get(ALLOW_SHARED))
 
 
-def resume_command(directory: RunDirectory, *more: str) -> str:
-    """A shell line that goes on with the run in *directory*, from any directory and environment."""
-    return command_for("resume", directory, *more)
-
-
 def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     """A shell line that has *command* done to the run in *directory*, from any directory and environment."""
     from shlex import join  # late: it compiles a pattern
 
-    place = directory.place
-    if place.parent.name != "runs" or not is_run_id(place.name):
-        where = ["--run-dir", str(place)]
-    elif place.parent.parent == _find_default():
-        where = ["--run-id", place.name]
-    else:
-        where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
-    shared = ["--allow-shared"] if directory.allow_shared else []
-    return join(["cpf", command, *where, *shared, *more])
+    return join(["cpf", command, *_name(directory, _find_default()), *more])
 
 
-def shorten_command(command: str, directory: RunDirectory, short_id: str) -> str:
-    """The same as a person at this terminal would type it, in this environment."""
+def shorten_lines(text: str, directory: RunDirectory) -> str:
+    """*text*, and the run in *directory* in the lines of `command_for` as a person here would name it."""
     from shlex import join
 
-    place = directory.place
-    if place.parent.name != "runs" or not is_run_id(place.name):
-        return join(["cpf", command, "--run-dir", str(place)])
-    base = place.parent.parent
+    long = join(_name(directory, _find_default()))
+    if long not in text or "--run-dir" in long:
+        return text
     here = Path(named).absolute() if (named := os.environ.get(BASE_DIR_VARIABLE)) else _find_default()
-    where = [] if base == here else ["--base-dir", str(base)]
-    shared = ["--allow-shared"] if allows_shared() else []
-    return join(["cpf", command, short_id, *where, *shared])
+    _, _, *where = _name(directory, here)
+    return text.replace(long, join([find_short_id(directory), *where]))
+
+
+def _name(directory: RunDirectory, default: Path | None) -> list[str]:
+    """The options that name the run in *directory*, where *default* is the store if none is named."""
+    place, shared = directory.place, ["--allow-shared"] if directory.allow_shared else []
+    if place.parent.name != "runs" or not is_run_id(place.name):
+        return ["--run-dir", str(place), *shared]
+    base = place.parent.parent
+    return ["--run-id", place.name, *([] if base == default else ["--base-dir", str(base)]), *shared]
 
 
 def find_short_id(directory: RunDirectory) -> str:

@@ -27,9 +27,13 @@ def choose_form(context: click.Context, form: str | None) -> None:
 
 def asks_people() -> bool:
     """Whether somebody can be asked who reads text, so that a question may come unasked for."""
+    return can_ask() and is_read_as_text()
+
+
+def is_read_as_text() -> bool:
+    """Whether the answer of the command that runs will be shown as text."""
     context = click.get_current_context(silent=True)
-    asked = None if context is None else getattr(context.find_root().command, "form", None)
-    return can_ask() and shows_text(asked)
+    return shows_text(None if context is None else getattr(context.find_root().command, "form", None))
 
 
 def can_ask() -> bool:

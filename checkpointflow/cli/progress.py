@@ -20,7 +20,7 @@ from checkpointflow.cli.screen import Line, Mark, Screen, Span
 from checkpointflow.cli.view import count_ended, name_step
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.path import owner
-from checkpointflow.engine.run import Failed, Opened, Record, Run, Started, Succeeded
+from checkpointflow.engine.run import Breakdown, Failed, Opened, Record, Run, Started, Succeeded
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
@@ -34,18 +34,31 @@ _CLEAR = "\r\x1b[K"
 
 
 class Change(NamedTuple):
-    """Something that a person hears of: a step began, or ended, or a block came further."""
+    """Something that a person hears of: a step began, or ended, or a block came further; why it failed."""
 
     mark: Mark
     text: str
     spent: str = ""
+    why: str = ""
 
 
 class Progress:
-    """An observer of one run, which it hears of in the thread that drives it."""
+    """An observer of one run, which it hears of in the thread that drives it.
 
-    def __init__(self, screen: Screen, *, is_live: bool, find: Callable[[Run], RunDirectory] | None) -> None:
+    is_live: the last line is redrawn; ends_in_text: why the run failed is told at its end, so not before;
+    find: what the steps print is told, too, and lies there.
+    """
+
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        is_live: bool,
+        ends_in_text: bool = False,
+        find: Callable[[Run], RunDirectory] | None = None,
+    ) -> None:
         self._screen, self._is_live, self._find = screen, is_live, find
+        self._ends_in_text = ends_in_text
         self._run: Run | None = None
         self._told: dict[str, int] = {}
         self._read: dict[str, int] = {}
@@ -59,10 +72,8 @@ class Progress:
             self._stream(before)
             changes = list_changes(before, run, self._count)
             # On a terminal the last line tells what is under way.
-            lines = [
-                self._describe(change) for change in changes if not (self._is_live and change.mark == "runs")
-            ]
-            self._write(lines)
+            told = [change for change in changes if not (self._is_live and change.mark == "runs")]
+            self._write([self._describe(change, run) for change in told])
         if self._ticker is None and (self._is_live or self._find) and run.status == "running":
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
@@ -87,8 +98,11 @@ class Progress:
         self._told[path] = share
         return is_news and not self._is_live
 
-    def _describe(self, change: Change) -> Line:
-        return "  ", self._screen.mark(change.mark), f" {change.text}  ", Span(change.spent, "faint")
+    def _describe(self, change: Change, run: Run) -> Line:
+        failed_at = run.outcome.error.step_id if isinstance(run.outcome, Breakdown) else None
+        why = "" if self._ends_in_text and change.text == failed_at else change.why
+        text = f" {change.text}{': ' if why else ''}{why}  "
+        return "  ", self._screen.mark(change.mark), text, Span(change.spent, "faint")
 
     def _write(self, lines: list[Line]) -> None:
         """Add *lines* above the last line, and draw that anew."""
@@ -170,7 +184,8 @@ def _tell_end(path: str, before: Record, run: Run) -> Iterator[Change]:
     if isinstance(record, Succeeded):
         yield Change("done", path, format_duration(seconds_between(record.started_at, record.ended_at)))
     elif isinstance(record, Failed):
-        yield Change("failed", f"{path}: {record.error.message}")
+        spent = format_duration(seconds_between(record.started_at, record.ended_at))
+        yield Change("failed", path, spent, record.error.message)
 
 
 def _find_counted(run: Run, path: str) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.location import command_for, resume_command
+from checkpointflow.cli.location import command_for
 from checkpointflow.cli.output import is_watched
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
@@ -24,7 +24,7 @@ def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     elif run.outcome is None and run.cwd is not None and not os.path.isdir(run.cwd):
         found.append(f"{run.cwd}, where its commands run, is no directory here; say where with --cwd DIR")
     if run.status == "running" and not directory.seems_held():
-        found.append(f"no process works on this run; go on with: {resume_command(directory)}")
+        found.append(f"no process works on this run; go on with: {command_for('resume', directory)}")
     return tuple(found)
 
 

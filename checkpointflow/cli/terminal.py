@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from unicodedata import combining, east_asian_width
 
 import click
 
+from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.location import command_for, shorten_lines
 from checkpointflow.cli.output import is_on_github
 from checkpointflow.cli.screen import disarm
 from checkpointflow.diagnostics import Diagnostic
@@ -27,14 +30,26 @@ MAX_WIDTH = 100
 _KIND = re.compile(r":[0-9]+: (W[0-9]+) ")
 
 
-def show_error(error: CheckpointflowError, message: str | None = None) -> None:
+def tell(answer: Answer, error: CheckpointflowError | None) -> None:
+    """Tell on stderr of the warnings of *answer*, of *error*, and what can be typed to go on after it."""
+    directory = answer.directory
+    shorten = partial(shorten_lines, directory=directory) if directory else str
+    show_warnings([shorten(warning) for warning in answer.envelope.warnings])
+    if error is not None:
+        show_error(error)
+    if directory is not None:
+        for command in answer.offers:
+            _tell(f"  {shorten(command_for(command, directory))}")
+
+
+def show_error(error: CheckpointflowError) -> None:
     """Tell of *error* on stderr: of a document, inputs or an event all that is wrong, up to 20."""
     if isinstance(error, InvalidWorkflow):
         for problem in error.problems[:MAX_SHOWN]:
             _tell("\n".join(_format(problem)))
         _tell_how_many_more(len(error.problems))
         return
-    _tell(f"cpf: {message or error}")
+    _tell(f"cpf: {error}")
     if (
         isinstance(error, InvalidInput | InvalidEvent) and len(error.details or ()) > 1
     ):  # it tells only the first

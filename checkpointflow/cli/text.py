@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from checkpointflow.cli.envelope import Answer, LogShown
-from checkpointflow.cli.location import find_short_id, make_shortener, shorten_command
+from checkpointflow.cli.envelope import Answer, LogShown, find_offers
+from checkpointflow.cli.location import command_for, find_short_id, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
@@ -25,7 +25,8 @@ MAX_VALUE_LINES = 40
 
 def show(answer: Answer, screen: Screen) -> str:
     """The text of *answer*."""
-    return screen.render(_view(answer, screen))
+    text = screen.render(_view(answer, screen))
+    return text if answer.directory is None else shorten_lines(text, answer.directory)
 
 
 def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
@@ -119,10 +120,11 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
         yield ()
         yield from view_value(answer.envelope.result, 1)
-    offers = list(_list_offers(run, directory, short, moment, begun=answer.envelope.command == "run"))
-    if offers:
+    if run.status not in ("completed", "cancelled"):
+        is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
         yield ()
-        yield from (("  ", Span(offer, "strong")) for offer in offers)
+        offers = ("watch",) if is_begun else find_offers(run, directory)
+        yield from (("  ", Span(command_for(offer, directory), "strong")) for offer in offers)
 
 
 def view_value(value: Any, depth: int = 0) -> Iterator[Line]:
@@ -169,19 +171,3 @@ def _list_ids(run: Run, directory: RunDirectory) -> list[str]:
         return [step.id for step in read_own_copies(directory, run.workflow).workflow.steps]
     except CheckpointflowError:
         return []
-
-
-def _list_offers(run: Run, directory: RunDirectory, short: str, moment: str, *, begun: bool) -> Iterator[str]:
-    """What can be typed next; *begun*: somebody is about to take the run up."""
-    if isinstance(run.outcome, Breakdown):
-        yield shorten_command("logs", directory, short)
-        yield shorten_command("retry", directory, short)
-    elif run.status == "waiting":
-        open_ = list_waits(run)
-        overdue = [r for r in open_.values() if r.wait.timeout_at is not None and r.wait.timeout_at <= moment]
-        if overdue:
-            yield shorten_command("resume", directory, short)
-        else:
-            yield shorten_command("answer", directory, short)
-    elif run.status == "running":
-        yield shorten_command("watch" if begun or directory.seems_held() else "resume", directory, short)

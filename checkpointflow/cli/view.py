@@ -132,8 +132,9 @@ def describe_kind(field: dict[str, Any]) -> str:
 
 
 def view_failure(step: str | None, message: str, tail: list[str], screen: Screen) -> Iterator[Line]:
-    """Why a run failed, and the last lines that the step printed."""
-    yield screen.mark("failed"), " ", Span(f"{step}: " if step else "", "strong"), message
+    """Why a run failed, and the lines that the step printed last, the last of which *message* may repeat."""
+    why = message.removesuffix(f": {tail[-1]}") if tail else message
+    yield screen.mark("failed"), " ", Span(f"{step}: " if step else "", "strong"), why
     yield from (("    ", Span("| ", "faint"), line) for line in tail)
 
 

@@ -288,9 +288,7 @@ def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:
     program = read_own_copies(directory, run.workflow)
     odd = find_unsound(program, run)
     if odd is not None:
-        problem = (
-            f"it is in a state that no run comes to, at {odd}; see: cpf verify --run-dir {directory.place}"
-        )
+        problem = f"it is in a state that no run comes to, at {odd}"
         raise StateCorrupt(file=directory.place / STATE, problem=problem)
     return _Writer(directory, program, run, world)
 

@@ -170,6 +170,62 @@ def test_a_line_that_is_offered_works_as_it_stands(cpf: Cpf) -> None:
     assert cpf(*offer.split()[1:]).code == 0
 
 
+def test_a_run_that_fails_says_why_once(cpf: Cpf) -> None:
+    file = cpf.flow(cli("a"), cli("bad", "echo one >&2; echo what went wrong >&2; exit 3"))
+    for words in (("run", file), ("retry", "@latest"), ("status", "@latest"), ("resume", "@latest")):
+        shown = plain(at_a_terminal(cpf, *words)[1])
+        assert (shown.count("exit code 3"), shown.count("what went wrong")) == (1, 1), shown
+    told = cpf("run", file, "--progress", "plain")
+    assert all("exit code 3: what went wrong" in text for text in (told.err, told["error"]["message"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        (("resume", "--event", "none", "--input", "{}"), ["answer"]),
+        (("resume", "--set", "decision=none"), ["answer"]),
+        (("resume", "--event", "q_event", "--input", "@gone.json"), []),
+        (("delete",), []),
+        (("retry",), ["answer"]),
+    ],
+)
+def test_an_error_offers_lines_that_a_person_can_type(
+    cpf: Cpf, words: tuple[str, ...], offers: list[str]
+) -> None:
+    run_id = waiting(cpf)
+    for base in ((), ("--base-dir", str(cpf.base))):
+        env = {"CHECKPOINTFLOW_BASE_DIR": str(cpf.cwd / "none")} if base else {}
+        _, shown = at_a_terminal(cpf, words[0], run_id, *words[1:], *base, **env)
+        lines = [f"  {' '.join(('cpf', offer, run_id[-4:], *base))}" for offer in offers]
+        assert shown.splitlines()[1:] == lines
+    answer = cpf(words[0], run_id, *words[1:])
+    assert f"resume --run-id {run_id}" in answer["error"]["message"] or not offers
+
+
+def test_an_error_that_is_not_the_runs_offers_nothing(cpf: Cpf) -> None:
+    run_id = failing(cpf)
+    cpf.write("there", "")
+    for words in (("export", run_id, "-o", "there"), ("logs", run_id, "--step", "none")):
+        assert "cpf retry" not in at_a_terminal(cpf, *words)[1]
+        assert "cpf retry" not in cpf(*words)["error"]["message"]
+
+
+def test_an_event_that_comes_too_late_is_told_what_is_accepted(cpf: Cpf) -> None:
+    run_id = waiting(cpf, timeout_seconds=0.001)
+    words = ("resume", run_id, "--set", "decision=approve")
+    assert f"\n  cpf resume {run_id[-4:]}\n" in at_a_terminal(cpf, *words)[1]
+    message = cpf(*words)["error"]["message"]
+    assert message.endswith(f"; go on with: cpf resume --run-id {run_id} --base-dir {cpf.base}")
+
+
+def test_a_warning_names_the_run_as_a_person_does(cpf: Cpf) -> None:
+    run_id = waiting(cpf)
+    state = cpf.directory(run_id) / "history.jsonl"
+    state.write_text(state.read_text().replace("Go on?", "Go in?"))
+    assert f"cpf verify {run_id[-4:]}\n" in at_a_terminal(cpf, "inspect", run_id)[1]
+    assert f"cpf verify --run-id {run_id} --base-dir" in str(cpf("inspect", run_id)["warnings"])
+
+
 def test_a_run_whose_document_cannot_be_read_is_shown_all_the_same(cpf: Cpf) -> None:
     run_id = waiting(cpf)
     (cpf.directory(run_id) / "workflow.yaml").unlink()

@@ -21,7 +21,7 @@ MAX_VALUE = 2000
 
 def tell_github(answer: Answer, error: CheckpointflowError | None) -> None:
     """Tell the runner; what it gives no place for is left out."""
-    for line in _list_commands(answer.envelope, error):
+    for line in _list_commands(answer, error):
         sys.stderr.write(line + "\n")
     with suppress(OSError):
         _append(os.environ.get("GITHUB_OUTPUT"), "".join(_write_outputs(answer.envelope)))
@@ -34,18 +34,21 @@ def _append(file: str | None, text: str) -> None:
             opened.write(text)
 
 
-def _list_commands(envelope: Envelope, error: CheckpointflowError | None) -> Iterator[str]:
+def _list_commands(answer: Answer, error: CheckpointflowError | None) -> Iterator[str]:
+    envelope = answer.envelope
     if isinstance(error, InvalidWorkflow):
         yield from (_write_command("error", problem) for problem in error.problems)
     elif envelope.error is not None:
         yield f"::error::{_escape(envelope.error.message)}"
     yield from (f"::warning::{_escape(warning)}" for warning in envelope.warnings)
+    yield from (_write_command("warning", doubt) for doubt in answer.doubts)
 
 
 def _write_command(kind: str, problem: Diagnostic) -> str:
     place = f"file={_escape_property(problem.file or '')},line={problem.line},col={problem.column}"
     hint = f"\n{problem.hint}" if problem.hint else ""
-    return f"::{kind} {place}::{_escape(problem.message + hint)}"
+    name = f"{problem.id} " if problem.id and kind == "warning" else ""
+    return f"::{kind} {place}::{_escape(name + problem.message + hint)}"
 
 
 def _escape(text: str) -> str:

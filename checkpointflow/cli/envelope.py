@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.location import command_for
+from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
@@ -95,7 +96,9 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: Annotated[Any, Meta(description="What the run, or the command, has come to.")] = UNSET
     error: ErrorShown | None = None
     reason: Annotated[str | None, Meta(description="Why the run was cancelled.")] = None
-    warnings: tuple[str, ...] = ()
+    warnings: Annotated[
+        tuple[str, ...], Meta(description="All warnings, but those that `result.warnings` lists.")
+    ] = ()
     inputs: dict[str, Any] | None = None
     steps: Annotated[dict[str, Any] | None, Meta(description="The latest visit of each step, by path.")] = (
         None
@@ -110,7 +113,8 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Answer(Struct, frozen=True):
     """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text.
 
-    offers: the commands that help with the run of an error, the likeliest last.
+    offers: the commands that help with the run of an error, the likeliest last; doubts: warnings that stand
+    in a document, which the result lists as data, and so the `warnings` of the envelope do not.
     """
 
     envelope: Envelope
@@ -118,6 +122,7 @@ class Answer(Struct, frozen=True):
     directory: RunDirectory | None = None
     store: Store | None = None
     offers: tuple[str, ...] = ()
+    doubts: tuple[Diagnostic, ...] = ()
 
 
 def wrap_result(
@@ -127,11 +132,17 @@ def wrap_result(
     warnings: tuple[str, ...] = (),
     exit_code: int = 0,
     store: Store | None = None,
+    doubts: tuple[Diagnostic, ...] | None = None,
     **more: Any,
 ) -> Answer:
-    """The answer of a command that is not about one run, and did what it was asked."""
-    head = _head(command, "completed", exit_code)
-    return Answer(Envelope(**head, result=result, warnings=warnings, **more), store=store)
+    """The answer of a command that is not about one run, and did what it was asked.
+
+    doubts: of a command that looks for them; they are told once, in `result.warnings`.
+    """
+    if doubts is not None:
+        result = {**result, "warnings": [doubt.as_detail() for doubt in doubts]}
+    envelope = Envelope(**_head(command, "completed", exit_code), result=result, warnings=warnings, **more)
+    return Answer(envelope, store=store, doubts=doubts or ())
 
 
 def wrap_run(

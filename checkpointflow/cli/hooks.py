@@ -6,8 +6,8 @@
       completed: logger -t cpf
 
 A command runs in the shell, with the envelope on its standard input and, at most, a minute of time. It is
-nothing of the run's: it comes after the commit, and what goes wrong with it is a warning. No document and no
-archive can name one, and a file that others may write into is not read.
+nothing of the run's: it comes after the commit, and what goes wrong with it is a warning. When its time is up
+it is ended like a step, with all that it has started. No document and no archive can name one, and a file that others may write into is not read.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from msgspec import Struct
 
 from checkpointflow.errors import UsageError
 from checkpointflow.store.files import describe_sharing, open_safely, read_all
+from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
 CONFIG = "config.yaml"
 MAX_SECONDS = 60.0
+MAX_LINE = 500
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,22 +81,38 @@ def notify(base: Path, status: str, envelope: bytes) -> tuple[str, ...]:
         return (str(error),)
     if not command:
         return ()
-    import subprocess  # late: few stores have a hook
-
+    name = f"notify.{status} of {base / CONFIG}"
     try:
-        done = subprocess.run(
+        code, said = _run(command, envelope, make_mark(str(base), f"notify.{status}", os.getpid()))
+    except OSError as error:
+        return (f"{name} failed: {error}",)
+    if code is None:
+        return (f"{name} took longer than {MAX_SECONDS:g} seconds, and was ended",)
+    return () if code == 0 else (f"{name} ended with {code}" + (f": {said}" if said else ""),)
+
+
+def _run(command: str, envelope: bytes, mark: str) -> tuple[int | None, str]:
+    """The exit code, and the last line on stderr; without a code: nothing is left of it, for its time is up."""
+    import subprocess  # late: few stores have a hook
+    from tempfile import TemporaryFile
+
+    from checkpointflow.drivers.processes import end, find_attempt
+
+    with TemporaryFile() as told:  # no pipe: what goes on in the background would hold it open
+        process = subprocess.Popen(
             ["sh", "-c", command],
-            input=envelope,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=MAX_SECONDS,
-            check=False,
+            stderr=told,
+            start_new_session=True,
+            env=os.environ | {MARKS: add_mark(os.environ.get(MARKS), mark)},
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return (f"notify.{status} of {base / CONFIG} failed: {error}",)
-    if done.returncode == 0:
-        return ()
-    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return (
-        f"notify.{status} of {base / CONFIG} ended with {done.returncode}" + (f": {said}" if said else ""),
-    )
+        try:
+            process.communicate(envelope, MAX_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            if process.returncode is None:  # also when cpf is told to stop
+                end(find_attempt({mark}, process.pid), reap=lambda: (process.poll(), None)[1])
+        told.seek(max(0, told.seek(0, os.SEEK_END) - MAX_LINE))
+        return process.returncode, told.read().decode(errors="replace").strip().rpartition("\n")[2]

@@ -34,7 +34,7 @@ def tell(answer: Answer, error: CheckpointflowError | None) -> None:
     """Tell on stderr of the warnings of *answer*, of *error*, and what can be typed to go on after it."""
     directory = answer.directory
     shorten = partial(shorten_lines, directory=directory) if directory else str
-    show_warnings([shorten(warning) for warning in answer.envelope.warnings])
+    show_warnings([*map(shorten, answer.envelope.warnings), *map(str, answer.doubts)])
     if error is not None:
         show_error(error)
     if directory is not None:

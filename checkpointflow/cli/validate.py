@@ -30,20 +30,20 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Answer:
         checked = read_bytes(read_stdin())
     else:
         checked = read_workflow(Path(file or str(workflow)), cache=_find_cache())
-    warnings = [warning.as_detail() for warning in checked.warnings]
-    if strict and warnings:
-        raise WarningsFound(first=checked.warnings[0], count=len(warnings), details=warnings)
+    doubts = tuple(checked.warnings)
+    if strict and doubts:
+        details = [doubt.as_detail() for doubt in doubts]
+        raise WarningsFound(first=doubts[0], count=len(doubts), details=details)
     document = checked.document.workflow
     result = {
         "workflow_id": document.id,
         "steps": [step.id for step in document.steps],
         "inputs": document.inputs,
-        "warnings": warnings,
     }
     return wrap_result(
         "validate",
         result,
-        warnings=tuple(map(str, checked.warnings)),
+        doubts=doubts,
         workflow_id=document.id,
         workflow_name=document.name,
         workflow_description=document.description,

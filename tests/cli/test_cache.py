@@ -66,7 +66,7 @@ def test_validate_tells_the_same_of_a_document_that_was_checked(cpf: Cpf) -> Non
     cpf.run(ask("q"))  # makes the store
     file = cpf.flow(cli("a", next="c"), cli("b"), cli("c"))
     first = cpf("validate", "-f", file)
-    assert first["warnings"]
+    assert first["result"]["warnings"]
     assert not reads_yaml(cpf, "validate", "-f", file)
     again = cpf("validate", "-f", file)
     assert again.json | {"request_id": ""} == first.json | {"request_id": ""}
@@ -87,12 +87,12 @@ def test_validate_needs_no_store(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> N
 def test_warnings_are_told_again(cpf: Cpf) -> None:
     file = cpf.flow(cli("a", next="c"), cli("b"), cli("c"))
     assert cpf("run", "-f", file).code == 0
-    told = [cpf("validate", "-f", file)["warnings"] for _ in range(3)]
+    told = [cpf("validate", "-f", file)["result"]["warnings"] for _ in range(3)]
     assert told[0]
     assert told == [told[0]] * 3
     os.rename(cpf.cwd / file, cpf.cwd / "other.yaml")
-    assert cpf("validate", "-f", "other.yaml")["warnings"] == [
-        line.replace(file, "other.yaml") for line in told[0]
+    assert cpf("validate", "-f", "other.yaml")["result"]["warnings"] == [
+        warning | {"file": "other.yaml"} for warning in told[0]
     ]
 
 

@@ -100,6 +100,11 @@ def test_a_wrong_document_holds_no_command(cpf: Cpf, field: str) -> None:
     assert [line for line in commands(answer.err) if not line.startswith("::error file=w.yaml,")] == []
 
 
+def test_warnings_of_a_document_are_annotations_with_their_lines(cpf: Cpf) -> None:
+    answer, _, _ = job(cpf, "validate", cpf.flow(cli("a"), description="W"))
+    assert [line[:42] for line in commands(answer.err)] == ["::warning file=w.yaml,line=3,col=14::W104 "]
+
+
 def test_a_message_is_one_command(cpf: Cpf) -> None:
     answer, _, _ = job(cpf, "run", "-f", EVIL.replace("/", ""))
     assert "::set-output" in answer["error"]["message"]

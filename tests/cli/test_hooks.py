@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from checkpointflow.cli import hooks
-from tests.conftest import Cpf
+from checkpointflow.drivers import processes
+from checkpointflow.store.locks import list_marks
+from tests.conftest import Cpf, gone
 from tests.helpers import ask, cli, end
 
 KEEP = "cat > {0}"
@@ -73,7 +78,7 @@ def test_it_comes_after_the_commit(cpf: Cpf) -> None:
         ("exit 3", "ended with 3"),
         ("echo no such host >&2; exit 1", "ended with 1: no such host"),
         ("no-such-command", "ended with 127"),
-        ("sleep 5", "timed out"),
+        ("sleep 60", "took longer than 0.5 seconds"),
     ],
 )
 def test_what_goes_wrong_with_it_is_a_warning(
@@ -85,6 +90,31 @@ def test_what_goes_wrong_with_it_is_a_warning(
     assert (answer.code, answer["status"]) == (0, "completed")
     (warning,) = answer["warnings"]
     assert told in warning
+
+
+def test_nothing_is_left_of_a_hook_whose_time_is_up(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "MAX_SECONDS", 0.7)
+    far = (
+        "setsid sh -c 'sleep 61; true' & trap '' TERM; sh -c 'sleep 62; true' & echo $$ > pid; sleep 63; true"
+    )
+    hook(cpf, f"notify:\n  completed: |\n    {far}\n")
+    monkeypatch.setattr(processes.end, "__defaults__", (0.5, lambda: None))
+    answer = cpf.run(end("e"))
+    assert "was ended" in answer["warnings"][0]
+    assert gone(int((cpf.cwd / "pid").read_text()))
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    assert not [
+        pid for pid in pids if any(str(cpf.base) in mark for mark in list_marks(pid)) and not gone(pid)
+    ]
+
+
+def test_a_hook_may_leave_something_in_the_background(cpf: Cpf) -> None:
+    hook(cpf, "notify: {completed: 'sleep 30 & echo $! > pid'}")
+    start = time.monotonic()
+    answer = cpf.run(end("e"))
+    pid = int((cpf.cwd / "pid").read_text())
+    assert ("warnings" in answer.json, gone(pid), time.monotonic() - start < 15) == (False, False, True)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_large_envelope_and_a_hook_that_does_not_read_it(cpf: Cpf) -> None:

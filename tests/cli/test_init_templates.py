@@ -44,7 +44,7 @@ def test_every_template_can_be_asked_for() -> None:
 def test_a_template_validates_without_warnings(cpf: Cpf, template: str) -> None:
     cpf("init", "--template", template)
     answer = cpf("validate", "-f", "checkpointflow.yaml")
-    assert (answer.code, answer.json.get("warnings", [])) == (0, [])
+    assert (answer.code, answer["result"]["warnings"]) == (0, [])
 
 
 @pytest.mark.parametrize("template", NAMES)

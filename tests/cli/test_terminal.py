@@ -66,6 +66,13 @@ def test_a_person_sees_each_warning_on_a_line(cpf: Cpf) -> None:
     assert line.startswith("cpf: warning: w.yaml:3:14: W104 ")
 
 
+def test_a_warning_stands_once_in_the_envelope(cpf: Cpf) -> None:
+    answer = cpf("validate", cpf.flow(cli("a", "true"), description="W"))
+    assert [warning["id"] for warning in answer["result"]["warnings"]] == ["W104"]
+    assert (answer.text.count("W104"), "warnings" in answer.json) == (1, False)
+    assert cpf("validate", cpf.flow(cli("a", "true")))["result"]["warnings"] == []
+
+
 def test_warnings_of_one_kind_are_told_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     show_warnings(["w.yaml:1:1: W112 a", "w.yaml:1:2: W104 b", "w.yaml:2:1: W112 c", "other"])
     assert capsys.readouterr().err.splitlines() == [

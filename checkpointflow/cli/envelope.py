@@ -15,7 +15,7 @@ from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, 
 from checkpointflow.errors import CheckpointflowError, RunNotFound
 from checkpointflow.patterns import compile_late
 from checkpointflow.store.clock import make_id, now
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import Store
 
@@ -94,6 +94,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     wait: WaitShown | None = None
     waits: Annotated[tuple[WaitShown, ...], Meta(description="All open waits, when there are several.")] = ()
     result: Annotated[Any, Meta(description="What the run, or the command, has come to.")] = UNSET
+    note: Annotated[Note | None, Meta(description="What was said when the run was handed over.")] = None
     error: ErrorShown | None = None
     reason: Annotated[str | None, Meta(description="Why the run was cancelled.")] = None
     warnings: Annotated[
@@ -166,6 +167,7 @@ def wrap_run(
         wait=open_[0] if open_ else None,
         waits=open_ if len(open_) > 1 else (),
         result=own if result is UNSET else result,
+        note=directory.read_note(),
         error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,

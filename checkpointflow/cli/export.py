@@ -13,8 +13,11 @@ from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.clock import now
+from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.files import create_anew, file_digest, translate_errors
+
+MAX_NOTE = 4000
 
 
 @click.command()
@@ -23,33 +26,50 @@ from checkpointflow.store.files import create_anew, file_digest, translate_error
     "-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.tar.gz); - is stdout."
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option(
+    "--note",
+    metavar="TEXT",
+    help="What to say to whoever takes it over: `cpf import` and then `cpf status` show it.",
+)
 @lock_option()
 def command(
     directory: RunDirectory,
     output: str | None,
     force: bool,
+    note: str | None,
     lock_timeout: float,
 ) -> Answer | None:
     """Write a run, with everything that it needs, into one .tar.gz; `cpf import` takes it in.
 
     With `-o -` the archive itself goes to standard output, and no envelope.
     """
+    signed = None if note is None else _sign(note)
     if output == "-":
         if sys.stdout.isatty():
             raise UsageError(
                 problem="an archive is nothing for a terminal; redirect it, or name a file with -o"
             )
-        export_run(directory, sys.stdout.buffer, lock_timeout)
+        export_run(directory, sys.stdout.buffer, lock_timeout, signed)
         return None
     run = directory.load()
     file = Path(output or f"{run.run_id}.tar.gz")
     if not force and os.path.lexists(file):
         raise FileAlreadyThere(file=file)
-    warnings = _write(directory, file, lock_timeout)
+    warnings = _write(directory, file, lock_timeout, signed)
     size, digest = file_digest(file)
     result = {"file": str(file), "bytes": size, "sha256": digest}
     run = directory.load()
     return wrap_run("export", run, directory, exit_code=0, warnings=tuple(warnings), result=result)
+
+
+def _sign(text: str) -> Note:
+    """The note of whoever runs this. Raises UsageError."""
+    text = text.strip()
+    if not text or len(text) > MAX_NOTE:
+        raise UsageError(problem=f"--note takes 1 to {MAX_NOTE:,} characters, and was given {len(text):,}")
+    from checkpointflow.drivers.local import name_user  # late: most say nothing
+
+    return Note(text=text, by=name_user(), at=now())
 
 
 def _open_beside(file: Path) -> tuple[int, bool]:
@@ -63,14 +83,14 @@ def _open_beside(file: Path) -> tuple[int, bool]:
     return create_anew(file), True
 
 
-def _write(directory: RunDirectory, file: Path, lock_timeout: float) -> list[str]:
+def _write(directory: RunDirectory, file: Path, lock_timeout: float, note: Note | None) -> list[str]:
     """Write the archive to *file*, whole or not at all."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with translate_errors(file):
         fd, is_named = _open_beside(beside)
         try:
             with os.fdopen(fd, "wb") as out:
-                left_out = export_run(directory, out, lock_timeout)
+                left_out = export_run(directory, out, lock_timeout, note)
                 out.flush()
                 os.fsync(fd)
                 if not is_named:

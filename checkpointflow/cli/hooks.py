@@ -6,8 +6,9 @@
       completed: logger -t cpf
 
 A command runs in the shell, with the envelope on its standard input and, at most, a minute of time. It is
-nothing of the run's: it comes after the commit, and what goes wrong with it is a warning. When its time is up
-it is ended like a step, with all that it has started. No document and no archive can name one, and a file that others may write into is not read.
+nothing of the run's: it comes after the commit, and what goes wrong with it is a warning. When its time
+is up it is ended like a step, with all that it has started. No document and no archive can name one, and a
+file that others may write into is not read.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def notify(base: Path, status: str, envelope: bytes) -> tuple[str, ...]:
 
 
 def _run(command: str, envelope: bytes, mark: str) -> tuple[int | None, str]:
-    """The exit code, and the last line on stderr; without a code: nothing is left of it, for its time is up."""
+    """The exit code, and the last line on stderr; None: its time was up, and nothing is left of it."""
     import subprocess  # late: few stores have a hook
     from tempfile import TemporaryFile
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from checkpointflow.cli.durations import format_span, seconds_between
 from checkpointflow.cli.envelope import Answer, LogShown, find_offers
 from checkpointflow.cli.location import command_for, find_short_id, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
@@ -16,7 +17,7 @@ from checkpointflow.cli.tails import clean_lines
 from checkpointflow.cli.view import list_waits, view_failure, view_fields, view_head, view_steps, view_wait
 from checkpointflow.engine.run import Breakdown, Cancellation, Run
 from checkpointflow.store.clock import now
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.directory import Note, RunDirectory
 
 DRIVING = ("run", "resume", "retry", "retry-step", "answer")
 TAIL_LINES = 8
@@ -49,7 +50,8 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
         and answer.run is not None
         and answer.directory is not None
     ):
-        return (view_head(answer.run, find_short_id(answer.directory), now()), *view_value(result, 1))
+        head = view_head(answer.run, find_short_id(answer.directory), now())
+        return (head, *view_note(answer.envelope.note), *view_value(result, 1))
     if answer.run is not None and answer.directory is not None:
         return view_run(answer, answer.run, answer.directory, screen)
     return view_value(result) if result is not UNSET else ()
@@ -104,6 +106,7 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     """Where *run* stands, what it asks or came to, and what to type next."""
     moment, short = now(), find_short_id(directory)
     yield view_head(run, short, moment)
+    yield from view_note(answer.envelope.note)
     if not (answer.envelope.command in DRIVING and is_watched()):  # they were told as they came
         yield from view_steps(run, _list_ids(run, directory), moment, screen)
     for path, record in list_waits(run).items():
@@ -125,6 +128,14 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
         yield ()
         offers = ("watch",) if is_begun else find_offers(run, directory)
         yield from (("  ", Span(command_for(offer, directory), "strong")) for offer in offers)
+
+
+def view_note(note: Note | None) -> Iterator[Line]:
+    """What was said when the run was handed over."""
+    if note is not None:
+        age = format_span(seconds_between(note.at, now()))
+        yield "  ", Span(f"note of {note.by}, {age} ago:", "faint")
+        yield from (("    ", line) for line in note.text.splitlines()[:MAX_VALUE_LINES])
 
 
 def view_value(value: Any, depth: int = 0) -> Iterator[Line]:

@@ -118,7 +118,7 @@ def begin(
         documents=called,
         source=None if workflow.source is None else str(workflow.source),
         cwd=_name_directory(""),
-        by=_name_user(),
+        by=name_user(),
         environment=_find_environment(workflow),
     )
     run, facts = advance(workflow.program, None, message)
@@ -162,7 +162,7 @@ def resume(
             path = find_wait(run, event, step)
             # First: every message also ends the waits whose time is up. After Recover an event that comes too
             # late would be told that nobody waits for it.
-            messages.insert(0, Deliver(now=time, path=path, payload=payload, by=_name_user()))
+            messages.insert(0, Deliver(now=time, path=path, payload=payload, by=name_user()))
         return _go_on(directory, run, messages, place, world, interrupts)
 
 
@@ -272,7 +272,7 @@ def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
     return tuple(sorted(set(os.environ) & set().union(*map(find_mentioned, texts))))
 
 
-def _name_user() -> str:
+def name_user() -> str:
     """Who we are, for people: `user@host`."""
     from pwd import getpwuid
 

@@ -31,7 +31,7 @@ from checkpointflow.engine.facts import RunBegan
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDiverged, StateCorrupt
 from checkpointflow.store.clock import make_id, now
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.files import (
     escape_name,
     list_files,
@@ -75,8 +75,10 @@ class Imported(NamedTuple):
     facts: int
 
 
-def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) -> list[str]:
-    """Write the run to *out*; returns what was left out of it.
+def export_run(
+    directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0, note: Note | None = None
+) -> list[str]:
+    """Write the run to *out*, with *note* or else the one that it has; returns what was left out of it.
 
     Raises LockConflict, StateCorrupt (a run that does not pass `verify` is not handed on), PersistenceError
     for a file that no import would take, with nothing written.
@@ -85,6 +87,8 @@ def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) 
         require_sound(directory)
         run = directory.load()  # now the snapshot is what the history makes
         history = _cut_history(directory, run.checkpoint_id)
+        if note is not None:
+            directory.keep_note(note)
         names, left_out = _choose_members(directory)
         with (
             gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=6, mtime=0) as packed,
@@ -95,8 +99,8 @@ def export_run(directory: RunDirectory, out: BinaryIO, lock_timeout: float = 0) 
                     archive.addfile(_make_header(run.run_id, name, len(history)), BytesIO(history))
                     continue
                 with directory.open(name) as opened:
-                    size = os.fstat(opened.fileno()).st_size
-                    archive.addfile(_make_header(run.run_id, name, size), opened)
+                    header = _make_header(run.run_id, name, os.fstat(opened.fileno()).st_size)
+                    archive.addfile(header, opened)
     return left_out
 
 
@@ -334,9 +338,7 @@ def _check(staged: RunDirectory, run_id: str, name: str) -> None:
         raise StateCorrupt(file=name, problem=problem, details=error.details) from None
     assert run is not None
     if run.run_id != run_id:
-        problem = (
-            f"it says that it is {run_id}, and its history that it is {run.run_id}; nothing was imported"
-        )
+        problem = f"it says that it is {run_id}, its history that it is {run.run_id}; nothing was imported"
         raise StateCorrupt(file=name, problem=problem)
 
 
@@ -382,8 +384,10 @@ def _check_target(target: RunDirectory, staged: RunDirectory) -> Run:
 
 def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
     ours, theirs = _list_checkpoints(target, here), _list_checkpoints(staged, there)
-    common = _count_common(ours, theirs)
+    common = len({*ours} & {*theirs})  # and no digest in a chain is that of two beginnings
     if common == len(theirs):
+        if common == len(ours) and (note := staged.read_note()):  # the same state, and something new is said
+            target.keep_note(note)
         return Imported(target, here, "unchanged", 0)
     if common < len(ours):
         raise _explain_divergence(here, ours, theirs, common)
@@ -397,12 +401,6 @@ def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> 
 def _list_checkpoints(directory: RunDirectory, run: Run) -> list[str]:
     """The checkpoints that led to *run*; since they are digests, the same ids name the same facts."""
     return [entry.checkpoint_id for entry in directory.history(run)]
-
-
-def _count_common(ours: list[str], theirs: list[str]) -> int:
-    """How many links from the beginning are the same."""
-    pairs = zip(ours, theirs, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
 def _explain_divergence(here: Run, ours: list[str], theirs: list[str], common: int) -> RunDiverged:

@@ -23,6 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+from msgspec import Struct
+
 from checkpointflow.engine.actions import LockRequest
 from checkpointflow.engine.facts import Fact, RunBegan
 from checkpointflow.engine.path import is_path
@@ -63,6 +66,7 @@ from checkpointflow.store.layout import (
     IMPORTED,
     LOCK,
     LOCKS,
+    NOTE,
     RUNS,
     STATE,
     STEP_LOCK,
@@ -85,7 +89,16 @@ from checkpointflow.store.snapshot import Damaged, Known, decode, encode
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_LAG_SECONDS = 0.05
 NOTING_SECONDS = 0.2  # for who takes a lock to write down why
+MAX_NOTE_BYTES = 64 << 10
 REST_FACTOR = 9  # a write, and nine times as long without one: a tenth of the time
+
+
+class Note(Struct, frozen=True):
+    """What somebody said who handed a run over; who, and when, as they had it."""
+
+    text: str
+    by: str
+    at: str
 
 
 class RunDirectory:
@@ -385,6 +398,20 @@ class RunDirectory:
             replace_file(file, data)
 
     # What came in an archive
+
+    def keep_note(self, note: Note) -> None:
+        """Have it stand beside the run."""
+        self.keep(NOTE, msgspec.json.encode(note))
+
+    def read_note(self) -> Note | None:
+        """What was said when the run was last handed over; what is no note, or too long for one, is none."""
+        if not os.path.lexists(self.place / NOTE):
+            return None
+        try:
+            with open_safely(f"{self.place}/{NOTE}") as fd:
+                return msgspec.json.decode(os.read(fd, MAX_NOTE_BYTES), type=Note)
+        except (OSError, ValueError, PersistenceError):
+            return None
 
     @property
     def is_foreign(self) -> bool:

@@ -13,6 +13,7 @@
                          run.lock        the writer's lock, with a hint at who holds it
                          step.lock       held by the commands too, should they outlive the writer
                          cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
+                         note.json       what was said when it was handed over, which no digest covers
                          imported        it came in an archive, and nobody has said yet where it goes on
                          driver.log      what a cpf in the background told, which no digest covers
 
@@ -26,7 +27,7 @@ import re
 from checkpointflow.engine.path import is_path
 
 README, RUNS, LOCKS, CACHE = "README", "runs", "locks", "cache"
-STATE, HISTORY, DOCUMENT = "state.json", "history.jsonl", "workflow.yaml"
+STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"
 WORKFLOWS, OUTPUTS, ARTIFACTS = "workflows", "outputs", "artifacts"
@@ -96,7 +97,7 @@ def is_artifact(name: str) -> bool:
 
 def is_member(name: str) -> bool:
     """Whether *name* is of a file that an archive of the run holds."""
-    is_record = name in (STATE, HISTORY, DOCUMENT) or digest_in(name) is not None
+    is_record = name in (STATE, HISTORY, DOCUMENT, NOTE) or digest_in(name) is not None
     return is_record or is_artifact(name) or is_log(name)
 
 

@@ -42,6 +42,7 @@ from checkpointflow.store.layout import (
     HISTORY,
     IMPORTED,
     LOCK,
+    NOTE,
     STATE,
     STEP_LOCK,
     digest_in,
@@ -275,7 +276,7 @@ def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) ->
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
             found.warnings.append(f"{escape_name(name)} is left over from a write that had died")
-        elif name not in (STATE, HISTORY, IMPORTED, DRIVER_LOG):
+        elif name not in (STATE, HISTORY, NOTE, IMPORTED, DRIVER_LOG):
             found.warnings.append(f"{escape_name(name)} is no file of a run")
 
 

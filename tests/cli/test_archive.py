@@ -24,6 +24,7 @@ from checkpointflow.store.verify import verify
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end
+from tests.terminals import at_a_terminal, obeys_nothing
 
 IN_THE_WAY, TOO_LONG = "in the way", "too long"
 STEPS = (
@@ -43,8 +44,8 @@ def b(cpf: Cpf, tmp_path: Path) -> Cpf:
     return Cpf(work, tmp_path / "b-store")
 
 
-def exported(cpf: Cpf, run_id: str, name: str = "run.tar.gz") -> Path:
-    assert cpf("export", "--run-id", run_id, "-o", name, "--force").code == 0
+def exported(cpf: Cpf, run_id: str, name: str = "run.tar.gz", *more: str) -> Path:
+    assert cpf("export", "--run-id", run_id, "-o", name, "--force", *more).code == 0
     return cpf.cwd / name
 
 
@@ -78,6 +79,40 @@ def test_a_run_goes_on_elsewhere_and_comes_back_as_a_fast_forward(cpf: Cpf, b: C
     answer = cpf.resume(run_id, "r_event", {"z": 2})
     assert (answer.code, answer["result"]) == (0, {"z": 2})
     assert cpf("verify", "--run-id", run_id).code == 0
+
+
+def test_a_note_comes_with_the_run_and_is_shown(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    evil = "Mind the lag.\n\x1b[2J\u202e::error::x"
+    file = exported(cpf, run_id, "x.tar.gz", "--note", f" {evil}\n")
+    for command in (("import", str(file)), ("status", run_id), ("inspect", run_id)):
+        assert b(*command)["note"]["text"] == evil
+        assert "@" in b(*command)["note"]["by"]
+        _, shown = at_a_terminal(b, *command)
+        assert "    Mind the lag.\n    \\x1b[2J\\u202e::error::x\n" in shown
+        assert obeys_nothing(shown)
+    file = exported(cpf, run_id, "x.tar.gz", "--note", "Never mind.")
+    assert imported(b, file)[0] == "unchanged"
+    assert b("status", run_id)["note"]["text"] == "Never mind."
+    assert "warnings" not in b("verify", run_id).json
+    assert b.resume(run_id, "q_event", {"y": 1}, "--trust").code == 40
+    file = exported(b, run_id, "x.tar.gz", "--note", "Done.")
+    assert imported(cpf, file)[0] == "fast_forwarded"
+    assert cpf("status", run_id)["note"]["text"] == "Done."
+
+
+@pytest.mark.parametrize(("note", "size"), [("", 0), ("  \n ", 0), ("x" * 4001, 4001)])
+def test_a_note_of_no_or_too_many_characters_is_refused(cpf: Cpf, note: str, size: int) -> None:
+    answer = cpf("export", cpf.run(*STEPS)["run_id"], "--note", note, "-o", "x")
+    assert (answer.code, (cpf.cwd / "x").exists()) == (2, False)
+    assert f"1 to 4,000 characters, and was given {size:,}" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"text": 3}', b'{"text": "' + b"x" * 70_000, b"\xff"])
+def test_what_is_no_note_is_not_shown(cpf: Cpf, text: bytes) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    (cpf.directory(run_id) / "note.json").write_bytes(text)
+    assert (cpf("status", run_id).code, "note" in cpf("status", run_id).json) == (40, False)
 
 
 def facts_of(cpf: Cpf, run_id: str, kind: str) -> list[dict[str, Any]]:

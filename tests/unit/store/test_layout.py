@@ -76,6 +76,7 @@ def test_an_archive_holds_records_logs_and_artifacts() -> None:
         "state.json",
         "history.jsonl",
         "workflow.yaml",
+        "note.json",
         output_name(DIGEST),
         "stderr/a.txt",
         "artifacts/x",

@@ -17,6 +17,7 @@ from checkpointflow.cli.location import find_store, make_shortener
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import can_ask
 from checkpointflow.cli.screen import Span, find_screen
+from checkpointflow.cli.standing import warnings_about
 from checkpointflow.cli.view import list_waits, view_wait
 from checkpointflow.diagnostics import find_nearest
 from checkpointflow.drivers import local
@@ -100,6 +101,8 @@ def answer(
     """Ask what the run asks, send the answer, and go on with it. *is_shown*: the question is, already."""
     run = directory.load()
     path, record = _choose_wait(run, step, dialogue)
+    if not is_shown:
+        dialogue.tell(*((Span("warning: ", "asking"), text) for text in warnings_about(run, directory)))
     if not is_shown:
         dialogue.tell(*view_wait(path, record, now(), find_screen(sys.stderr)), ())
     payload = fill_in(record.wait.input_schema, dialogue)

@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,17 +14,13 @@ import click
 from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option, lock_option
-from checkpointflow.cli.standing import warnings_about
+from checkpointflow.cli.standing import find_next, warnings_about
 from checkpointflow.documents.model import AnyStep, Api, Cli
-from checkpointflow.drivers.sources import read_own_copies
-from checkpointflow.engine.outlook import find_next_steps
 from checkpointflow.engine.run import Run
-from checkpointflow.engine.soundness import find_unsound
-from checkpointflow.errors import CheckpointflowError, FileMissing
+from checkpointflow.errors import FileMissing
 from checkpointflow.store.archive import MAX_BYTES, MAX_EXPANSION, import_run
 from checkpointflow.store.directory import RunDirectory
 
-MAX_NEXT = 20
 MAX_COMMAND = 500
 
 TOLD = {
@@ -71,18 +66,10 @@ def _describe(run: Run, directory: RunDirectory) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _list_next(run: Run, directory: RunDirectory) -> list[dict[str, str]] | None:
-    """None: the document does not tell; whoever goes on with the run will hear why."""
-    try:
-        program = read_own_copies(directory, run.workflow)
-    except CheckpointflowError:
-        return None
-    if find_unsound(program, run) is not None:
-        return None
-    steps = islice(find_next_steps(program, run).items(), MAX_NEXT)
+def _list_next(run: Run, directory: RunDirectory) -> list[dict[str, str]]:
     return [
         {"step": path, "kind": str(step.__struct_config__.tag), **_describe_deed(step)}
-        for path, step in steps
+        for path, step in find_next(run, directory).items()
     ]
 
 

@@ -1,20 +1,35 @@
-"""What else is worth saying of a run: nothing that stops anybody, so warnings only."""
+"""What else is worth saying of a run: nothing that stops anybody, so warnings only; and what it does next."""
 
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checkpointflow.cli.location import command_for
-from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.output import is_read_as_text, is_watched
+from checkpointflow.diagnostics import join_words, shorten
 from checkpointflow.engine.run import Run
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.patterns import compile_late
 from checkpointflow.store.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from checkpointflow.documents.model import AnyStep
+
+MAX_NEXT = 20
+
+_VALUE = compile_late(r"\$\{[^}]*[^}\w][^}]*\}")
 
 
 def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
-    """What a reader of *run* should know: a source that has changed, a process that is gone."""
+    """What a reader of *run* should know: a source that has changed, a process that is gone.
+
+    Which programs are missing is told to people, and of what came in an archive: it takes the document.
+    """
     found = list(warnings_of_change(run)) if run.outcome is None else []
     if run.outcome is None and directory.is_foreign:
         found.append(
@@ -23,6 +38,8 @@ def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
         )
     elif run.outcome is None and run.cwd is not None and not os.path.isdir(run.cwd):
         found.append(f"{run.cwd}, where its commands run, is no directory here; say where with --cwd DIR")
+    if run.outcome is None and (directory.is_foreign or is_read_as_text()):
+        found += warnings_of_programs(run, directory)
     if run.status == "running" and not directory.seems_held():
         found.append(f"no process works on this run; go on with: {command_for('resume', directory)}")
     return tuple(found)
@@ -38,6 +55,44 @@ def warnings_of_change(run: Run) -> tuple[str, ...]:
     return (
         f"{run.workflow.source} has changed since the run started; the run goes on from its own copy of what "
         f"it said then; to have what it says now, start a run: {start}",
+    )
+
+
+def find_next(run: Run, directory: RunDirectory) -> dict[str, AnyStep]:
+    """The steps that *run* may come to first, by path; none where its document or its state does not tell."""
+    from checkpointflow.drivers.sources import read_own_copies
+    from checkpointflow.engine.outlook import find_next_steps
+    from checkpointflow.engine.soundness import find_unsound
+
+    try:
+        program = read_own_copies(directory, run.workflow)
+    except CheckpointflowError:  # whoever goes on with the run will hear why
+        return {}
+    return {} if find_unsound(program, run) else dict(islice(find_next_steps(program, run).items(), MAX_NEXT))
+
+
+def warnings_of_programs(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    """That a program which a step to come calls by its name is not on the PATH: a hint, for it may come."""
+    from shutil import which
+
+    from checkpointflow.documents.model import Cli
+    from checkpointflow.documents.program import DEFAULT_SHELL
+    from checkpointflow.shells.commands import find_programs
+    from checkpointflow.shells.contexts import HOLE
+
+    missing: dict[str, list[str]] = {}
+    for path, step in find_next(run, directory).items():
+        if not isinstance(step, Cli) or "PATH" in step.env:
+            continue
+        shell = step.shell or DEFAULT_SHELL
+        command = step.command if isinstance(step.command, str) else "\n".join(step.command)
+        named = {shell} | (find_programs(_VALUE.sub(HOLE, command), shell) if shell != "pwsh" else set())
+        for name in sorted(named):
+            if which(name) is None:
+                missing.setdefault(name, []).append(path)
+    return tuple(
+        f"{shorten(name)} is not on the PATH here; {join_words(paths[:3], 'and')} may need it next"
+        for name, paths in missing.items()
     )
 
 

@@ -29,6 +29,15 @@ from checkpointflow.shells.shell_builtins import judge_operands
 from checkpointflow.shells.simple_commands import judge, may_name_variables
 from checkpointflow.shells.words import Document, Lost, WordReader
 
+_BUILTINS = split_names(
+    ". : [ alias autoload bg bind break builtin caller cd command compgen complete continue declare dirs "
+    "disown echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local "
+    "logout mapfile popd print printf pushd pwd read readarray readonly return set setopt shift shopt source "
+    "suspend test times trap true type typeset ulimit umask unalias unset unsetopt wait whence where which zmodload"
+)
+_REDEFINE = split_names(". source alias eval enable")
+_LOOK_FOR = split_names("type which whence hash")
+_NAME = compile_late(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _OPENERS = frozenset(
     ("if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "always")
 )
@@ -55,6 +64,25 @@ def find_contexts(text: str, shell: Shell) -> list[Context]:
         return [Context("an unknown context", problem=problem, hint=reason.hint)] * text.count(HOLE)
     found.settle()
     return found.holes
+
+
+def find_programs(text: str, shell: Shell) -> set[str]:
+    """The programs that the command *text* calls by name; none that it looks for before it does.
+
+    Nor any where it may change by itself what a name means, or where it is not understood.
+    """
+    found = Findings()
+    try:
+        _CommandReader(text, shell, found, 0).read_whole()
+    except Lost:
+        return set()
+    assigned = {name for name, _ in found.assigned} | {name for name, _ in found.flows}
+    if "PATH" in assigned or not found.called.isdisjoint(_REDEFINE):
+        return set()
+    looked_for = {word.text for name, words in found.calls if name in _LOOK_FOR for word in words}
+    looked_for |= {word for line in text.split("\n") if "command -v" in line for word in line.split()}
+    own = found.functions | looked_for | _BUILTINS
+    return {name for name in found.called - own if _NAME.fullmatch(name)}
 
 
 class _CommandReader(WordReader):

@@ -157,6 +157,7 @@ class Findings:
         self.flows: list[tuple[str, set[str]]] = []  # from which variables one gets what it holds
         self.calls: list[tuple[str, list[Word]]] = []
         self.functions = {"set"}
+        self.called: set[str] = set()  # the first words of its commands
         self.filled: set[str] = set()  # by `read`, with what stands in `inputs`
         self.inputs: list[range] = []
         self.code: dict[str, tuple[str, str]] = {}  # variables whose text is run: why no value is for them

@@ -81,6 +81,7 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
     found.calls.append((name, list(arguments)))
+    found.called.add(words[0].text)
     match KINDS.get(name):
         case "code" if name in (".", "source"):
             if not arguments or not names_file(arguments[0]):

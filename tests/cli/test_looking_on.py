@@ -336,3 +336,34 @@ def test_a_terminal_shows_a_detached_run_with_the_line_that_looks_on(cpf: Cpf) -
     assert (code, "  cpf watch" in plain(shown)) == (0, True)
     assert cpf("wait", "@latest")["status"] == "completed"
     assert Path(cpf.directory(cpf("status", "@latest")["run_id"]) / "driver.log").is_file()
+
+
+# What is not here
+
+
+def test_a_program_that_comes_next_and_is_not_here_is_told(cpf: Cpf) -> None:
+    steps = (ask("q"), cli("go", "no-such-program --now ${inputs.x}; also_none"), cli("later", "none-either"))
+    run_id = cpf.run(*steps, inputs={"x": "1"})["run_id"]
+    told = "no-such-program is not on the PATH here; go may need it next"
+    assert "warnings" not in cpf("status", run_id).json
+    assert cpf("export", run_id, "-o", "x.tar.gz").code == 0
+    there = ("--base-dir", str(cpf.cwd / "there"))
+    for command in (("import", "x.tar.gz", *there), ("status", run_id, *there), ("inspect", run_id, *there)):
+        assert told in cpf(*command)["warnings"]
+        assert told in at_a_terminal(cpf, *command)[1]
+    shown = at_a_terminal(cpf, "status", run_id)[1]
+    assert (told in shown, "also_none is not" in shown, "none-either is not" in shown) == (True, True, False)
+    with Terminal(cpf, "answer", run_id, EDITOR="true") as person:
+        person.expect(told)
+
+
+@pytest.mark.parametrize("command", ["no-such-program", "PATH=/opt/x no-such-program"])
+def test_a_program_that_a_step_finds_in_its_own_way_is_not_told(cpf: Cpf, command: str) -> None:
+    env = {} if "PATH" in command else {"PATH": "/opt/x:/usr/bin:/bin"}
+    cpf.run(ask("q"), cli("go", command, env=env))
+    assert "is not on the PATH" not in at_a_terminal(cpf, "status", "@latest")[1]
+
+
+def test_a_shell_that_is_not_here_is_told(cpf: Cpf) -> None:
+    cpf.run(ask("q"), cli("go", "Get-Date", shell="pwsh"))
+    assert "pwsh is not on the PATH here" in at_a_terminal(cpf, "status", "@latest", PATH="/nowhere")[1]

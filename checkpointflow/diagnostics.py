@@ -12,6 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
+MAX_LISTED = 20
+
 Path = tuple[str | int, ...]
 """Where something stands in a document or a value: the keys and indexes that lead there."""
 
@@ -93,6 +95,16 @@ def suggest(word: str, words: Iterable[str]) -> str | None:
     """The hint that names the one of *words* most like *word*, if one is."""
     near = find_nearest(word, words)
     return f'did you mean "{near}"?{tell_odd(word, near)}' if near else None
+
+
+def point_at(word: str, words: Iterable[str], are: str) -> str:
+    """What *word*, which is none of *words*, may have meant: one of them, or what *are* all of them."""
+    known = list(dict.fromkeys(words))
+    near = find_nearest(word, known)
+    if near:
+        return f"did you mean {near}?"
+    more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
+    return f"{are} {', '.join(known[:MAX_LISTED]) or 'none'}{more}"
 
 
 def tell_odd(word: str, near: str) -> str:

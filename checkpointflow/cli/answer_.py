@@ -19,7 +19,7 @@ from checkpointflow.cli.output import can_ask
 from checkpointflow.cli.screen import Span, find_screen
 from checkpointflow.cli.standing import warnings_about
 from checkpointflow.cli.view import list_waits, view_wait
-from checkpointflow.diagnostics import find_nearest
+from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.actions import CallHttp, RunCommand
@@ -157,8 +157,7 @@ def _say_what_waits(run: Run, step: str | None) -> str:
     open_ = list_waits(run)
     if step is None or not open_:
         return "it takes no answer"
-    near, listed = find_nearest(step, open_), ", ".join(open_)
-    return f"{step} takes no answer; " + (f"did you mean {near}?" if near else f"these do: {listed}")
+    return f"{step} takes no answer; {point_at(step, open_, 'these do:')}"
 
 
 def _choose_of_store(store: Store, dialogue: Dialogue) -> tuple[RunDirectory, str]:

@@ -20,6 +20,7 @@ from checkpointflow.cli.envelope import Answer, LogShown, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import find_screen
+from checkpointflow.diagnostics import point_at
 from checkpointflow.engine.actions import CallHttp, RunCommand
 from checkpointflow.engine.facts import StepStarted
 from checkpointflow.engine.path import split
@@ -84,8 +85,8 @@ def command(
     wanted = _Wanted(directory, step, cast(tuple[Stream, ...], streams))
     run = directory.load()
     if step is not None and not follow and not wanted.list_logs(run):
-        known = sorted({log.step for log in _Wanted(directory, None, ("stdout",)).list_logs(run)})
-        raise UsageError(problem=f"no step {step} has run; these have: {', '.join(known) or 'none'}")
+        known = (log.step for log in _Wanted(directory, None, ("stdout",)).list_logs(run))
+        raise UsageError(problem=f"no step {step} has run; {point_at(step, known, 'these have:')}")
     if follow:
         show = partial(_show_raw, ansi=ansi) if raw else _show_safely if is_watched() else None
         run = _follow(wanted, tail, show)

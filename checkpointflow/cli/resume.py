@@ -13,9 +13,10 @@ from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import asks_people
 from checkpointflow.cli.standing import warnings_of_chain, warnings_of_change, warnings_of_environment
+from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
 from checkpointflow.engine.run import Run, Waiting, waits
-from checkpointflow.errors import EventMismatch, InvalidEvent, UsageError
+from checkpointflow.errors import EventMismatch, InvalidEvent, RunNotWaiting, UsageError
 from checkpointflow.store.directory import RunDirectory
 
 
@@ -57,8 +58,9 @@ def command(
         raise UsageError(problem="--event and --step go with --input or --set, which hold the answer")
     payload: Any = None
     if answers:
-        open_ = _list_candidates(directory.load(), event, step)
-        event = event or _choose_event(open_)
+        before = directory.load()
+        open_ = _list_candidates(before, event, step)
+        event = event or _choose_event(before, open_, step)
         schema = next((record.wait.input_schema for record in open_.values()), {})
         payload = read_given(given, settings, schema, InvalidEvent)
     environment = warnings_of_environment(directory)
@@ -89,9 +91,13 @@ def _list_candidates(run: Run, event: str | None, step: str | None) -> dict[str,
     }
 
 
-def _choose_event(open_: dict[str, Waiting]) -> str:
+def _choose_event(run: Run, open_: dict[str, Waiting], step: str | None) -> str:
     names = {record.wait.event_name for record in open_.values()}
     if len(names) == 1:
         return names.pop()
+    if not waits(run):
+        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="it takes no event")
+    if step is not None:
+        raise EventMismatch(problem=f"{step} takes no answer; {point_at(step, waits(run), 'these do:')}")
     listed = ", ".join(f"{record.wait.event_name} at {path}" for path, record in open_.items())
-    raise EventMismatch(problem=f"name the event with --event; the run waits for {listed or 'none'}")
+    raise EventMismatch(problem=f"name the event with --event; the run waits for {listed}")

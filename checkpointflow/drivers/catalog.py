@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from checkpointflow.diagnostics import point_at
 from checkpointflow.documents.model import Workflow
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 from checkpointflow.store.files import describe_sharing, read_file
@@ -46,15 +47,15 @@ def list_flows(here: Path, base: Path | None) -> Iterator[Found]:
 
 def find_flow(wanted: str, here: Path, base: Path | None) -> Found:
     """The nearest workflow whose id is *wanted*. Raises FileMissing, UsageError when two are equally near."""
-    same = [found for found in list_flows(here, base) if found.workflow and found.workflow.id == wanted]
+    known = [(found.workflow.id, found) for found in list_flows(here, base) if found.workflow]
+    same = [found for name, found in known if name == wanted]
     nearest = [found for found in same if found.file.parent == same[0].file.parent]
     if len(nearest) > 1:
         files = " and ".join(str(found.file) for found in nearest)
         raise UsageError(problem=f"{wanted} is the id of {files}; name one of them with -f")
     if not nearest:
-        problem = (
-            f"no workflow in {DIRECTORY}/, here or above, or in the store has this id; `cpf flows` lists them"
-        )
+        hint = point_at(wanted, (name for name, _ in known), "these are there (`cpf flows`):")
+        problem = f"no workflow in {DIRECTORY}/, here or above, or in the store has this id; {hint}"
         raise FileMissing(file=wanted, problem=problem)
     return nearest[0]
 

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
-from checkpointflow.diagnostics import find_nearest
+from checkpointflow.diagnostics import find_nearest, point_at
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
@@ -208,6 +208,7 @@ def find_wait(run: Run, event: str, path: str | None = None) -> str:
         where = f" at {path}" if path else ""
         names = ", ".join(f"{w['event_name']} at {w['step']}" for w in open_)
         near = find_nearest(event, {w["event_name"] for w in open_} - {event})
+        near = near or (find_nearest(path, found.keys() - {path}) if path else None)
         hint = f"; did you mean {near}?" if near else ""
         raise EventMismatch(
             problem=f"run {run.run_id} does not wait for the event {event}{where}; "
@@ -388,8 +389,8 @@ def _retry(scene: Scene, path: str | None) -> list[Fact]:
         problem = f"run {run.run_id} is {run.status}: no step of it has failed or was interrupted"
         raise NotRetryable(problem=problem)
     if path is not None and path not in run.steps:
-        known = ", ".join(run.steps)
-        raise NotRetryable(problem=f"run {run.run_id} has come to no step {path}; it came to {known}")
+        known = point_at(path, run.steps, "it came to")
+        raise NotRetryable(problem=f"run {run.run_id} has come to no step {path}; {known}")
     for wanted in [path] if path is not None else failed:
         record = run.steps[wanted]
         facts.append(StepsReopened(at=scene.now, path=wanted))

@@ -33,7 +33,8 @@ _BUILTINS = split_names(
     ". : [ alias autoload bg bind break builtin caller cd command compgen complete continue declare dirs "
     "disown echo enable eval exec exit export false fc fg getopts hash help history jobs kill let local "
     "logout mapfile popd print printf pushd pwd read readarray readonly return set setopt shift shopt source "
-    "suspend test times trap true type typeset ulimit umask unalias unset unsetopt wait whence where which zmodload"
+    "suspend test times trap true type typeset ulimit umask unalias unset unsetopt wait whence where "
+    "which zmodload"
 )
 _REDEFINE = split_names(". source alias eval enable")
 _LOOK_FOR = split_names("type which whence hash")

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from checkpointflow.diagnostics import find_nearest
 from checkpointflow.errors import PersistenceError, RunNotFound
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import explain, make_lasting, refuse_shared, sync_directory, translate_errors
@@ -84,7 +85,9 @@ class Store:
         if not found and wanted == LATEST.upper():
             raise RunNotFound(problem=f"there is no run in {self.base} yet; start one with: cpf run FILE")
         if not found:
-            raise RunNotFound(problem=f"there is no run {part} in {self.base}; see: cpf list")
+            near = find_nearest(wanted, (name[-len(wanted) :] for name in self.names() if self._is_run(name)))
+            hint = f"did you mean {near}?" if near else "see: cpf list"
+            raise RunNotFound(problem=f"there is no run {part} in {self.base}; {hint}")
         raise RunNotFound(
             problem=f"{len(found)} runs begin or end with {part}; give more of the id",
             details={"runs": found[:20]},

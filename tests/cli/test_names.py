@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
+from tests.terminals import at_a_terminal
 
 INPUTS = {
     "type": "object",
@@ -174,15 +175,28 @@ def test_where_several_are_open_it_must_be_named(cpf: Cpf) -> None:
 
 
 def test_what_was_meant_is_told(cpf: Cpf) -> None:
-    run_id = cpf.run(cli("build"), ask("q"))["run_id"]
+    failed = cpf.run(cli("build"), cli("smoke", "exit 1"))["run_id"]
+    run_id = cpf.run(cli("build"), ask("quest"))["run_id"]
+    near = f"{run_id[-6:-1]}{'0' if run_id[-1] != '0' else '1'}"
     for words, meant in (
+        (("status", near), f"there is no run {near} in {cpf.base}; did you mean "),
+        (("retry", failed, "--step", "smok"), "no step smok; did you mean smoke?"),
+        (("retry", failed, "--step", "none"), "no step none; it came to build, smoke"),
+        (("resume", run_id, "--step", "qest", "--set", "x=1"), "qest takes no answer; did you mean quest?"),
+        (
+            ("resume", run_id, "--step", "qest", "--event", "quest_event", "--input", "{}"),
+            "did you mean quest?",
+        ),
+        (("resume", failed, "--set", "x=1"), "is failed, so it takes no event"),
+        (("logs", failed, "--step", "none"), "these have: build, smoke"),
         (("stauts", run_id), "did you mean status?"),
         (("retry-setp", run_id), "did you mean retry-step?"),
-        (("resume", run_id, "--event", "q_evnt", "--input", "{}"), "q_event"),
+        (("resume", run_id, "--event", "quest_evnt", "--input", "{}"), "quest_event"),
         (("logs", run_id, "--step", "biuld"), "build"),
     ):
         answer = cpf(*words)
-        assert (answer.code in (2, 20), meant in answer["error"]["message"]) == (True, True), answer.text
+        assert (answer.code in (2, 10, 20), meant in answer["error"]["message"]) == (True, True), answer.text
+        assert meant in " ".join(at_a_terminal(cpf, *words)[1].split())
 
 
 # Trying again

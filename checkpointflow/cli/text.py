@@ -123,6 +123,10 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
         yield ()
         yield from view_value(answer.envelope.result, 1)
+    if answer.envelope.history is not None:
+        from checkpointflow.cli.details import view_details
+
+        yield from view_details(run, directory, answer.envelope.history, view_value)
     if run.status not in ("completed", "cancelled"):
         is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
         yield ()

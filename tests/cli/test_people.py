@@ -226,6 +226,40 @@ def test_a_warning_names_the_run_as_a_person_does(cpf: Cpf) -> None:
     assert f"cpf verify --run-id {run_id} --base-dir" in str(cpf("inspect", run_id)["warnings"])
 
 
+def test_inspect_shows_inputs_outputs_and_who_did_what_when(cpf: Cpf) -> None:
+    steps = (cli("a", 'echo \'{"url": "http://x"}\''), ask("q", input_schema=SCHEMA), cli("bad", "exit 3"))
+    run_id = cpf.run(*steps, inputs={"cluster": "pg1"})["run_id"]
+    cpf.resume(run_id, "q_event", {"decision": "approve"})
+    cpf("retry", run_id, "--step", "q")
+    who = cpf.history(run_id)[0]["fact"]["by"]
+    _, shown = at_a_terminal(cpf, "inspect", run_id)
+    assert cpf("inspect", run_id, "--text").text.count("\nHistory\n") == 1
+    told = plain(shown)
+    for part in (
+        f"  id: {run_id}\n",
+        "Inputs\n  cluster: pg1\n",
+        "  a:\n    url: http://x\n",
+        f"Z  the run began, by {who}\n",
+        "Z  q asks: user, q_event\n",
+        f"Z  q was answered, by {who}\n",
+        "Z  bad failed: the command ended with exit code 3\n",
+        "Z  the run failed\n",
+        "Z  q is to be done anew\n",
+        f"\n  cpf answer {run_id[-4:]}\n",
+    ):
+        assert part in told, part
+
+
+def test_inspect_is_bounded_at_a_terminal(cpf: Cpf) -> None:
+    steps = [cli(f"s{n}", f"echo '{{\"n\": {n}}}'") for n in range(60)]
+    run_id = cpf.run(*steps, inputs={"l": list(range(500))})["run_id"]
+    told = plain(at_a_terminal(cpf, "inspect", run_id)[1])
+    assert len(told.splitlines()) < 180
+    assert "Outputs  40 earlier ones are left out; all of it: --json" in told
+    assert "History  82 earlier ones are left out" in told
+    assert "lines more; all of it: --json" in told
+
+
 def test_a_run_whose_document_cannot_be_read_is_shown_all_the_same(cpf: Cpf) -> None:
     run_id = waiting(cpf)
     (cpf.directory(run_id) / "workflow.yaml").unlink()

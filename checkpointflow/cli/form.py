@@ -1,7 +1,7 @@
 """A form from a JSON Schema: a question for each field, each answer checked as it is given.
 
 What no line can hold (lists, fields within fields, a schema that is no plain list of fields) is written in an
-editor, as JSON. What is given in the end fits the schema.
+editor, as JSON, from a skeleton with comments. What is given in the end fits the schema.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from checkpointflow.cli.screen import Line, Span
+from checkpointflow.cli.screen import Line, Span, make_visible
 from checkpointflow.cli.view import describe_kind
 from checkpointflow.drivers.json_text import read_json
 from checkpointflow.schemas.instance_errors import InstanceError
@@ -19,6 +19,10 @@ from checkpointflow.schemas.wording import write_path
 
 EDITOR = "!"
 """What is typed to write a text in the editor instead of on a line."""
+
+COMMENT = "//"
+ANSWER = "answer"
+"""What an answer without fields is called."""
 
 _ABSENT: Any = object()
 
@@ -39,8 +43,10 @@ class Dialogue(Protocol):
 def fill_in(schema: dict[str, Any], dialogue: Dialogue) -> Any:
     """A value that fits *schema*, from whoever answers."""
     fields = schema.get("properties")
+    if schema.get("type") == "string" or _fits_a_line(schema):
+        return _ask_field({**schema, "required": [ANSWER]}, ANSWER, schema, dialogue)
     if not isinstance(fields, dict) or not fields or schema.get("type", "object") != "object":
-        return _edit(schema, make_skeleton(schema), dialogue)
+        return {} if not Schema(schema).errors({}) else _edit(schema, make_skeleton(schema), dialogue)
     given: dict[str, Any] = {}
     asked: set[str] = set()
     while True:
@@ -62,8 +68,49 @@ def fill_in(schema: dict[str, Any], dialogue: Dialogue) -> Any:
 
 
 def make_skeleton(schema: Any) -> str:
-    """JSON to start from: a value of the type, with the fields and defaults of *schema*."""
-    return json.dumps(_stand_in(schema, 0), indent=2, ensure_ascii=False)
+    """JSON to start from: a value of the type, with the fields and defaults of *schema*, each with a comment.
+
+    Where those say nothing, the schema itself stands above it.
+    """
+    about = ["The answer, as JSON. Lines that begin with // do not count; without others nothing is sent."]
+    if not (isinstance(schema, dict) and isinstance(schema.get("properties"), dict)):
+        about += [
+            "It must fit this JSON Schema:",
+            *json.dumps(schema, indent=2, ensure_ascii=False).split("\n"),
+        ]
+    comments = (f"{COMMENT} {make_visible(line)}" for line in about)
+    return "\n".join([*comments, *_write_lines(schema, _stand_in(schema, 0))]) + "\n"
+
+
+def _write_lines(schema: Any, value: Any) -> Iterator[str]:
+    """The lines of *value*, which stands in for one that fits *schema*."""
+    fields = schema.get("properties") if isinstance(schema, dict) else None
+    if not (isinstance(fields, dict) and isinstance(value, dict) and value):
+        yield from json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+        return
+    yield "{"
+    for name, of_it in value.items():
+        field = fields[name] if isinstance(fields.get(name), dict) else {}
+        yield f"  {COMMENT} {make_visible(_describe(name, field, schema))}"
+        first, *more = _write_lines(field, of_it)
+        lines = [f"{json.dumps(name, ensure_ascii=False)}: {first}", *more]
+        lines[-1] += "," if name != list(value)[-1] else ""
+        yield from (f"  {line}" for line in lines)
+    yield "}"
+
+
+def _describe(name: str, field: dict[str, Any], schema: dict[str, Any]) -> str:
+    kind = describe_kind(field)
+    if isinstance(field.get("items"), dict):
+        kind += f", each such as {json.dumps(_stand_in(field['items'], 0), ensure_ascii=False)}"
+    kind += "" if name in schema.get("required", ()) else ", optional"
+    about = field.get("description")
+    return f"{kind}: {' '.join(about.split())}" if isinstance(about, str) else kind
+
+
+def _leave_comments_out(text: str) -> str:
+    """*text*, and blank lines where comments stand, so that others keep their numbers."""
+    return "\n".join("" if line.lstrip().startswith(COMMENT) else line for line in text.split("\n"))
 
 
 def _ask_field(schema: dict[str, Any], name: str, field: dict[str, Any], dialogue: Dialogue) -> Any:
@@ -130,7 +177,7 @@ def _read(text: str, field: dict[str, Any], dialogue: Dialogue) -> Any:
         written = dialogue.edit(start)
         if written is None or not written.strip():
             raise ValueError("nothing was written")
-        text = written.rstrip("\n") if kind == "string" else written
+        text = written.rstrip("\n") if kind == "string" else _leave_comments_out(written)
     if kind == "string" or (kind is None and not _is_json(text)):
         return text
     try:
@@ -168,9 +215,11 @@ def _edit(schema: Any, text: str, dialogue: Dialogue) -> Any:
         written = dialogue.edit(text)
         if written is None:
             raise KeyboardInterrupt
-        text = written
+        text, json_text = written, _leave_comments_out(written)
+        if not json_text.strip():
+            raise KeyboardInterrupt
         try:
-            value = read_json(text.encode())
+            value = read_json(json_text.encode())
         except ValueError as error:
             dialogue.tell((Span(f"  this is not JSON: {error}", "bad"),))
         else:

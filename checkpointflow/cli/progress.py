@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_duration, seconds_between
-from checkpointflow.cli.screen import Line, Mark, Screen, Span
+from checkpointflow.cli.screen import Line, Mark, Screen, Span, make_visible
 from checkpointflow.cli.view import count_ended, name_step
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.path import owner
@@ -72,8 +72,18 @@ class Progress:
             self._stream(before)
             changes = list_changes(before, run, self._count)
             # On a terminal the last line tells what is under way.
-            told = [change for change in changes if not (self._is_live and change.mark == "runs")]
-            self._write([self._describe(change, run) for change in told])
+            lines = {begins: list[Line]() for begins in (False, True)}
+            for change in changes:
+                lines[change.mark == "runs"].append(self._describe(change, run))
+            was, is_now = _list_under_way(before), _list_under_way(run)
+            is_apart = self._find is not None and self._screen.is_runner and was.keys().isdisjoint(is_now)
+            # A runner of GitHub Actions folds what is printed from where a step begins until it has ended, or
+            # all that ran beside it. Nothing that data wrote opens or closes a group: see `Screen`.
+            self._write(lines[False], before="::endgroup::\n" if is_apart and was else "")
+            title = make_visible(", ".join(is_now))
+            self._write(
+                [] if self._is_live else lines[True], f"::group::{title}\n" if is_apart and is_now else ""
+            )
         if self._ticker is None and (self._is_live or self._find) and run.status == "running":
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
@@ -104,9 +114,9 @@ class Progress:
         text = f" {change.text}{': ' if why else ''}{why}  "
         return "  ", self._screen.mark(change.mark), text, Span(change.spent, "faint")
 
-    def _write(self, lines: list[Line]) -> None:
-        """Add *lines* above the last line, and draw that anew."""
-        text = self._screen.render(lines)
+    def _write(self, lines: list[Line], before: str = "") -> None:
+        """Add *lines* above the last line, and draw that anew; *before* them a command to a runner."""
+        text = before + self._screen.render(lines)
         if self._is_live:
             text = _CLEAR + text + self._screen.render_line(self._view_last_line())
         with suppress(OSError):
@@ -151,12 +161,17 @@ class Progress:
             sys.stderr.write((_CLEAR if self._is_live and text else "") + text)
 
 
+def _list_under_way(run: Run | None) -> dict[str, Record]:
+    """The steps that run, or pause between two attempts."""
+    return {} if run is None else {p: r for p, r in run.active.items() if isinstance(r, Started)}
+
+
 def list_changes(
     before: Run | None, run: Run, is_worth: Callable[[str, int, int], bool] = lambda *_: True
 ) -> Iterator[Change]:
     """What has begun and ended between *before* and *run*; the cost is that of what is under way."""
     old = {} if before is None else before.active
-    for path in old:
+    for path in reversed(old):  # the steps of a block before it
         if path not in run.active and _find_counted(before or run, path) is None:
             yield from _tell_end(path, old[path], run)
     for path, record in run.active.items():

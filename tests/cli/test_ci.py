@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Answer, Cpf
-from tests.helpers import ask, cli, end
+from tests.helpers import ask, cli, end, parallel
 
 BAD = (
     "schema_version: checkpointflow/v1\nworkflow:\n  id: w\n  steps:\n    - {id: a, kind: cli, commnd: ls}\n"
@@ -75,7 +75,8 @@ def test_nothing_that_data_wrote_is_a_command_an_output_or_a_row(
         cpf("run", file)
     answer, output, summary = job(cpf, *words, form)
     ours = [line for line in commands(answer.err) if not line.startswith("::error::")]
-    assert (ours, commands(answer.text)) == ([], [])
+    groups = ["::group::bad", "::endgroup::"] if "-v" in words else []
+    assert (ours, commands(answer.text)) == (groups, [])
     assert set(outputs(output)) == {"run_id", "status"}
     assert all(line.startswith("| ") and line.count("|") == 3 for line in summary.splitlines()[2:] if line)
     assert "<script>" not in summary and "`" not in summary and "@" not in summary
@@ -103,6 +104,22 @@ def test_a_wrong_document_holds_no_command(cpf: Cpf, field: str) -> None:
 def test_warnings_of_a_document_are_annotations_with_their_lines(cpf: Cpf) -> None:
     answer, _, _ = job(cpf, "validate", cpf.flow(cli("a"), description="W"))
     assert [line[:42] for line in commands(answer.err)] == ["::warning file=w.yaml,line=3,col=14::W104 "]
+
+
+def test_what_steps_print_is_folded_and_opens_no_group_of_its_own(cpf: Cpf) -> None:
+    evil = "echo ::endgroup::; echo '::group::x'; echo ' ::error::x'; echo '##[group]y' >&2"
+    both = parallel("p", *({"id": n, "steps": [cli(n, f"echo {n}; sleep 0.2")]} for n in ("x", "y")))
+    answer, _, _ = job(cpf, "run", cpf.flow(cli("a", evil), both, cli("c", "exit 1")), "-v", CI="true")
+    told = commands(answer.err)
+    assert told[0] == "::group::a"
+    assert told[1::2] == ["::endgroup::"] * 3
+    assert told[2] == "::group::p[x]/x, p[y]/y" and told[4] == "::group::c"
+    assert told[6:] == ["::error::the command ended with exit code 1"]
+    lines = [line.strip() for line in answer.err.splitlines()]
+    assert lines.index("::endgroup::") < lines.index(next(line for line in lines if line.startswith("✓ a")))
+    quiet, _, _ = job(cpf, "run", cpf.flow(cli("a", "true")), "--progress", "plain")
+    assert "::" not in quiet.err
+    assert "::group" not in cpf("run", cpf.flow(cli("a", "true")), "-v").err
 
 
 def test_a_message_is_one_command(cpf: Cpf) -> None:

@@ -204,7 +204,65 @@ def test_what_no_form_can_ask_is_written_as_json_until_it_fits(cpf: Cpf) -> None
     assert cpf("status", run_id)["result"] == [7]
 
 
-@pytest.mark.parametrize("script", ["exit 1", "echo '[' > \"$1\""])
+def test_the_editor_opens_a_skeleton_that_says_what_is_asked(cpf: Cpf) -> None:
+    host = {"type": "object", "properties": {"name": {"type": "string"}, "port": {"default": 22}}}
+    schema = {
+        **asked_for(
+            "hosts",
+            hosts={"type": "array", "items": host, "minItems": 1, "description": "where\nto go"},
+            how={"type": "object", "properties": {"fast": {"type": "boolean", "description": "\x1b[2J"}}},
+        ),
+        "type": ["object", "null"],
+    }
+    run_id = waiting(cpf, schema)
+    written = editor(cpf, """cp "$1" kept; sed -i 's/"hosts": .*/"hosts": [{"name": "a"}],/' "$1" """)
+    with Terminal(cpf, "answer", run_id, EDITOR=written, VISUAL="") as person:
+        assert person.type("").end() == 0
+    assert (cpf.cwd / "kept").read_text().split("\n") == [
+        "// The answer, as JSON. Lines that begin with // do not count; without others nothing is sent.",
+        "{",
+        '  // list, each such as {"name": "", "port": 22}: where to go',
+        '  "hosts": [],',
+        "  // fields, optional",
+        '  "how": {',
+        "    // yes or no, optional: \\x1b[2J",
+        '    "fast": false',
+        "  }",
+        "}",
+        "",
+    ]
+    assert cpf("status", run_id)["result"] == {"hosts": [{"name": "a"}], "how": {"fast": False}}
+
+
+def test_a_skeleton_without_fields_shows_the_schema(cpf: Cpf) -> None:
+    run_id = waiting(cpf, {"oneOf": [{"type": "array"}, {"type": "null"}]})
+    written = editor(cpf, 'cp "$1" kept; echo "[1]" > "$1"')
+    with Terminal(cpf, "answer", run_id, EDITOR=written, VISUAL="") as person:
+        assert person.type("").end() == 0
+    assert '//       "type": "array"' in (cpf.cwd / "kept").read_text()
+
+
+def test_an_answer_without_fields_is_asked_on_a_line(cpf: Cpf) -> None:
+    for schema, typed, result in (
+        ({"enum": ["go", "stay"]}, "g", "go"),
+        ({"type": "boolean"}, "y", True),
+        ({"type": "string", "minLength": 1}, "fine", "fine"),
+    ):
+        run_id = waiting(cpf, schema)
+        with Terminal(cpf, "answer", run_id) as person:
+            person.expect("answer (")
+            assert person.type(typed, "").end() == 0
+        assert cpf("status", run_id)["result"] == result
+
+
+def test_a_question_that_asks_for_nothing_is_only_confirmed(cpf: Cpf) -> None:
+    run_id = waiting(cpf, {"type": "object"})
+    with Terminal(cpf, "answer", run_id, EDITOR="false", VISUAL="") as person:
+        assert person.type("").end() == 0
+    assert cpf("status", run_id)["result"] == {}
+
+
+@pytest.mark.parametrize("script", ["sed -i 's-^-//-' \"$1\"", 'true > "$1"', "exit 1", "echo '[' > \"$1\""])
 def test_an_editor_that_is_left_without_an_answer_sends_nothing(cpf: Cpf, script: str) -> None:
     run_id = waiting(cpf, {"type": "array", "minItems": 1})
     with Terminal(cpf, "answer", run_id, EDITOR=editor(cpf, script), VISUAL="") as person:

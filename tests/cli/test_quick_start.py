@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import QUICK_START, Answer, Cpf
+from tests.terminals import Terminal, plain
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 PAGE = {"page_url": "https://wiki.example/pages/123456"}
 
 
@@ -106,3 +110,28 @@ def test_status_and_inspect_tell_what_happened(waiting: tuple[Cpf, Answer]) -> N
     assert [e["fact"]["fact"] for e in inspected["history"]] == [
         "run_began", "step_started", "files_sealed", "step_succeeded", "wait_opened",
     ]  # fmt: skip
+
+
+def test_the_picture_in_the_readme_is_what_a_terminal_shows(waiting: tuple[Cpf, Answer]) -> None:
+    cpf, _ = waiting
+    command, *picture = README.split("```console\n", 1)[1].split("```", 1)[0].splitlines()
+    with Terminal(cpf, *shlex.split(command)[2:]) as person:
+        for question, typed in (
+            ("now?", ""),
+            ("decision (", "app"),
+            ("comment (", "Looks good."),
+            ("Send it?", ""),
+        ):
+            person.expect(question)
+            person.expect(") " if not typed or question == "now?" else ": ")
+            person.type(typed)
+        assert person.end() == 0
+        assert list(_still(plain(person.raw).splitlines())) == list(_still(picture))
+
+
+def _still(lines: list[str]) -> Iterator[str]:
+    """*lines* without what differs each time, and without those that are drawn anew."""
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("●"):
+            line = re.sub(r"\b[0-9.]+s\b", "TIME", line.rstrip())
+            yield re.sub(r"   [0-9A-Z]{4}   ", "   RUN   ", line)

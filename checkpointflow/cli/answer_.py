@@ -80,9 +80,11 @@ def offer(directory: RunDirectory, run: Run, driving: Driving) -> Run:
     try:
         while paths := [p for p, r in list_waits(run).items() if r.wait.audience == "user"]:
             dialogue.tell((), *view_wait(paths[0], waits(run)[paths[0]], now(), find_screen(sys.stderr)), ())
+            driving.has_offered = True
             if dialogue.ask(("Answer it now? (Y/n) ",)).lower() not in ("", "y", "yes"):
                 break
             run = answer(directory, paths[0], dialogue, driving, is_shown=True)
+            driving.has_offered = False
     except (KeyboardInterrupt, EOFError, click.Abort, NotAnswered):
         dialogue.tell((), (str(NotAnswered()),))
     return run
@@ -100,6 +102,7 @@ def answer(
 ) -> Run:
     """Ask what the run asks, send the answer, and go on with it. *is_shown*: the question is, already."""
     run = directory.load()
+    local.choose_directory(directory, run, place, local.HERE)  # what would be refused in the end is not asked
     path, record = _choose_wait(run, step, dialogue)
     if not is_shown:
         dialogue.tell(*((Span("warning: ", "asking"), text) for text in warnings_about(run, directory)))

@@ -29,7 +29,8 @@ def command(run_a: str, run_b: str, base_dir: str | None) -> Answer:
 
 
 def _find_side(text: str, base_dir: str | None) -> Side:
-    name, _, checkpoint = text.partition("@")
+    at = text.find("@", 1)  # not that of @latest
+    name, checkpoint = (text, "") if at < 0 else (text[:at], text[at + 1 :])
     if "/" in text:
         name, _, checkpoint = text.rpartition("@") if "@" in text.rpartition("/")[2] else (text, "", "")
         directory = RunDirectory.at(Path(name), allow_shared=allows_shared())

@@ -26,12 +26,13 @@ Form = Literal["auto", "plain", "none"]
 class Driving:
     """One command that drives one run. ok_when: the states that count as success, besides completed.
 
-    has_changed: whether the run has gone on.
+    has_changed: whether the run has gone on; has_offered: whoever looks on has seen what it asks.
     """
 
     def __init__(self, form: Form = "none", *, verbose: bool = False, ok_when: tuple[str, ...] = ()) -> None:
         self._form, self._verbose, self._ok_when = form, verbose, ok_when
         self.has_changed = False
+        self.has_offered = False
 
     def follow(self, find: Callable[[Run], RunDirectory], *, tells: bool = True) -> World:
         """What the driver is to have around it, of a run whose directory *find* gives.
@@ -71,6 +72,7 @@ class Driving:
         """Where the run stands; whoever wants to hear of that is notified, if it came to rest just now."""
         exit_code = 0 if run.status in self._ok_when else None
         answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code)
+        answer = replace(answer, is_asked=self.has_offered)
         place = directory.place
         if not self.has_changed or run.status == "running" or place.parent.name != RUNS:
             return answer

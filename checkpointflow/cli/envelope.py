@@ -115,7 +115,8 @@ class Answer(Struct, frozen=True):
     """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text.
 
     offers: the commands that help with the run of an error, the likeliest last; doubts: warnings that stand
-    in a document, which the result lists as data, and so the `warnings` of the envelope do not.
+    in a document, which the result lists as data, and so the `warnings` of the envelope do not;
+    is_asked: whoever reads this has just been asked what the run asks.
     """
 
     envelope: Envelope
@@ -124,6 +125,7 @@ class Answer(Struct, frozen=True):
     store: Store | None = None
     offers: tuple[str, ...] = ()
     doubts: tuple[Diagnostic, ...] = ()
+    is_asked: bool = False
 
 
 def wrap_result(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from shlex import join
 from typing import Any
 
 from msgspec import UNSET
@@ -51,7 +52,16 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
         and answer.directory is not None
     ):
         head = view_head(answer.run, find_short_id(answer.directory), now())
-        return (head, *view_note(answer.envelope.note), *view_value(result, 1))
+        lines = [head, *view_note(answer.envelope.note), *view_value(result, 1)]
+        if command == "import":
+            lines += view_offers(answer.run, answer.directory)
+        elif command == "export":
+            lines += [
+                (),
+                ("  Elsewhere, take it in with:",),
+                ("  ", Span(join(["cpf", "import", result["file"]]), "strong")),
+            ]
+        return lines
     if answer.run is not None and answer.directory is not None:
         return view_run(answer, answer.run, answer.directory, screen)
     return view_value(result) if result is not UNSET else ()
@@ -109,7 +119,7 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     yield from view_note(answer.envelope.note)
     if not (answer.envelope.command in DRIVING and is_watched()):  # they were told as they came
         yield from view_steps(run, _list_ids(run, directory), moment, screen)
-    for path, record in list_waits(run).items():
+    for path, record in () if answer.is_asked else list_waits(run).items():
         yield ()
         yield from view_wait(path, record, moment, screen)
     if isinstance(run.outcome, Breakdown):
@@ -127,11 +137,16 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
         from checkpointflow.cli.details import view_details
 
         yield from view_details(run, directory, answer.envelope.history, view_value)
+    is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
+    yield from view_offers(run, directory, ("watch",) if is_begun else None)
+
+
+def view_offers(run: Run, directory: RunDirectory, offers: tuple[str, ...] | None = None) -> Iterator[Line]:
+    """What can be typed to go on, if anything goes on."""
     if run.status not in ("completed", "cancelled"):
-        is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
         yield ()
-        offers = ("watch",) if is_begun else find_offers(run, directory)
-        yield from (("  ", Span(command_for(offer, directory), "strong")) for offer in offers)
+        for offer in find_offers(run, directory) if offers is None else offers:
+            yield "  ", Span(command_for(offer, directory), "strong")
 
 
 def view_note(note: Note | None) -> Iterator[Line]:

@@ -232,14 +232,14 @@ def _go_on(
         return writer.tell(*salvaged, Cancel(now=world.now(), reason=reason))
     # Last, as any message ends the waits whose time is up; it is one commit, and nothing is done before it.
     is_over = run.outcome is not None and not isinstance(messages[-1], Retry)
-    chosen = [] if is_over else _choose_directory(directory, run, place, world)
+    chosen = [] if is_over else choose_directory(directory, run, place, world)
     writer.tell(*salvaged, *messages, *chosen)
     if chosen:
         directory.accept()
     return writer.drive(interrupts)
 
 
-def _choose_directory(directory: RunDirectory, run: Run, place: Place, world: World) -> list[Message]:
+def choose_directory(directory: RunDirectory, run: Run, place: Place, world: World) -> list[Message]:
     """What the run is to be told of where its commands run. Raises DirectoryGone, NotTrusted."""
     is_said = place.trust or place.cwd is not None
     if world.perform is not None and not is_said:

@@ -24,7 +24,7 @@ from checkpointflow.store.verify import verify
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end
-from tests.terminals import at_a_terminal, obeys_nothing
+from tests.terminals import at_a_terminal, obeys_nothing, plain
 
 IN_THE_WAY, TOO_LONG = "in the way", "too long"
 STEPS = (
@@ -113,6 +113,16 @@ def test_what_is_no_note_is_not_shown(cpf: Cpf, text: bytes) -> None:
     run_id = cpf.run(*STEPS)["run_id"]
     (cpf.directory(run_id) / "note.json").write_bytes(text)
     assert (cpf("status", run_id).code, "note" in cpf("status", run_id).json) == (40, False)
+
+
+def test_a_person_is_told_the_next_line_and_asked_nothing_that_would_be_refused(cpf: Cpf, b: Cpf) -> None:
+    run_id = cpf.run(*STEPS)["run_id"]
+    _, shown = at_a_terminal(cpf, "export", run_id, "-o", "a run.tar.gz")
+    assert plain(shown).endswith("\n  cpf import 'a run.tar.gz'\n")
+    _, shown = at_a_terminal(b, "import", str(cpf.cwd / "a run.tar.gz"))
+    assert plain(shown).endswith(f"\n  cpf answer {run_id[-4:]}\n")
+    code, shown = at_a_terminal(b, "answer", run_id)
+    assert (code, shown.startswith(f"cpf: run {run_id} was imported"), shown.count("\n")) == (20, True, 1)
 
 
 def facts_of(cpf: Cpf, run_id: str, kind: str) -> list[dict[str, Any]]:

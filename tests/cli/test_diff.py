@@ -103,3 +103,10 @@ def test_a_run_directory_that_lies_anywhere_can_be_compared(cpf: Cpf) -> None:
         diff(cpf, "./mine", f"./mine@{diff(cpf, './mine', './mine')['a']['checkpoint_id'][:8]}")["equal"]
         is True
     )
+
+
+def test_the_newest_run_may_be_named_as_such(cpf: Cpf) -> None:
+    run_id = ran(cpf, 1)
+    checkpoint = cpf("status", run_id)["checkpoint_id"]
+    for a, b in (("@latest", run_id), (run_id[-4:], f"@latest@{checkpoint[:6]}")):
+        assert diff(cpf, a, b)["equal"] is True

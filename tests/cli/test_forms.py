@@ -395,6 +395,25 @@ def test_whoever_stops_in_an_offer_leaves_the_run_waiting(
     assert cpf("status", "@latest")["status"] == "waiting"
 
 
+def test_a_question_whose_offer_is_declined_is_not_shown_again(cpf: Cpf) -> None:
+    file = cpf.flow(ask("q", prompt="Go on?", input_schema=DECISION))
+    with Terminal(cpf, "run", file) as person:
+        assert person.type("n").end() == 40
+    assert (person.shown.count("? Go on?"), person.shown.count("  cpf answer ")) == (1, 1)
+
+
+def test_nothing_is_asked_where_the_directory_of_the_run_is_gone(cpf: Cpf) -> None:
+    run_id = waiting(cpf)
+    cpf.cwd.rename(cpf.cwd.parent / "moved")
+    cpf.cwd = cpf.cwd.parent / "moved"
+    code, shown = at_a_terminal(cpf, "answer", run_id)
+    assert (code, "is no directory here; say where with --cwd DIR" in shown, "Go on?" in shown) == (
+        20,
+        True,
+        False,
+    )
+
+
 def test_an_offer_is_for_people_only(cpf: Cpf) -> None:
     file = cpf.flow(ask("q", audience="agent"))
     code, shown = at_a_terminal(cpf, "run", file)

@@ -242,7 +242,7 @@ def _print(answer: Answer, error: CheckpointflowError | None = None) -> int:
 def _refuse(error: CheckpointflowError, asked: dict[str, Any]) -> int:
     from checkpointflow.cli.envelope import wrap_error
 
-    return _print(wrap_error(_name(), error, asked.get("directory")), error)
+    return _print(wrap_error(group.asked, error, asked.get("directory")), error)
 
 
 def _translate_usage_error(error: click.UsageError) -> UsageError:
@@ -260,8 +260,3 @@ def _report_bug(error: Exception) -> InternalError | SystemRefused:
     if isinstance(error, OSError | MemoryError):
         return SystemRefused(problem=str(error) or "there is not enough memory")
     return InternalError(problem=f"{type(error).__name__}: {error}")
-
-
-def _name() -> str:
-    name: Any = group.asked
-    return str(name)

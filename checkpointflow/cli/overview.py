@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 import click
+from msgspec import to_builtins
 
 from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.list_ import list_wait_rows, make_row
@@ -32,7 +33,7 @@ def command() -> Answer:
     store, moment = find_store(None), now()
     runs = list(islice(list_runs(store), MAX_LOOKED_AT))
     waits = [
-        {"run_id": run.run_id, "workflow_id": run.head.workflow.id, "wait": wait}
+        {"run_id": run.run_id, "workflow_id": run.head.workflow.id, **to_builtins(wait)}
         for run in runs
         if run.head is not None
         for wait in list_wait_rows(run.head, moment)
@@ -42,9 +43,7 @@ def command() -> Answer:
     result = {
         "waits": waits[:MAX_SHOWN],
         "more_waits": max(0, len(waits) - MAX_SHOWN),
-        "failed": failed[:MAX_SHOWN],
+        "failed": to_builtins(failed[:MAX_SHOWN]),
         "commands": COMMONEST,
     }
-    from msgspec import to_builtins
-
-    return wrap_result("overview", to_builtins(result), store=store)
+    return wrap_result("overview", result, store=store)

@@ -12,7 +12,6 @@ from msgspec import UNSET, Struct
 from checkpointflow.cli.durations import format_duration, seconds_between
 from checkpointflow.cli.pictures import COLOURS, DASHED, Group
 from checkpointflow.engine.facts import (
-    AttemptFailed,
     BlockOpened,
     Fact,
     RunBegan,
@@ -105,10 +104,6 @@ def list_bars(facts: Iterable[Fact]) -> list[Bar]:
                 bar = open_.pop(path, None)
                 if bar is not None:
                     bar.end, bar.state = fact.at, "done" if isinstance(fact, StepSucceeded) else "failed"
-            case AttemptFailed():
-                pass
-            case _:
-                pass
     return bars
 
 

@@ -44,6 +44,8 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
         return view_logs(answer.envelope.logs)
     if command == "tick" and result != UNSET and not result["taken"]:
         return (("Nothing was due.",),)
+    if command == "flows" and result == {"flows": []}:
+        return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":
         return view_validation(result, screen)
     if (
@@ -53,7 +55,9 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
     ):
         head = view_head(answer.run, find_short_id(answer.directory), now())
         lines = [head, *view_note(answer.envelope.note), *view_value(result, 1)]
-        if command == "import":
+        if command == "verify":
+            lines.append(("  ", screen.mark("done"), " nothing is wrong with it"))
+        elif command == "import":
             lines += view_offers(answer.run, answer.directory)
         elif command == "export":
             lines += [
@@ -71,12 +75,10 @@ def view_overview(result: dict[str, Any], screen: Screen, shorten: Callable[[str
     """What waits for whoever looks, what failed of late, and what can be typed."""
     from checkpointflow.cli.tables import view_runs, view_waits
 
-    waits = [
-        {**row["wait"], "run_id": row["run_id"], "workflow_id": row["workflow_id"]} for row in result["waits"]
-    ]
-    if waits:
-        yield (Span("Waiting for you", "strong"),)
-        yield from view_waits({"waits": waits}, screen, shorten)
+    if result["waits"]:
+        more = f"  and {result['more_waits']} more: cpf waits --for user" if result["more_waits"] else ""
+        yield Span("Waiting for you", "strong"), Span(more, "faint")
+        yield from view_waits(result, screen, shorten)
         yield ()
     if result["failed"]:
         yield (Span("Failed", "strong"),)

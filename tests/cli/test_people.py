@@ -402,6 +402,17 @@ def test_cpf_alone_shows_what_waits_what_failed_and_what_to_type(cpf: Cpf) -> No
     )
 
 
+def test_cpf_alone_tells_how_many_more_wait(cpf: Cpf) -> None:
+    for _ in range(10):
+        waiting(cpf)
+    assert "Waiting for you  and 2 more: cpf waits --for user\n" in plain(at_a_terminal(cpf)[1])
+
+
+def test_where_there_are_no_workflows_that_is_said(cpf: Cpf) -> None:
+    assert "There are no workflows in" in at_a_terminal(cpf, "flows")[1]
+    assert cpf("flows")["result"] == {"flows": []}
+
+
 @pytest.mark.parametrize("env", [{"LLM": "true"}, {"CPF_FORMAT": "json"}])
 def test_cpf_alone_is_wrong_use_for_whoever_reads_json(cpf: Cpf, env: dict[str, str]) -> None:
     code, shown = at_a_terminal(cpf, **env)

@@ -172,7 +172,7 @@ def _warn_of_no_default(lists: list[StepList]) -> Iterator[Diagnostic]:
 
 def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
-        if use.hole is not None and use.hole.raw:
+        if use.hole is not None and use.hole.form == "raw":
             message = f"${{raw:{shorten(use.expression.text)}}} lets a value become shell code"
             hint = "leave raw: out, unless whoever sets the value may run any command"
             yield Diagnostic(message, use.path, hint, id="W105", quotes=(f"raw:{use.expression.text}",))
@@ -199,7 +199,7 @@ _OPTIONS = (
 def _warn_of_options(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
         command = use.hole and use.hole.context.option_of
-        if command and _may_be_option(use, program):
+        if command and use.hole and use.hole.form != "file" and _may_be_option(use, program):
             message = f"{shorten(command)} takes this value for an option if it begins with a -"
             hint = (
                 f"put -- before it if {shorten(command)} knows that, or rule such values out by an enum or a "

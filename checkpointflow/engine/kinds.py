@@ -135,6 +135,7 @@ def _make_command(
         fail_fast=defaults.fail_fast if step.fail_fast is None else step.fail_fast,
         script=script.text,
         variables=script.variables,
+        files=script.files,
         env=_fill_texts(compiled.read("env"), names, secrets),
         cwd=None if cwd is None else _fill_text(cwd, names),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,

@@ -61,15 +61,15 @@ class _CommandReader(WordReader):
     def read_commands(self, ends: Collection[str]) -> str:
         """Commands up to one of *ends*, and over it: `)`, `;;`, `esac`, or "" for the end of the text."""
         self.enter()
-        start = pipeline = len(self.found.holes)
+        start = pipeline = self.found.mark()
         before = ""
         while (end := self.read_end(ends)) is None:
             if self.is_at("\n"):
                 self.read_newline()
-                pipeline = pipeline if before in _PIPES else len(self.found.holes)
+                pipeline = pipeline if before in _PIPES else self.found.mark()
             elif sign := self.read_separator():
                 if sign not in _PIPES:
-                    pipeline = len(self.found.holes)
+                    pipeline = self.found.mark()
                 elif before in _CLOSERS:
                     pipeline = start
                 before = sign
@@ -103,21 +103,18 @@ class _CommandReader(WordReader):
             return None
         return found
 
-    def read_command(self, pipeline: int) -> str:
+    def read_command(self, pipeline: tuple[int, int]) -> str:
         """A simple command, or what a compound one begins with, up to where a command may stand again.
 
-        What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: its first hole.
+        What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: the mark where it begins.
         """
         if self.is_at("("):
             return self.read_parentheses()
         words: list[Word] = []
         first = len(self.found.holes)
-        targets: set[int] = set()
         while True:
             self.skip_blanks()
-            before = len(self.found.holes)
-            if redirect := self.read_redirect():
-                targets.update(self.found.holes_since(before) if redirect != "<<<" else ())
+            if self.read_redirect():
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
@@ -131,10 +128,9 @@ class _CommandReader(WordReader):
         if self.is_at("("):
             self.lose()
         if words and words[0].text.rpartition("/")[2] in _PRINT_FILES:
-            targets.update(self.found.holes_since(first))
-        self.found.files |= targets
+            self.found.files += words
         if words and words[0].text in ("read", "mapfile", "readarray"):
-            self.found.inputs.append(range(pipeline, first))
+            self.found.inputs.append(range(pipeline[0], first))
         if given := judge(words, self.found, self.shell):
             self.refuse_input(given, pipeline, words)
         return "a command" if words else ""
@@ -153,14 +149,15 @@ class _CommandReader(WordReader):
             self.found.functions.add(name.text)
         return "a name"
 
-    def refuse_input(self, given: Input, pipeline: int, words: list[Word]) -> None:
-        """Refuse the holes in what the command of *words* reads, from hole *pipeline* on."""
+    def refuse_input(self, given: Input, pipeline: tuple[int, int], words: list[Word]) -> None:
+        """Refuse the holes in what the command of *words* reads, which begins at the mark *pipeline*."""
         own = {hole for word in words for hole in word.holes}
-        own |= self.found.files if given.takes_files else set()
-        written = [hole for hole in self.found.holes_since(pipeline) if hole not in own]
-        self.found.refuse(
-            self.found.files.intersection(written), given.name, given.hint_for_files or given.hint
-        )
+        for file in self.found.files[pipeline[1] :]:
+            self.found.run_file(file, given.name, given.hint)
+        files = {hole for file in self.found.files for hole in file.holes}
+        own |= files if given.takes_files else set()
+        written = [hole for hole in self.found.holes_since(pipeline[0]) if hole not in own]
+        self.found.refuse(files.intersection(written), given.name, given.hint_for_files or given.hint)
         self.found.refuse(written, given.name, given.hint)
         for document in self.documents:
             document.read_by = given
@@ -270,11 +267,11 @@ class _CommandReader(WordReader):
             self.read_document(document)
         self.documents.clear()
 
-    def read_redirect(self) -> str | None:
-        """The sign of a redirect, over which it reads, and over its target."""
+    def read_redirect(self) -> bool:
+        """Reads over a redirect and its target, if one stands here."""
         found = self.match_redirect()
         if found is None:
-            return None
+            return False
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
         self.skip_blanks()
@@ -286,7 +283,9 @@ class _CommandReader(WordReader):
                 self.found.inputs.append(target.holes)
             case "<&" | ">&":
                 self.found.require_integers(target.holes, "the number of a descriptor")
-        return found.group(1)
+            case _:
+                self.found.files.append(target)
+        return True
 
     def announce(self, word: Word, *, is_indented: bool) -> None:
         if any(sign in word.source for sign in (HOLE, "$", "`")):

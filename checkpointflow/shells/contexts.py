@@ -46,6 +46,8 @@ EXPANDED = "\1"  # stands in a word's text for what the shell will put there
 
 Shell = Literal["sh", "dash", "bash", "zsh", "pwsh"]
 Only = Literal["anything", "operand", "plain", "integer", "sole command", "command"]
+Runs = tuple[str, str]
+"""Why what a file holds is run, and what to write instead."""
 _STRICTNESS: tuple[Only, ...] = ("anything", "operand", "plain", "integer")
 
 
@@ -55,6 +57,8 @@ class Context(Struct, frozen=True):
     only: what is let through. A `plain` text is letters, digits, blanks and some signs, an `operand` begins
         with no `-`; `without` more characters. With a `sole command` stand no other values.
     option_of: the command that takes the value for an option if it begins with `-`.
+    is_word: it is a whole word, or all that is assigned; runs: why the contents of the file that it names are
+        code, and what to write instead. They say whether a value's own file may stand there.
 
     problem, hint: no Diagnostic, since a command is read again with its raw text, and no document has that.
     """
@@ -65,6 +69,8 @@ class Context(Struct, frozen=True):
     without: str = ""
     spreads: bool = False
     option_of: str | None = None
+    is_word: bool = False
+    runs: Runs | None = None
     problem: str | None = None
     hint: str | None = None
 
@@ -75,7 +81,7 @@ SINGLE = Context("single quotes", "'\"{}\"'")
 NESTED = Context("an expansion in double quotes")
 DOCUMENT = Context("a here-document")
 ARITHMETIC = Context("arithmetic", only="integer")
-COMMENT = Context("a comment")
+COMMENT = Context("a comment", is_word=True)
 
 
 class Input(Struct, frozen=True):
@@ -160,7 +166,12 @@ class Findings:
         self.filled: set[str] = set()  # by `read`, with what stands in `inputs`
         self.inputs: list[range] = []
         self.code: dict[str, tuple[str, str]] = {}  # variables whose text is run: why no value is for them
-        self.files: set[int] = set()  # holes that name a file to read or write, and print no value
+        self.files: list[Word] = []  # they name a file to read or write, and print no value
+        self.scripts: dict[str, Runs] = {}  # variables that name a file which is run, as `code`
+
+    def mark(self) -> tuple[int, int]:
+        """How many holes and files there are so far."""
+        return len(self.holes), len(self.files)
 
     def holes_since(self, first: int) -> range:
         return range(first, len(self.holes))
@@ -199,6 +210,13 @@ class Findings:
         for variable in find_expansions(word.source):
             self.code.setdefault(variable, (name, hint))
 
+    def run_file(self, word: Word, name: str, hint: str) -> None:
+        """What lies in the file *word* is run, also where a variable names it."""
+        for hole in word.holes:
+            self.holes[hole] = replace(self.holes[hole], runs=(name, hint))
+        for variable in find_expansions(word.source):
+            self.scripts.setdefault(variable, (name, hint))
+
     def assign(self, variable: str, holes: range, source: str = "") -> None:
         self.flows.append((variable, find_expansions(source)))
         if refusal := judge_variable(variable):
@@ -219,6 +237,8 @@ class Findings:
         for name, holes in self.assigned:
             if refusal := self.code.get(name):
                 self.refuse(holes, *refusal)
+            for hole in holes if name in self.scripts else ():
+                self.holes[hole] = replace(self.holes[hole], runs=self.scripts[name])
             if self.integers & {name, ANY_NAME}:
                 what = "an argument" if name == POSITIONAL else f"the integer variable {name}"
                 self.restrict(holes, "integer", what, "")
@@ -235,10 +255,11 @@ class Findings:
     def _trace_back(self) -> None:
         """What a variable may not hold, those may not that it gets it from."""
         before = -1
-        while before < len(self.integers) + len(self.code):
-            before = len(self.integers) + len(self.code)
+        while before < (found := len(self.integers) + len(self.code) + len(self.scripts)):
+            before = found
             for target, sources in self.flows:
                 if target in self.integers:
                     self.integers |= sources
-                for source in sources if target in self.code else ():
-                    self.code.setdefault(source, self.code[target])
+                for known in (self.code, self.scripts):
+                    for source in sources if target in known else ():
+                        known.setdefault(source, known[target])

@@ -85,6 +85,8 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
         case "code" if name in (".", "source"):
             if not arguments or not names_file(arguments[0]):
                 refuse_code(arguments, found, f"{name} runs what it is given", _AS_FILE)
+            else:
+                found.run_file(arguments[0], f"{name} runs what is in it", AS_ARGUMENT)
             return SHELL_INPUT
         case "code":
             hint = _IN_TRAP if name == "trap" else AS_ARGUMENT

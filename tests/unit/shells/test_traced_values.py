@@ -43,7 +43,8 @@ def test_a_list_of_integers_is_a_list() -> None:
     "command",
     [
         "f=§; trap \"rm -f '$f'\" EXIT", 'f=§; eval "$f"', 'f=§; sh -c "echo $f"', "f=§; g=$f; eval $g",
-        'f() { eval "$1"; }; f §', "n=§; [[ -v $n ]]", 'n=§; unset "$n"', "n=§; printf -v $n x",
+        'f() { eval "$1"; }; f §', "n=§; [[ -v $n ]]", 'n=§; unset "$n"',
+        "f=§; bash $f", "f=§; bash $f x.sh", "n=§; printf -v $n x",
     ],
 )  # fmt: skip
 def test_what_is_run_later_is_refused(command: str) -> None:

@@ -12,10 +12,12 @@ the dangers of dash and bash together.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
+    BARE,
     DOCUMENT,
     HOLE,
     Context,
@@ -55,6 +57,21 @@ def find_contexts(text: str, shell: Shell) -> list[Context]:
         return [Context("an unknown context", problem=problem, hint=reason.hint)] * text.count(HOLE)
     found.settle()
     return found.holes
+
+
+def find_demands(text: str, shell: Shell, variables: Sequence[str]) -> list[Context]:
+    """What a value in each of the *variables* may be that the command *text* finds in its environment.
+
+    They are judged as if it began by assigning them, and as far as it is understood.
+    """
+    found = Findings()
+    for number, variable in enumerate(variables):
+        found.holes.append(BARE)
+        found.assign(variable, range(number, number + 1))
+    with suppress(Lost):
+        _CommandReader(text if shell != "pwsh" else "", shell, found, 0).read_whole()
+    found.settle()
+    return found.holes[: len(variables)]
 
 
 class _CommandReader(WordReader):

@@ -37,7 +37,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
-from checkpointflow.shells.variables import judge_variable
+from checkpointflow.shells.variables import EXPANSIONS, NO_EXPANSIONS, judge_variable
 
 POSITIONAL = "1"  # stands for all arguments of a function or a script
 HOLE = "\0"  # stands in a command's text for a value
@@ -149,6 +149,9 @@ def find_expansions(source: str) -> set[str]:
     return found
 
 
+IN_ENV_ITSELF: tuple[Only, str, str, str] = ("operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
+
+
 class Findings:
     """The holes so far, and what can only be judged when all of the command has been read."""
 
@@ -193,7 +196,8 @@ class Findings:
             is_stricter = context.only in _STRICTNESS[: _STRICTNESS.index(only)]
             if is_stricter:
                 context = replace(context, name=name, only=only, hint=hint)
-            self.holes[hole] = replace(context, without=context.without + without)
+            more = "" if without in context.without else without
+            self.holes[hole] = replace(context, without=context.without + more)
 
     def allow_spread(self, word: Word, *, is_allowed: bool = True) -> None:
         """A list that is all of *word* becomes as many words as it has elements."""
@@ -221,9 +225,12 @@ class Findings:
         self.flows.append((variable, find_expansions(source)))
         if refusal := judge_variable(variable):
             self.refuse(holes, *refusal)
+            self.code.setdefault(variable, refusal)
         elif variable in _INTEGER_VARIABLES:
             self.require_integers(holes, f"the integer variable {variable}")
         else:
+            if variable == "ENV":
+                self.restrict(holes, *IN_ENV_ITSELF)
             self.assigned.append((variable, holes))
 
     def settle(self) -> None:

@@ -26,6 +26,7 @@ from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.sed_programs import Part, find_parts
 from checkpointflow.shells.shell_builtins import ASSIGNMENT, KINDS, PREFIXES, keep_single, refuse_all
 from checkpointflow.shells.usages import Arguments, Text, Usage, read_arguments, unbundle
+from checkpointflow.shells.variables import BY_INTERACTIVE_SHELLS, INTERACTIVE
 from checkpointflow.shells.wrappers import CALLERS, WRAPPERS
 
 SHELL_INPUT = Input(
@@ -176,6 +177,8 @@ def judge_shell(words: Sequence[Word], found: Findings, *, is_sure: bool) -> Inp
         if re.fullmatch(r"[-+]\w*[oO]|--rcfile|--init-file", text):
             refuse_all(words[index : index + 1], found, f"an option of {text}", AS_ARGUMENT)
             index += 1
+    if is_sure and ("i" in letters or any(word.text == "interactive" for word in words[:index])):
+        found.code |= dict.fromkeys(BY_INTERACTIVE_SHELLS, INTERACTIVE)
     if index >= len(words) or (is_sure and words[index].text == "/dev/stdin"):
         return SHELL_INPUT if is_sure and "c" not in letters else None
     is_fed = "s" in letters and "c" not in letters

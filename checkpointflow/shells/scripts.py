@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
-from checkpointflow.expressions.syntax import NAMES
+from checkpointflow.expressions.syntax import NAMES, Expression
 from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
@@ -173,6 +173,23 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
     if template.shell == "pwsh" and number:
         text.insert(0, POWERSHELL_GUARD)
     return Script("".join(text), variables, files)
+
+
+def find_demands(template: CommandTemplate, variables: Mapping[str, Expression]) -> list[CommandHole]:
+    """What may be in the *variables* that the command finds, each with a value in it, as a hole."""
+    from checkpointflow.shells import commands  # late, as below
+
+    pieces = (piece if isinstance(piece, str) else HOLE for piece in template.pieces if not _is_raw(piece))
+    text = "".join(pieces)
+    contexts = commands.find_demands(text, template.shell, list(variables))
+    return [
+        CommandHole(value, "value", 0, at) for value, at in zip(variables.values(), contexts, strict=True)
+    ]
+
+
+def check_variable(text: str, hole: CommandHole) -> None:
+    """EvaluationError if a variable that is judged as *hole* may not hold *text*."""
+    _carry(hole, text, "")
 
 
 def _write(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
     AS_ARGUMENT,
     HOLE,
@@ -39,12 +41,13 @@ from checkpointflow.shells.shell_builtins import (
     refuse_code,
     variable_of,
 )
-from checkpointflow.shells.variables import judge_variable
+from checkpointflow.shells.variables import BY_INTERACTIVE_SHELLS, judge_variable
 
 _PRINTERS = ("echo", "printf")
 _WITHOUT_OPTIONS = (*_PRINTERS, ":", "true", "false")
 
 
+_HANDED = compile_late(r"([A-Za-z_][\w%()]*)\+?=", re.ASCII)
 _AS_FILE = 'begin it with text of your own, as in . ./${…}/f, or put it into `env:` and write . "$NAME/f"'
 _IN_TRAP = "assign it first: f=${…}; trap 'rm -f \"$f\"' EXIT"
 
@@ -75,9 +78,13 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
     name, arguments = name_of(words[0]) or "it", words[1:]
     for word in arguments:
         found.allow_spread(word)
-        named = ASSIGNMENT.match(word.text)
-        if named and name not in _PRINTERS and (refusal := judge_variable(named.group(1))):
-            found.refuse(word.holes, *refusal)  # as env, sudo and docker take them
+        named = _HANDED.match(word.text)  # as env, sudo and docker take them
+        if named is None or name in _PRINTERS:
+            continue
+        if refusal := judge_variable(named[1]):
+            found.refuse_code(word, *refusal)
+        elif named[1] in BY_INTERACTIVE_SHELLS:
+            found.assign(named[1], word.holes, word.source)
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
     found.calls.append((name, list(arguments)))

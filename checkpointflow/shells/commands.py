@@ -320,9 +320,10 @@ class _CommandReader(WordReader):
                 self.found.holes_since(first), "a here-document whose delimiter is quoted", hint
             )
             return
-        inner = _CommandReader(lines, self.shell, self.found, self.level + 1)
+        inner, text = _CommandReader(lines, self.shell, self.found, self.level + 1), ""
         while inner.at < len(lines):
-            inner.read_piece(DOCUMENT)
+            text += inner.read_piece(DOCUMENT)
+        self.found.note_json(text, self.found.holes_since(first))
         self.found.inputs.append(self.found.holes_since(first))
         if document.read_by:
             self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)

@@ -46,6 +46,8 @@ EXPANDED = "\1"  # stands in a word's text for what the shell will put there
 
 Shell = Literal["sh", "dash", "bash", "zsh", "pwsh"]
 Only = Literal["anything", "operand", "plain", "integer", "sole command", "command"]
+Change = Literal["json", "format", "echo", "awk"]
+"""In which text that is read once more a value stands, though it is data: it changes that, or is changed."""
 Runs = tuple[str, str]
 """Why what a file holds is run, and what to write instead."""
 _STRICTNESS: tuple[Only, ...] = ("anything", "operand", "plain", "integer")
@@ -57,6 +59,7 @@ class Context(Struct, frozen=True):
     only: what is let through. A `plain` text is letters, digits, blanks and some signs, an `operand` begins
         with no `-`; `without` more characters. With a `sole command` stand no other values.
     option_of: the command that takes the value for an option if it begins with `-`.
+    change: what a quote, a backslash or the like in the value would change.
     is_word: it is a whole word, or all that is assigned; runs: why the contents of the file that it names are
         code, and what to write instead. They say whether a value's own file may stand there.
 
@@ -71,6 +74,7 @@ class Context(Struct, frozen=True):
     option_of: str | None = None
     is_word: bool = False
     runs: Runs | None = None
+    change: Change | None = None
     problem: str | None = None
     hint: str | None = None
 
@@ -132,6 +136,7 @@ _INTEGER_VARIABLES = split_names(
 _EXPANSION = compile_late(
     r"\\.|(?P<quote>[\"'])|\$\{?[#!]?(?P<name>[A-Za-z_]\w*|[0-9@*])", re.ASCII | re.DOTALL
 )
+_JSON = compile_late(r"(?<![{$])\{\s*\"[^\"]*\"\s*:|(?:\A|=)\s*\[\s*[\"{\[]")
 _IDENTIFIER = compile_late(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -220,6 +225,20 @@ class Findings:
             self.holes[hole] = replace(self.holes[hole], runs=(name, hint))
         for variable in find_expansions(word.source):
             self.scripts.setdefault(variable, (name, hint))
+
+    def note_change(self, holes: Iterable[int], change: Change) -> None:
+        for hole in holes:
+            self.holes[hole] = replace(self.holes[hole], change=change)
+
+    def note_json(self, text: str, holes: range) -> None:
+        """Note the *holes* in *text*, if that is JSON, which stand within one of its texts."""
+        start = _JSON.search(text)
+        if start and text.count(HOLE) == len(holes):
+            parts = text.split(HOLE)
+            for number, hole in enumerate(holes):
+                before = HOLE.join(parts[: number + 1])[start.start() :]
+                is_inside = before.replace('\\"', "").count('"') % 2 == 1
+                self.note_change([hole] if is_inside else [], "json")
 
     def assign(self, variable: str, holes: range, source: str = "") -> None:
         self.flows.append((variable, find_expansions(source)))

@@ -249,6 +249,9 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
     code, rest = _divide(usage, arguments)
     for text in code:
         _refuse_code(name, usage, text, found)
+    if "awk" in usage.names.split(", "):
+        for word in (*(setting.word for setting in arguments.settings), *rest):
+            found.note_change(word.holes if "=" in word.text else (), "awk")
     match usage.first:
         case "targets":
             _judge_targets(rest, usage, found)

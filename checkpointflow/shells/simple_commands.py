@@ -85,6 +85,8 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
             found.refuse_code(word, *refusal)
         elif named[1] in BY_INTERACTIVE_SHELLS:
             found.assign(named[1], word.holes, word.source)
+    if name in _PRINTERS and arguments:
+        _note_changes(name, arguments, found)
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
     found.calls.append((name, list(arguments)))
@@ -141,6 +143,20 @@ def _skip_prefixes(words: Sequence[Word], found: Findings) -> Sequence[Word]:
                 return []
             words = words[1:]
     return words
+
+
+def _note_changes(name: str, words: Sequence[Word], found: Findings) -> None:
+    """Notes the holes in what *name* prints that are part of a format or of JSON, or that it may change."""
+    first = words[0].text
+    for word in words:
+        if name == "echo" and re.fullmatch(r"-[neE]+", first):
+            found.note_change(word.holes, "echo")
+        elif word.text.startswith("{") and HOLE in word.text.partition('"')[2]:
+            found.note_change(word.holes, "json")
+        elif name == "printf" and word is words[0]:
+            found.note_change(word.holes, "format")
+        elif name == "printf" and re.match(r'\{\s*".*%[sb]', first, re.DOTALL):
+            found.note_change(word.holes, "json")
 
 
 def _takes_argument(name: str, option: str) -> bool:

@@ -164,7 +164,7 @@ class WordReader:
     def read_escape(self, where: Context) -> str:
         self.at += 1
         character = self.peek()
-        is_kept = where is not BARE and character not in '$`"\\\n'
+        is_kept = where is not BARE and character not in ("$`\\\n" if where is DOCUMENT else '$`"\\\n')
         if character == HOLE:
             self.read_piece(where)
             hint = r"write \$${…} for the text ${…}, or two backslashes for one and the value"
@@ -366,6 +366,7 @@ class WordReader:
             hint = "put the ~ or = into quotes"
             self.found.refuse(self.found.holes_since(first), "zsh expands this word, even in quotes", hint)
         word = Word(source, "".join(text), self.found.holes_since(first), splits)
+        self.found.note_json(word.text, word.holes)
         if _WHOLE.fullmatch(word.text):
             self.found.holes[first] = replace(self.found.holes[first], is_word=True)
         return word

@@ -70,14 +70,18 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     from shlex import join  # late: it compiles a pattern
 
     place = directory.place
-    if place.parent.name != "runs" or not is_run_id(place.name):
-        where = ["--run-dir", str(place)]
-    elif place.parent.parent == _find_default():
-        where = ["--run-id", place.name]
-    else:
-        where = ["--run-id", place.name, "--base-dir", str(place.parent.parent)]
-    shared = ["--allow-shared"] if directory.allow_shared else []
-    return join(["cpf", command, *where, *shared, *more])
+    is_stored = place.parent.name == "runs" and is_run_id(place.name)
+    run = ["--run-id", place.name] if is_stored else ["--run-dir", str(place)]
+    return join(["cpf", command, *run, *list_place(directory), *more])
+
+
+def list_place(directory: RunDirectory) -> list[str]:
+    """The options that name the store which *directory* is in, unless it is the usual one."""
+    place = directory.place
+    is_stored = place.parent.name == "runs" and is_run_id(place.name)
+    elsewhere = is_stored and place.parent.parent != _find_default()
+    where = ["--base-dir", str(place.parent.parent)] if elsewhere else []
+    return [*where, *(["--allow-shared"] if directory.allow_shared else [])]
 
 
 def shorten_command(command: str, directory: RunDirectory, short_id: str) -> str:

@@ -67,6 +67,12 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     return join(["cpf", command, *_name(directory, _find_default()), *more])
 
 
+def list_place(directory: RunDirectory) -> list[str]:
+    """The options that name the store which *directory* is in, unless it is the usual one."""
+    _, _, *where = _name(directory, _find_default())
+    return where
+
+
 def shorten_lines(text: str, directory: RunDirectory) -> str:
     """*text*, and the run in *directory* in the lines of `command_for` as a person here would name it."""
     from shlex import join

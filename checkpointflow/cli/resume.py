@@ -78,7 +78,7 @@ def command(
         from checkpointflow.cli.answer_ import offer
 
         run = offer(directory, run, driving)
-    warnings = environment + warnings_of_change(run) + warnings_of_chain(run, directory)
+    warnings = environment + warnings_of_change(run, directory) + warnings_of_chain(run, directory)
     return driving.answer("resume", run, directory, warnings=warnings)
 
 

@@ -42,5 +42,8 @@ def command(
     world = driving.follow(lambda _: directory)
     run = local.retry(directory, step=step, place=place, lock_timeout=lock_timeout, world=world)
     return driving.answer(
-        context.info_name or "retry", run, directory, warnings=environment + warnings_of_change(run)
+        context.info_name or "retry",
+        run,
+        directory,
+        warnings=environment + warnings_of_change(run, directory),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checkpointflow.cli.location import command_for
+from checkpointflow.cli.location import command_for, list_place
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.diagnostics import join_words, shorten
 from checkpointflow.engine.run import Run
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from checkpointflow.documents.model import AnyStep
 
 MAX_NEXT = 20
+MAX_INPUTS = 2000  # characters of JSON that a line for the shell is made with
 
 _VALUE = compile_late(r"\$\{[^}]*[^}\w][^}]*\}")
 
@@ -30,7 +31,7 @@ def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
 
     Which programs are missing is told to people, and of what came in an archive: it takes the document.
     """
-    found = list(warnings_of_change(run)) if run.outcome is None else []
+    found = list(warnings_of_change(run, directory)) if run.outcome is None else []
     if run.outcome is None and directory.is_foreign:
         found.append(
             f"the run was imported; whoever first goes on with it says where its commands run: --trust (in "
@@ -45,16 +46,23 @@ def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     return tuple(found)
 
 
-def warnings_of_change(run: Run) -> tuple[str, ...]:
+def warnings_of_change(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """That the file which *run* was started from says something else by now: the run does not follow it."""
     if not _has_changed(run):
         return ()
     from shlex import join  # late: it compiles a pattern
 
-    start = join(["cpf", "run", "-f", str(run.workflow.source)])
+    import msgspec
+
+    inputs = msgspec.json.encode(run.inputs).decode()
+    is_short = len(inputs) <= MAX_INPUTS
+    given = ["--input", inputs if is_short else "@INPUTS"] if run.inputs else []
+    start = join(["cpf", "run", "-f", str(run.workflow.source), *given, *list_place(directory)])
+    lacks = "" if is_short else ", with its inputs (see cpf inspect) in the file INPUTS"
     return (
         f"{run.workflow.source} has changed since the run started; the run goes on from its own copy of what "
-        f"it said then; to have what it says now, start a run: {start}",
+        "it said then, and nothing makes this run follow the new text; to have what it says now, start "
+        f"another run{lacks}: {start}",
     )
 
 

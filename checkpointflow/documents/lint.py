@@ -19,19 +19,23 @@
 | W130 | a hole in the braces of other tools, `{{ inputs.x }}`                  | the braces          |
 | W131 | a word that is a comment and may not be meant as one: `fixes #12`     | the word            |
 | W132 | what not every `sh` knows                                             | the command         |
-| W133 | a value that changes the JSON or the format written around it         | the command         |
+| W133 | a value that changes the JSON or the format written around it         | the expression      |
+| W134 | a value that `echo -n`, `echo -e` or `awk -v` may change              | the expression      |
+| W135 | names that look alike, and are not the same                           | the second name     |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
-W110 and W121 are in `absence.py`, W130 to W133 in `text_lint.py`. The ids are stable.
+W110 and W121 are in `absence.py`, W130 to W132 in `text_lint.py`. The ids are stable.
 `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, product
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
@@ -57,6 +61,7 @@ from checkpointflow.expressions.syntax import (
 )
 from checkpointflow.expressions.templates import list_texts
 from checkpointflow.schemas.validation import Schema
+from checkpointflow.shells.contexts import Change
 
 MAX_STEPS = 1000  # of longer lists the flow is not looked at: that takes time by the square
 MAX_EVENTS = 256
@@ -73,6 +78,7 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         _warn_of_no_version(workflow),
         _warn_of_raw(uses),
         _warn_of_options(program, uses),
+        _warn_of_changes(program, uses),
         _warn_of_untaken(lists, uses),
         _warn_of_retries(workflow, lists),
         _warn_of_undescribed(workflow),
@@ -172,7 +178,7 @@ def _warn_of_no_default(lists: list[StepList]) -> Iterator[Diagnostic]:
 
 def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
-        if use.hole is not None and use.hole.raw:
+        if use.hole is not None and use.hole.form == "raw":
             message = f"${{raw:{shorten(use.expression.text)}}} lets a value become shell code"
             hint = "leave raw: out, unless whoever sets the value may run any command"
             yield Diagnostic(message, use.path, hint, id="W105", quotes=(f"raw:{use.expression.text}",))
@@ -199,7 +205,7 @@ _OPTIONS = (
 def _warn_of_options(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
     for use in uses:
         command = use.hole and use.hole.context.option_of
-        if command and _may_be_option(use, program):
+        if command and use.hole and use.hole.form != "file" and _lets_through(use, program, _OPTIONS, "-"):
             message = f"{shorten(command)} takes this value for an option if it begins with a -"
             hint = (
                 f"put -- before it if {shorten(command)} knows that, or rule such values out by an enum or a "
@@ -208,8 +214,59 @@ def _warn_of_options(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
             yield Diagnostic(message, use.path, hint, id="W112", quotes=(use.expression.text,))
 
 
-def _may_be_option(use: Use, program: Program) -> bool:
-    """Whether the schema of its value lets any of `_OPTIONS` through, or an option that it names itself."""
+class _Hazard(Struct, frozen=True):
+    """What some values do where they stand: those that match *pattern*, as the *samples* do."""
+
+    id: str
+    message: str
+    hint: str
+    pattern: str
+    samples: tuple[str, ...]
+
+
+_HAZARDS: dict[Change, _Hazard] = {
+    "json": _Hazard(
+        "W133",
+        "a quote or a backslash in the value changes the JSON that is written around it",
+        "let jq write it: jq -n --arg name ${…} '{name: $name}'",
+        r'.*["\\]',
+        ('a"', "a\\b"),
+    ),
+    "format": _Hazard(
+        "W133",
+        "printf takes the value for a part of its format, in which % and \\ are more than themselves",
+        "write printf '… %s\\n' ${…}",
+        r".*[%\\]",
+        ("a%", "a\\b"),
+    ),
+    "echo": _Hazard(
+        "W134",
+        "echo may change the value: a backslash in it, or a - at its beginning, is more than itself",
+        "write printf %s ${…}",
+        r"-|.*\\",
+        ("-n", "a\\b"),
+    ),
+    "awk": _Hazard(
+        "W134",
+        "awk undoes the backslashes in the value",
+        "write x=${…} awk '… ENVIRON[\"x\"] …'",
+        r".*\\",
+        ("a\\b",),
+    ),
+}
+
+
+def _warn_of_changes(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
+    for use in uses:
+        if use.hole and use.hole.context.change:
+            hazard = _HAZARDS[use.hole.context.change]
+            if _lets_through(use, program, hazard.samples, hazard.pattern):
+                quotes = (use.expression.text,)
+                yield Diagnostic(hazard.message, use.path, hazard.hint, id=hazard.id, quotes=quotes)
+
+
+def _lets_through(use: Use, program: Program, samples: Iterable[str], pattern: str) -> bool:
+    """Whether its schema lets a text through that matches *pattern*: one of *samples*, or its own."""
     root = use.expression.root
     if not isinstance(root, Reference):
         return False  # a condition, or the author's own text
@@ -217,7 +274,10 @@ def _may_be_option(use: Use, program: Program) -> bool:
     known = Schema(schema)
     if known.problems:  # as when it is a piece of one, with references into the rest
         return True
-    values: list[Any] = [*_OPTIONS, *(text for _, text in list_texts(schema) if text.startswith("-"))]
+    values: list[Any] = [
+        *samples,
+        *(text for _, text in list_texts(schema) if re.match(pattern, text, re.DOTALL)),
+    ]
     if isinstance(schema, dict) and "items" in schema and use.hole and use.hole.context.spreads:
         count = schema.get("minItems", 1)
         values += [[value] * (count if count in range(1, 100) else 1) for value in values]

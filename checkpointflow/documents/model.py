@@ -193,7 +193,7 @@ class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
         | Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=1_000_000)], ...], Meta(min_length=1)],
         Meta(
             description="The command, or a list of commands, which ends with the first that fails; may hold "
-            "`${…}`: values reach the shell as data.",
+            "`${…}`: values reach the shell as data; `${file:…}` is the name of a file that holds the value.",
             examples=["echo ${inputs.name}", ["make", "make install"]],
         ),
     ]

@@ -40,11 +40,11 @@ from checkpointflow.shells.scripts import (
     CommandHole,
     CommandTemplate,
     command_holes,
+    find_demands,
     find_part,
     join_commands,
     parse_command,
 )
-from checkpointflow.shells.variables import judge_variable
 
 DEFAULT_SHELL: Shell = "sh"
 
@@ -196,6 +196,7 @@ class CompiledStep:
         self.index = index
         self.step = body.steps[index]
         self._fields: dict[Names, list[tuple[Path, Any]]] = {}
+        self.demands: dict[str, CommandHole] = {}  # of variables in `env`, once that is read
 
     @property
     def path(self) -> Path:
@@ -312,6 +313,19 @@ class CompiledStep:
             return list(parts)
         return [(("command",), self._read_value("command", join_commands(command, self.shell)))]
 
+    def _compile_env(self, env: dict[str, str]) -> dict[str, Any]:
+        """As any text; but what some variables hold is code, or the command makes code of it."""
+        compiled: dict[str, Any] = compile_value(env)
+        with_values = {name: holes(read)[0] for name, read in compiled.items() if isinstance(read, Template)}
+        command = self.try_read("command") or CommandTemplate(self.shell, ())
+        for name, hole in zip(with_values, find_demands(command, with_values), strict=True):
+            problem, hint = hole.context.problem, hole.context.hint
+            if problem:
+                compiled[name] = ExpressionError(problem, hole.expression.text, 1, hint)
+            elif hole.context.only != "anything":
+                self.demands[name] = hole
+        return compiled
+
     def _read_value(self, reader: Reader, value: Any) -> Any:
         match reader:
             case "condition":
@@ -323,7 +337,7 @@ class CompiledStep:
             case "url":
                 return _read(parse_url, value)
             case "env":
-                return {name: _compile_variable(name, as_text(text)) for name, text in value.items()}
+                return self._compile_env({name: as_text(text) for name, text in value.items()})
             case "value":
                 return compile_value(value)
             case _:
@@ -342,15 +356,6 @@ def _require_sound(read: Any) -> Any:
     if isinstance(read, ExpressionError):
         raise read
     return read
-
-
-def _compile_variable(name: str, text: str) -> Any:
-    """As any text; but what some variables hold is code."""
-    compiled = compile_value(text)
-    if isinstance(compiled, Template) and (refusal := judge_variable(name)):
-        problem, hint = refusal
-        return ExpressionError(f"no value can stand here: {problem}", holes(compiled)[0].text, 1, hint)
-    return compiled
 
 
 def _list_uses(

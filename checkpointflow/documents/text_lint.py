@@ -1,13 +1,15 @@
-"""Warnings of single texts: holes in the braces of other tools, words that are comments, bashisms."""
+"""Warnings of single texts: holes in the braces of other tools, words that are comments, bashisms, names that
+look alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from checkpointflow.diagnostics import Diagnostic, Path, shorten
+from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, tell_odd
 from checkpointflow.documents.fields import list_fields
 from checkpointflow.documents.graph import entries
-from checkpointflow.documents.model import Cli
+from checkpointflow.documents.model import AwaitEvent, Cli
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.documents.yaml import Source
 from checkpointflow.expressions.templates import list_texts
@@ -21,9 +23,15 @@ _OTHER_BRACES = compile_late(
     r"(?<![{$])\{\{-?\s*((?:inputs|steps|event|secrets|item)\.[\w.-]+|inputs\[[^]{}]*\]|run\.id)\s*-?\}\}(?!\})"
 )
 _ITEM_IN_OTHER_BRACES = compile_late(r"(?<![{$])\{\{\s*(item|item_index)\s*\}\}(?!\})")
-# The part of a command in which printf or echo writes JSON around a value, or takes one for its format.
-_JSON_AROUND_VALUE = compile_late(r"\b(?:printf|echo)[ \t][^|;&\n]*?\{\s*\\?\"[^|;&\n]*?(?<!\$)\$\{(?!raw:)")
-_VALUE_IN_FORMAT = compile_late(r"\bprintf[ \t]+(?:--[ \t]+)?(?:\"(?:[^\"\\\n]|\\.)*?)?(?<!\$)\$\{(?!raw:)")
+# Letters of other scripts that look like Latin ones; of small Greek ones only those that nobody means.
+_FOREIGN = dict(
+    zip(
+        "АВЕКМНОРСТУХІЈЅаеорсухіјѕԁһӏԛԝΑΒΕΖΗΙΚΜΝΟΡΤΥΧονρ",
+        "ABEKMHOPCTYXIJSaeopcyxijsdhlqwABEZHIKMNOPTYXovp",
+        strict=True,
+    )
+)
+_SAME_IN_PRINT = str.maketrans("0I1|", "Olll")
 _COMMENT_OF_YAML = compile_late(r"[ \t]+(#[^\s#!].*)")
 
 
@@ -37,7 +45,8 @@ def warn_of_texts(program: Program, source: Source) -> Iterator[Diagnostic]:
             if comment := find_word_as_comment(command):
                 yield _describe_comment(path, comment)
             yield from _warn_of_bashisms(path, command, compiled)
-            yield from _warn_of_changes(path, command)
+    for names in _list_names(program):
+        yield from _warn_of_look_alikes(names, source)
 
 
 def _list_texts(compiled: CompiledStep) -> Iterator[tuple[Path, str]]:
@@ -52,20 +61,6 @@ def _list_commands(compiled: CompiledStep) -> Iterator[tuple[Path, str]]:
     if isinstance(compiled.step, Cli) and compiled.shell != "pwsh":
         for path, command in entries(compiled.step, ("command",)):
             yield (*compiled.path, *path), command
-
-
-def _warn_of_changes(path: Path, command: str) -> Iterator[Diagnostic]:
-    """Of values that change what stands beside them: a quote ends a text of JSON, % and \\ a format."""
-    around = _JSON_AROUND_VALUE.search(command)
-    if around and ("%s" in around[0] or "%" not in around[0]):  # %d takes nothing but numbers
-        message = "a quote or a backslash in the value changes the JSON that is written around it"
-        hint = "let jq write it: jq -n --arg name ${…} '{name: $name}'"
-        yield Diagnostic(message, path, hint, id="W133", quotes=(around[0],))
-    elif in_format := _VALUE_IN_FORMAT.search(command):
-        message = (
-            "printf takes the value for a part of its format, in which % and \\ are more than themselves"
-        )
-        yield Diagnostic(message, path, "write printf '… %s\\n' ${…}", id="W133", quotes=(in_format[0],))
 
 
 def _warn_of_braces(path: Path, text: str, *, in_foreach: bool) -> Iterator[Diagnostic]:
@@ -95,3 +90,61 @@ def _warn_of_bashisms(path: Path, command: str, compiled: CompiledStep) -> Itera
         names = ", ".join(f"`{name}`" for name in found[:MAX_TOLD])
         message = f"{'not every sh knows' if compiled.shell == 'sh' else 'dash does not know'} {names}"
         yield Diagnostic(message, path, "write `shell: bash` if that is meant", id="W132")
+
+
+# Names
+
+_Names = list[tuple[str, Path, bool]]
+"""Names that are told apart, each with where it stands, and whether it is a key there."""
+
+
+def _list_names(program: Program) -> Iterator[_Names]:
+    yield [(compiled.step.id, (*compiled.path, "id"), False) for compiled in program.steps]
+    yield [
+        (compiled.step.event_name, (*compiled.path, "event_name"), False)
+        for compiled in program.steps
+        if isinstance(compiled.step, AwaitEvent)
+    ]
+    for path, schema in program.schemas():
+        yield from _list_properties(schema.schema, path)
+
+
+def _list_properties(schema: Any, path: Path) -> Iterator[_Names]:
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if isinstance(properties, dict):
+        yield [(name, (*path, "properties", name), True) for name in properties]
+        for name, entry in properties.items():
+            yield from _list_properties(entry, (*path, "properties", name))
+
+
+def _warn_of_look_alikes(names: _Names, source: Source) -> Iterator[Diagnostic]:
+    first: dict[str, tuple[str, Path]] = {}
+    for name, path, is_key in names:
+        keys = _list_keys(name)
+        known, where = next((first[key] for key in keys if key in first), (name, path))
+        if known != name:
+            place = "{}:{}".format(*(source.find_key_mark if is_key else source.find_mark)(where))
+            message = f'"{shorten(name)}" looks like "{shorten(known)}", at {place}, and is another name'
+            hint = f"make them one name, or tell them apart by more.{tell_odd(name, known)}"
+            yield Diagnostic(message, path, hint, id="W135", at_name=is_key)
+        elif odd := _find_foreign(name):
+            codes = join_words(odd, "and")
+            message = f'"{shorten(name)}" has {codes} in it, which looks like another letter'
+            yield Diagnostic(message, path, "type the name anew", id="W135", at_name=is_key)
+        for key in keys:
+            first.setdefault(key, (name, path))
+
+
+def _list_keys(name: str) -> Iterable[str]:
+    """What names that look like *name* share with it: all but capitals, or but the letters of one shape."""
+    if not name.isascii():
+        from unicodedata import category, normalize  # late: few names need it
+
+        name = "".join(_FOREIGN.get(c, c) for c in normalize("NFKC", name) if category(c) != "Cf")
+    return name.casefold(), name.translate(_SAME_IN_PRINT)
+
+
+def _find_foreign(name: str) -> list[str]:
+    """The letters among Latin ones that look like them and are none."""
+    is_latin = any(c.isascii() and c.isalpha() for c in name)
+    return [f"U+{ord(c):04X}" for c in dict.fromkeys(name) if is_latin and c in _FOREIGN][:MAX_TOLD]

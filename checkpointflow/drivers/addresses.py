@@ -1,18 +1,23 @@
 """From the name of a host to a connection: its addresses, which may be called, and the one that answers.
 
 This is the one place where a name becomes addresses and an address a connection, so that what was checked is
-what is connected to.
+what is connected to. Which proxy is to be asked instead, the usual variables say, read as curl reads them.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from checkpointflow.drivers.urls import Refused
+from checkpointflow.drivers.urls import Refused, Url, parse_netloc
 
+PROXY_PORT = 1080  # where its URL has none: curl's choice
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -63,3 +68,71 @@ def is_public(address: str) -> bool:
         if ip.is_site_local:
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+class Proxy(NamedTuple):
+    """Whom to ask for a connection, by which *variable*, and as whom (`user:password`, or nothing)."""
+
+    host: str
+    port: int
+    login: str
+    variable: str
+
+    def __str__(self) -> str:
+        """For messages: without the password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"the proxy {host}:{self.port} ({self.variable})"
+
+
+def find_proxy(url: Url) -> Proxy | None:
+    """The proxy that our environment names for *url*, unless it exempts the host. Raises Refused.
+
+    HTTP_PROXY in capitals does not count in a CGI script: there it is a header that anybody may send.
+    """
+    names = [f"{url.scheme}_proxy", f"{url.scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
+    variable = next((name for name in names if os.environ.get(name) and _counts(name)), None)
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if variable is None or any(_is_exempt(url, entry) for entry in re.split(r"[,\s]+", exempt.lower())):
+        return None
+    return _parse_proxy(os.environ[variable].strip(), variable)
+
+
+def list_passwords() -> list[str]:
+    """Those of all proxies that are named."""
+    values = [value for name, value in os.environ.items() if name.lower().endswith("_proxy")]
+    logins = [value.partition("://")[2].partition("/")[0] or value for value in values]
+    return [unquote(login.rpartition("@")[0].partition(":")[2]) for login in logins]
+
+
+def _counts(name: str) -> bool:
+    return name != "HTTP_PROXY" or "REQUEST_METHOD" not in os.environ
+
+
+def _parse_proxy(text: str, variable: str) -> Proxy:
+    scheme, sign, rest = text.partition("://")
+    if sign and scheme.lower() != "http":
+        raise Refused(f"{variable} names a proxy of the kind {scheme}://, and only http:// ones can be asked")
+    login, _, netloc = (rest if sign else text).partition("/")[0].rpartition("@")
+    try:
+        host, port = parse_netloc(netloc)
+    except Refused as error:
+        raise Refused(f"{variable} names no proxy: {error}") from None
+    return Proxy(host, port or PROXY_PORT, unquote(login), variable)
+
+
+def _is_exempt(url: Url, entry: str) -> bool:
+    """Whether *entry* of NO_PROXY means *url*: `*`, a name with all below it, an address or a range."""
+    if entry.startswith("["):
+        name, _, port = entry[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        name, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+    if port and port != str(url.port):
+        return False
+    with suppress(ValueError):
+        address = ipaddress.ip_address(url.host)
+        with suppress(ValueError):
+            return address in ipaddress.ip_network(name, strict=False)
+        return entry == "*"
+    name = name.removeprefix("*").strip(".")
+    return entry == "*" or (name != "" and f".{url.host.rstrip('.')}".endswith(f".{name}"))

@@ -1,4 +1,4 @@
-"""What the bytes of an HTTP answer mean: compressed or not, text in a charset, JSON, or something else.
+"""What the bytes of an HTTP answer mean: its head, and its body as text, JSON or else.
 
 An answer is read as its headers say (RFC 9110, 8.3 and 8.4) and never guessed at: what cannot be read so is
 told. It goes block by block, so that a small answer which unpacks to a large one is stopped at the limit of
@@ -8,7 +8,10 @@ whoever reads the blocks.
 from __future__ import annotations
 
 import codecs
+import http.client
+import io
 import re
+import socket
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,6 +25,9 @@ from checkpointflow.expressions.bodies import is_json
 
 MAX_CODINGS = 3
 BLOCK_BYTES = 1 << 16
+MAX_HEADERS, MAX_HEAD_BYTES = 1000, 1 << 20
+
+http.client._MAXHEADERS = MAX_HEADERS  # type: ignore[attr-defined]  # there is no other way to say it
 
 _TEXT = re.compile(
     r"text/.*|application/((x-)?json|xml|(x-)?javascript|x-www-form-urlencoded)|.*\+(json|xml)"
@@ -157,3 +163,44 @@ def _decode(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
         yield decoder.decode(b"", True).encode()
     except UnicodeError:
         raise Unreadable(f"is not text in {codec}, as it says") from None
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer whose head and chunks must be whole: http.client takes where they break off for their end.
+
+    Of what a server says before its answer (RFC 9110, 15.2) http.client skips only 100; 101 is not asked for.
+    """
+
+    def __init__(self, sock: socket.socket, method: str) -> None:
+        super().__init__(sock, method=method)
+        self.fp: _Lines = _Lines(self.fp.detach())
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status // 100 != 1 or status == 101:
+                return version, status, reason
+            while self.fp.readline().strip():
+                pass
+
+    def begin(self) -> None:
+        """Read the head, within its limit."""
+        lines = self.fp  # None afterwards, if there is no body
+        super().begin()
+        lines.left = None
+
+
+class _Lines(io.BufferedReader):
+    """Lines that must be there. left: how many bytes they may have; None: any, since the head is over."""
+
+    left: int | None = MAX_HEAD_BYTES
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line:
+            raise ConnectionError("it hung up before it had answered")
+        if self.left is not None:
+            self.left -= len(line)
+            if self.left < 0:
+                raise http.client.HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        return line

@@ -29,10 +29,11 @@ from checkpointflow.engine.actions import (
     Success,
 )
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
+from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, read_file, sync_directory, translate_errors
-from checkpointflow.store.layout import ARTIFACTS, log_names
+from checkpointflow.store.layout import ARTIFACTS, log_names, value_name
 from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
 MAX_SHORT_BYTES = 1 << 20
@@ -65,6 +66,7 @@ class Command:
         self._inheritance = find_inheritance() if inheritance is None else inheritance
         self._names = log_names(action.path, action.attempt)
         self._output = f"{self.run}/{self._names[-1]}"
+        self._values = {name: value_name(action.path, name, value) for name, value in action.files.items()}
         self._logs: list[Log] = []
         self._pipes: list[MaskedPipe] = []
 
@@ -96,6 +98,8 @@ class Command:
         finally:
             for fd in printing:
                 os.close(fd)
+            if self.child is None:
+                self._clear()
         self.watch = open_watch(self._reach_child())
         return None
 
@@ -104,14 +108,14 @@ class Command:
         try:
             return self._judge(self._take_in())
         finally:
-            self._remove_output()
+            self._clear()
 
     def expire(self) -> Outcome:
         """What came of it, since its time is up: nothing is left of it."""
         self._stop_watching()  # whoever looks for processes needs a descriptor, of which there may be no more
         self.stop()
         self._take_in()
-        self._remove_output()
+        self._clear()
         seconds = self.action.timeout_seconds or 0
         return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT")
 
@@ -170,7 +174,10 @@ class Command:
         """Files for its output, *printing*. Raises OSError: nothing has begun."""
         for name in self._names[:-1]:
             printing.append(create(self.run, name))
-        self._remove_output()
+        self._clear()
+        for variable, name in self._values.items():
+            with os.fdopen(create(self.run, name), "wb") as file:
+                file.write(as_text(self.action.files[variable]).encode())
         if not os.path.isdir(f"{self.run}/{ARTIFACTS}"):
             make_private(self.directory.place / ARTIFACTS)
 
@@ -190,6 +197,7 @@ class Command:
                 **self._inheritance.environment,
                 **self.secrets.variables,
                 **own,
+                **{variable: f"{self.run}/{name}" for variable, name in self._values.items()},
                 **self._describe_run(),
             },
             directory=self.cwd,
@@ -300,6 +308,8 @@ class Command:
         except ValueError as error:
             raise ValueError(f"{what} cannot be its outputs: {error}") from None
 
-    def _remove_output(self) -> None:
-        with suppress(OSError):
-            os.unlink(self._output)
+    def _clear(self) -> None:
+        """Take away what only the command itself is to read or write."""
+        for file in (self._output, *(f"{self.run}/{name}" for name in self._values.values())):
+            with suppress(OSError):
+                os.unlink(file)

@@ -8,7 +8,6 @@ or, while there is none, for a thread that can be left to itself.
 from __future__ import annotations
 
 import http.client
-import io
 import os
 import re
 import socket
@@ -27,8 +26,10 @@ from msgspec.structs import replace
 
 from checkpointflow import __version__
 from checkpointflow.diagnostics import shorten
-from checkpointflow.drivers.addresses import connect
+from checkpointflow.drivers.addresses import Proxy, connect, find_proxy, list_passwords
 from checkpointflow.drivers.answers import (
+    MAX_HEAD_BYTES,
+    Answer,
     Format,
     Unreadable,
     read_blocks,
@@ -60,9 +61,7 @@ IMPERSONAL = re.compile(
 
 OF_A_BODY = re.compile(r"content-|idempotency-key$", re.I)
 
-MAX_HEADERS, MAX_HEAD_BYTES, MAX_KEPT_CHARACTERS = 1000, 1 << 20, 1 << 16
-
-http.client._MAXHEADERS = MAX_HEADERS  # type: ignore[attr-defined]  # there is no other way to say it
+MAX_KEPT_CHARACTERS = 1 << 16
 
 T = TypeVar("T")
 
@@ -112,6 +111,7 @@ class Call:
         self.action = action
         self.stdout = stdout
         self._url: Url | None = None
+        self._proxy: Proxy | None = None
         self._socket: socket.socket | None = None
         self._reached: SimpleQueue[Exception | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -125,8 +125,10 @@ class Call:
             return fail(f"the secret {error.args[0]} is not set in the environment of cpf, or empty")
         match self._call_within_time():
             case Failure(error=why) as failed:
-                # A URL, and what a server says of it, may hold a secret.
-                return replace(failed, error=replace(why, message=self._secrets.mask_text(why.message)))
+                # A URL, and what a server says of it, may hold a secret; a proxy may say the password for it.
+                message = self._secrets.mask_text(why.message)
+                message = Secrets((), list_passwords() if self._proxy else ()).mask_text(message)
+                return replace(failed, error=replace(why, message=message))
             case outcome:
                 return outcome
 
@@ -139,8 +141,8 @@ class Call:
         except Exception as error:  # noqa: BLE001, a network has many ways to fail
             if self._stopped or isinstance(error, TimeoutError):
                 within = f"within {self.action.timeout_seconds:g} seconds"
-                return fail(f"{self._url} gave no whole answer {within}", code="ERR_TIMEOUT")
-            return fail(_describe(error, self._url, self._secrets))
+                return fail(f"{self._url}{self._through} gave no whole answer {within}", code="ERR_TIMEOUT")
+            return fail(_describe(error, f"{self._url}{self._through}", self._secrets))
         finally:
             late.cancel()
             self._hang_up()
@@ -154,6 +156,10 @@ class Call:
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self._reached.put(InterruptedError())
 
+    @property
+    def _through(self) -> str:
+        return f" through {self._proxy}" if self._proxy else ""
+
     def _judge(self) -> Outcome:
         action = self.action
         asked, answer = self._ask_to_the_end()
@@ -165,7 +171,9 @@ class Call:
                 size, problem = 0, str(error)
         if status not in action.status_codes:
             reason = shorten(self._secrets.mask_text(_decode_header(answer.reason)), 100)
-            message = f"{asked.method} {asked.url} was answered with {status} {reason}".rstrip()
+            message = (
+                f"{asked.method} {asked.url}{self._through} was answered with {status} {reason}".rstrip()
+            )
             said = f"the answer {problem}" if problem else self._show_answer()
             message = f"{message}: {said}" if said else message
             retry_after = read_retry_after(answer.headers, time.time())
@@ -242,34 +250,58 @@ class Call:
         connection.sock = sock
         # A server may answer, and hang up, before it has heard all of a long body.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(request.method, request.url.target, request.body, request.encode_headers())
-        answer = _Answer(sock, method=request.method)
+            target, headers = request.url.target, request.encode_headers()
+            if self._proxy and request.url.scheme == "http":
+                target, headers = request.url.text, {**headers, **_log_in(self._proxy)}
+            connection.request(request.method, target, request.body, headers)
+        answer = Answer(sock, method=request.method)
         answer.begin()
         return answer
 
     def _connect(self, url: Url) -> socket.socket:
         """A connection to *url*, which `stop` can shut from now on."""
 
+        public_only = url.host not in self._trusted
+        proxy = find_proxy(url)
+        # To a proxy, a host that data chose would be a name like any other: it may lie within.
+        self._proxy = None if public_only else proxy
+        host, port = (url.host, url.port) if self._proxy is None else self._proxy[:2]
+
         def reach() -> None:
             try:
-                public_only = url.host not in self._trusted
-                seconds = self.action.timeout_seconds
-                self._hold(connect(url.host, url.port, seconds, public_only=public_only))
+                self._hold(connect(host, port, self.action.timeout_seconds, public_only=public_only))
                 self._reached.put(None)
             except Exception as error:  # noqa: BLE001, raised again below
                 self._reached.put(error)
 
         threading.Thread(target=reach, daemon=True).start()  # nothing can cut short a look-up of names
         error = self._reached.get()
+        if proxy and isinstance(error, OSError) and not isinstance(error, InterruptedError | TimeoutError):
+            raise Refused(_explain(error, url, proxy, is_asked=not public_only))
         if error is not None:
             raise error
         assert self._socket is not None
         if url.scheme == "http":
             return self._socket
+        if self._proxy:
+            self._open_tunnel(self._socket, url, self._proxy)
         tls = _make_tls().wrap_socket(self._socket, server_hostname=url.host, do_handshake_on_connect=False)
         self._hold(tls)
         tls.do_handshake()
         return tls
+
+    def _open_tunnel(self, sock: socket.socket, url: Url, proxy: Proxy) -> None:
+        """Have *proxy*, at the other end of *sock*, connect it with *url*. Raises Refused."""
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        connection = http.client.HTTPConnection(url.host)
+        connection.sock = sock
+        headers = {"Host": f"{host}:{url.port}".encode(), **_log_in(proxy)}
+        connection.request("CONNECT", f"{host}:{url.port}", None, headers)
+        answer = Answer(sock, method="CONNECT")
+        answer.begin()
+        if answer.status // 100 != 2:
+            reason = shorten(_decode_header(answer.reason), 100)
+            raise Refused(f"{proxy} does not connect to {url}: {answer.status} {reason}".rstrip())
 
     def _hold(self, sock: socket.socket) -> None:
         with self._lock:
@@ -312,47 +344,6 @@ class Call:
         if promised is not None and heard < promised and size <= MAX_BYTES:
             raise ConnectionError(f"it hung up after {heard} of {promised} bytes")
         return size
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer whose head and chunks must be whole: http.client takes where they break off for their end.
-
-    Of what a server says before its answer (RFC 9110, 15.2) http.client skips only 100; 101 is not asked for.
-    """
-
-    def __init__(self, sock: socket.socket, method: str) -> None:
-        super().__init__(sock, method=method)
-        self.fp: _Lines = _Lines(self.fp.detach())
-
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status // 100 != 1 or status == 101:
-                return version, status, reason
-            while self.fp.readline().strip():
-                pass
-
-    def begin(self) -> None:
-        """Read the head, within its limit."""
-        lines = self.fp  # None afterwards, if there is no body
-        super().begin()
-        lines.left = None
-
-
-class _Lines(io.BufferedReader):
-    """Lines that must be there. left: how many bytes they may have; None: any, since the head is over."""
-
-    left: int | None = MAX_HEAD_BYTES
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line:
-            raise ConnectionError("it hung up before it had answered")
-        if self.left is not None:
-            self.left -= len(line)
-            if self.left < 0:
-                raise http.client.HTTPException(f"a head of more than {MAX_HEAD_BYTES} bytes")
-        return line
 
 
 def _decode_header(header: str) -> str:
@@ -405,7 +396,24 @@ def _make_tls() -> ssl.SSLContext:
     return context
 
 
-def _describe(error: Exception, url: Url | None, secrets: Secrets) -> str:
+def _log_in(proxy: Proxy) -> dict[str, bytes]:
+    from base64 import b64encode  # late: few proxies ask for it
+
+    login = proxy.login if ":" in proxy.login else f"{proxy.login}:"
+    return {"Proxy-Authorization": b"Basic " + b64encode(login.encode())} if proxy.login else {}
+
+
+def _explain(error: OSError, url: Url, proxy: Proxy, *, is_asked: bool) -> str:
+    """Why nobody was reached, where a *proxy* is named for *url*, which *is_asked* or not."""
+    if is_asked:
+        return f"{proxy} could not be reached for {url}: {error.strerror or error}"
+    return (
+        f"{url} could not be reached: {error.strerror or error}. No proxy is asked for a host that data "
+        f"chose, so {proxy} was not; to mean it, name the host in defaults.allow_hosts"
+    )
+
+
+def _describe(error: Exception, url: str, secrets: Secrets) -> str:
     what = shorten(secrets.mask_text(str(error) or type(error).__name__), MAX_SHOWN)
     match error:
         case Refused():

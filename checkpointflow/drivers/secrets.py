@@ -122,16 +122,17 @@ def _spell(character: str) -> tuple[bytes, ...]:
 class Secrets:
     """The secrets that an action names, with their values of now (variables, by their names).
 
-    Raises KeyError for one that is not set, or empty: nobody means that, and it could not be masked.
+    more: values that are masked besides. Raises KeyError for one that is not set, or empty: nobody means
+    that, and it could not be masked.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], more: Iterable[str] = ()) -> None:
         self.variables = {name: os.environ[name] for name in names}
         for name, value in self.variables.items():
             if not value.strip():
                 raise KeyError(name)
         self._values = {str(Secret(name)): value for name, value in self.variables.items()}
-        values = frozenset(self._values.values())
+        values = frozenset((*self._values.values(), *more))
         self._forms = _find_forms(values) if values else _Known()
 
     def fill(self, value: Any) -> Any:

@@ -80,11 +80,11 @@ def parse_url(url: str, base: Url | None = None) -> Url:
             "a name or password in the URL would stand in the run's state and logs; send it in the header"
             " Authorization instead"
         )
-    host, port = _parse_netloc(parts.netloc)
+    host, port = parse_netloc(parts.netloc)
     return Url(parts.scheme, host, port or PORTS[parts.scheme], path, query)
 
 
-def _parse_netloc(netloc: str) -> tuple[str, int]:
+def parse_netloc(netloc: str) -> tuple[str, int]:
     """The host in the form that is looked up, and the port, 0 if there is none. Raises Refused."""
     fits = _NETLOC.fullmatch(netloc)
     if fits is None:

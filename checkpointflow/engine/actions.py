@@ -40,9 +40,10 @@ class RunCommand(
 ):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
-    fail_fast: it ends with the first command in it that fails; cwd: relative to the directory where the
-    run was started; timeout_seconds: then the whole process group is stopped; exit_codes: those that count
-    as success; needs_json: its output must be JSON; keeps_stdout: the document refers to its text;
+    files: values that it is given in files, by the variables for the files' names; fail_fast: it ends with
+    the first command in it that fails; cwd: relative to the directory where the run was started;
+    timeout_seconds: then the whole process group is stopped; exit_codes: those that count as success;
+    needs_json: its output must be JSON; keeps_stdout: the document refers to its text;
     secrets: those whose marks stand in its values.
     """
 
@@ -52,6 +53,7 @@ class RunCommand(
     script: str
     fail_fast: bool = False
     variables: dict[str, str] = {}
+    files: dict[str, Any] = {}
     env: dict[str, str] = {}
     cwd: str | None = None
     timeout_seconds: float | None = None

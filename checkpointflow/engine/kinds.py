@@ -40,7 +40,7 @@ from checkpointflow.expressions.syntax import Expression
 from checkpointflow.expressions.templates import fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
 from checkpointflow.schemas.instance_errors import InstanceError
-from checkpointflow.shells.scripts import render_command
+from checkpointflow.shells.scripts import check_variable, render_command
 
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
@@ -129,13 +129,17 @@ def _make_command(
     script = render_command(compiled.command, {**names, **marks})
     cwd = compiled.read("cwd") or compiled.program.default_cwd
     paths = compiled.read_all("artifacts", "path")
+    env = _fill_texts(compiled.read("env"), names, secrets)
+    for name, hole in compiled.demands.items():
+        check_variable(env[name], hole)
     return RunCommand(
         **common,
         shell=compiled.shell,
         fail_fast=defaults.fail_fast if step.fail_fast is None else step.fail_fast,
         script=script.text,
         variables=script.variables,
-        env=_fill_texts(compiled.read("env"), names, secrets),
+        files=script.files,
+        env=env,
         cwd=None if cwd is None else _fill_text(cwd, names),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,
         exit_codes=step.success.exit_codes,

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from checkpointflow.diagnostics import suggest
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text, evaluate
 from checkpointflow.expressions.scanner import MAX_CHARACTERS
@@ -31,11 +32,15 @@ class Template(Struct, frozen=True):
     pieces: tuple[str | Expression, ...]
 
 
+Form = Literal["value", "raw", "file"]
+"""What is put in for a hole of a command: its value, its text as code, or the name of a file with it."""
+
+
 class Hole(Struct, frozen=True):
-    """A `${…}`, *start* characters into its text; raw: its text becomes code of the command."""
+    """A `${…}`, *start* characters into its text."""
 
     expression: Expression
-    raw: bool
+    form: Form
     start: int
 
 
@@ -136,7 +141,8 @@ def _list_leaves(value: Any) -> Iterator[tuple[Path, Any]]:
 
 # Text -> pieces
 
-_RAW = compile_late(r"\s*raw:")
+_FORM = compile_late(r"\s*(raw|file):")
+_UNKNOWN_FORM = compile_late(rf"\$\{{\s*(\w+):\s*(?=(?:{'|'.join(sorted(NAMES))})(?:\.[A-Za-z_]|\[[\"']))")
 _DOUBLED = compile_late(
     rf"\$\{{\{{\s*((?:{'|'.join(sorted(NAMES))})\b[^{{}}]{{0,200}})\}}\}}"
 )  # as other tools have it
@@ -144,37 +150,45 @@ _DEFAULT_OF_SHELLS = compile_late(r":[-=]")
 _BRACES_AND_TEXTS = compile_late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
-def split_at_holes(text: str, is_ours: Callable[[int, bool], bool] | None = None) -> list[str | Hole]:
+def split_at_holes(text: str, is_ours: Callable[[int, Form], bool] | None = None) -> list[str | Hole]:
     """*text* cut at its holes; `$${` has become `${`.
 
-    is_ours: of a command, whether the `${` whose inside begins at that character is a hole (and whether it is
-    a raw one), and not the shell's own.
+    is_ours: of a command, whether the `${` whose inside begins at that character is a hole, of that form, and
+    not the shell's own.
     """
     pieces: list[str | Hole] = []
     literal, at = "", 0
     while (dollar := text.find("$", at)) >= 0:
         literal += text[at:dollar]
-        raw = _RAW.match(text, dollar + 2)
-        start = raw.end() if raw else dollar + 2
+        start, form = _read_form(text, dollar)
         if text.startswith("${{", dollar) and (doubled := _DOUBLED.match(text, dollar)):
             said = doubled[1].strip()
             hint = f"write ${{{said}}}; for the text itself, $${{{{ {said} }}}}"
             raise complain_at("a hole has one pair of braces", text, dollar, hint)
         if text.startswith("$${", dollar):
             literal, at = literal + "${", dollar + 3
-        elif text.startswith("${", dollar) and (is_ours is None or is_ours(start, raw is not None)):
-            if raw and is_ours is None:
-                raise complain_at(
-                    "raw: is for commands", text, dollar + 2, "leave it out: nothing is quoted here"
-                )
+        elif text.startswith("${", dollar) and (is_ours is None or is_ours(start, form)):
+            if form != "value" and is_ours is None:
+                hint = "leave it out: nothing is quoted here, and no text is too long"
+                raise complain_at(f"{form}: is for commands", text, dollar + 2, hint)
             pieces += [literal] if literal else []
             expression, at = _read_hole(text, dollar, start, in_command=is_ours is not None)
-            pieces.append(Hole(expression, raw is not None, dollar))
+            pieces.append(Hole(expression, form, dollar))
             literal = ""
         else:
             literal, at = literal + "$", dollar + 1
     literal += text[at:]
     return pieces + ([literal] if literal else [])
+
+
+def _read_form(text: str, dollar: int) -> tuple[int, Form]:
+    """Where the expression begins in what may be a hole at *dollar*, and the form that is said before it."""
+    if found := _FORM.match(text, dollar + 2):
+        return found.end(), "raw" if found[1] == "raw" else "file"
+    if text[dollar - 1 : dollar] != "$" and (unknown := _UNKNOWN_FORM.match(text, dollar)):
+        hint = suggest(unknown[1].lower(), ("raw", "file")) or "before a value there can be raw: or file:"
+        raise complain_at(f'"{unknown[1]}:" means nothing before a value', text, dollar + 2, hint)
+    return dollar + 2, "value"
 
 
 def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple[Expression, int]:

@@ -12,10 +12,12 @@ the dangers of dash and bash together.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
+    BARE,
     DOCUMENT,
     HOLE,
     Context,
@@ -86,19 +88,34 @@ def find_programs(text: str, shell: Shell) -> set[str]:
     return {name for name in found.called - own if _NAME.fullmatch(name)}
 
 
+def find_demands(text: str, shell: Shell, variables: Sequence[str]) -> list[Context]:
+    """What a value in each of the *variables* may be that the command *text* finds in its environment.
+
+    They are judged as if it began by assigning them, and as far as it is understood.
+    """
+    found = Findings()
+    for number, variable in enumerate(variables):
+        found.holes.append(BARE)
+        found.assign(variable, range(number, number + 1))
+    with suppress(Lost):
+        _CommandReader(text if shell != "pwsh" else "", shell, found, 0).read_whole()
+    found.settle()
+    return found.holes[: len(variables)]
+
+
 class _CommandReader(WordReader):
     def read_commands(self, ends: Collection[str]) -> str:
         """Commands up to one of *ends*, and over it: `)`, `;;`, `esac`, or "" for the end of the text."""
         self.enter()
-        start = pipeline = len(self.found.holes)
+        start = pipeline = self.found.mark()
         before = ""
         while (end := self.read_end(ends)) is None:
             if self.is_at("\n"):
                 self.read_newline()
-                pipeline = pipeline if before in _PIPES else len(self.found.holes)
+                pipeline = pipeline if before in _PIPES else self.found.mark()
             elif sign := self.read_separator():
                 if sign not in _PIPES:
-                    pipeline = len(self.found.holes)
+                    pipeline = self.found.mark()
                 elif before in _CLOSERS:
                     pipeline = start
                 before = sign
@@ -132,21 +149,18 @@ class _CommandReader(WordReader):
             return None
         return found
 
-    def read_command(self, pipeline: int) -> str:
+    def read_command(self, pipeline: tuple[int, int]) -> str:
         """A simple command, or what a compound one begins with, up to where a command may stand again.
 
-        What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: its first hole.
+        What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: the mark where it begins.
         """
         if self.is_at("("):
             return self.read_parentheses()
         words: list[Word] = []
         first = len(self.found.holes)
-        targets: set[int] = set()
         while True:
             self.skip_blanks()
-            before = len(self.found.holes)
-            if redirect := self.read_redirect():
-                targets.update(self.found.holes_since(before) if redirect != "<<<" else ())
+            if self.read_redirect():
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
@@ -160,10 +174,9 @@ class _CommandReader(WordReader):
         if self.is_at("("):
             self.lose()
         if words and words[0].text.rpartition("/")[2] in _PRINT_FILES:
-            targets.update(self.found.holes_since(first))
-        self.found.files |= targets
+            self.found.files += words
         if words and words[0].text in ("read", "mapfile", "readarray"):
-            self.found.inputs.append(range(pipeline, first))
+            self.found.inputs.append(range(pipeline[0], first))
         if given := judge(words, self.found, self.shell):
             self.refuse_input(given, pipeline, words)
         return "a command" if words else ""
@@ -182,14 +195,15 @@ class _CommandReader(WordReader):
             self.found.functions.add(name.text)
         return "a name"
 
-    def refuse_input(self, given: Input, pipeline: int, words: list[Word]) -> None:
-        """Refuse the holes in what the command of *words* reads, from hole *pipeline* on."""
+    def refuse_input(self, given: Input, pipeline: tuple[int, int], words: list[Word]) -> None:
+        """Refuse the holes in what the command of *words* reads, which begins at the mark *pipeline*."""
         own = {hole for word in words for hole in word.holes}
-        own |= self.found.files if given.takes_files else set()
-        written = [hole for hole in self.found.holes_since(pipeline) if hole not in own]
-        self.found.refuse(
-            self.found.files.intersection(written), given.name, given.hint_for_files or given.hint
-        )
+        for file in self.found.files[pipeline[1] :]:
+            self.found.run_file(file, given.name, given.hint)
+        files = {hole for file in self.found.files for hole in file.holes}
+        own |= files if given.takes_files else set()
+        written = [hole for hole in self.found.holes_since(pipeline[0]) if hole not in own]
+        self.found.refuse(files.intersection(written), given.name, given.hint_for_files or given.hint)
         self.found.refuse(written, given.name, given.hint)
         for document in self.documents:
             document.read_by = given
@@ -299,11 +313,11 @@ class _CommandReader(WordReader):
             self.read_document(document)
         self.documents.clear()
 
-    def read_redirect(self) -> str | None:
-        """The sign of a redirect, over which it reads, and over its target."""
+    def read_redirect(self) -> bool:
+        """Reads over a redirect and its target, if one stands here."""
         found = self.match_redirect()
         if found is None:
-            return None
+            return False
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
         self.skip_blanks()
@@ -315,7 +329,9 @@ class _CommandReader(WordReader):
                 self.found.inputs.append(target.holes)
             case "<&" | ">&":
                 self.found.require_integers(target.holes, "the number of a descriptor")
-        return found.group(1)
+            case _:
+                self.found.files.append(target)
+        return True
 
     def announce(self, word: Word, *, is_indented: bool) -> None:
         if any(sign in word.source for sign in (HOLE, "$", "`")):
@@ -333,9 +349,10 @@ class _CommandReader(WordReader):
                 self.found.holes_since(first), "a here-document whose delimiter is quoted", hint
             )
             return
-        inner = _CommandReader(lines, self.shell, self.found, self.level + 1)
+        inner, text = _CommandReader(lines, self.shell, self.found, self.level + 1), ""
         while inner.at < len(lines):
-            inner.read_piece(DOCUMENT)
+            text += inner.read_piece(DOCUMENT)
+        self.found.note_json(text, self.found.holes_since(first))
         self.found.inputs.append(self.found.holes_since(first))
         if document.read_by:
             self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)

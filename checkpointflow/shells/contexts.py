@@ -37,7 +37,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
-from checkpointflow.shells.variables import judge_variable
+from checkpointflow.shells.variables import EXPANSIONS, NO_EXPANSIONS, judge_variable
 
 POSITIONAL = "1"  # stands for all arguments of a function or a script
 HOLE = "\0"  # stands in a command's text for a value
@@ -46,6 +46,10 @@ EXPANDED = "\1"  # stands in a word's text for what the shell will put there
 
 Shell = Literal["sh", "dash", "bash", "zsh", "pwsh"]
 Only = Literal["anything", "operand", "plain", "integer", "sole command", "command"]
+Change = Literal["json", "format", "echo", "awk"]
+"""In which text that is read once more a value stands, though it is data: it changes that, or is changed."""
+Runs = tuple[str, str]
+"""Why what a file holds is run, and what to write instead."""
 _STRICTNESS: tuple[Only, ...] = ("anything", "operand", "plain", "integer")
 
 
@@ -55,6 +59,9 @@ class Context(Struct, frozen=True):
     only: what is let through. A `plain` text is letters, digits, blanks and some signs, an `operand` begins
         with no `-`; `without` more characters. With a `sole command` stand no other values.
     option_of: the command that takes the value for an option if it begins with `-`.
+    change: what a quote, a backslash or the like in the value would change.
+    is_word: it is a whole word, or all that is assigned; runs: why the contents of the file that it names are
+        code, and what to write instead. They say whether a value's own file may stand there.
 
     problem, hint: no Diagnostic, since a command is read again with its raw text, and no document has that.
     """
@@ -65,6 +72,9 @@ class Context(Struct, frozen=True):
     without: str = ""
     spreads: bool = False
     option_of: str | None = None
+    is_word: bool = False
+    runs: Runs | None = None
+    change: Change | None = None
     problem: str | None = None
     hint: str | None = None
 
@@ -75,7 +85,7 @@ SINGLE = Context("single quotes", "'\"{}\"'")
 NESTED = Context("an expansion in double quotes")
 DOCUMENT = Context("a here-document")
 ARITHMETIC = Context("arithmetic", only="integer")
-COMMENT = Context("a comment")
+COMMENT = Context("a comment", is_word=True)
 
 
 class Input(Struct, frozen=True):
@@ -126,6 +136,7 @@ _INTEGER_VARIABLES = split_names(
 _EXPANSION = compile_late(
     r"\\.|(?P<quote>[\"'])|\$\{?[#!]?(?P<name>[A-Za-z_]\w*|[0-9@*])", re.ASCII | re.DOTALL
 )
+_JSON = compile_late(r"(?<![{$])\{\s*\"[^\"]*\"\s*:|(?:\A|=)\s*\[\s*[\"{\[]")
 _IDENTIFIER = compile_late(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -141,6 +152,9 @@ def find_expansions(source: str) -> set[str]:
         elif name := token["name"]:
             found.add(name if _IDENTIFIER.match(name) else POSITIONAL)
     return found
+
+
+IN_ENV_ITSELF: tuple[Only, str, str, str] = ("operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
 
 
 class Findings:
@@ -161,7 +175,12 @@ class Findings:
         self.filled: set[str] = set()  # by `read`, with what stands in `inputs`
         self.inputs: list[range] = []
         self.code: dict[str, tuple[str, str]] = {}  # variables whose text is run: why no value is for them
-        self.files: set[int] = set()  # holes that name a file to read or write, and print no value
+        self.files: list[Word] = []  # they name a file to read or write, and print no value
+        self.scripts: dict[str, Runs] = {}  # variables that name a file which is run, as `code`
+
+    def mark(self) -> tuple[int, int]:
+        """How many holes and files there are so far."""
+        return len(self.holes), len(self.files)
 
     def holes_since(self, first: int) -> range:
         return range(first, len(self.holes))
@@ -183,7 +202,8 @@ class Findings:
             is_stricter = context.only in _STRICTNESS[: _STRICTNESS.index(only)]
             if is_stricter:
                 context = replace(context, name=name, only=only, hint=hint)
-            self.holes[hole] = replace(context, without=context.without + without)
+            more = "" if without in context.without else without
+            self.holes[hole] = replace(context, without=context.without + more)
 
     def allow_spread(self, word: Word, *, is_allowed: bool = True) -> None:
         """A list that is all of *word* becomes as many words as it has elements."""
@@ -200,13 +220,37 @@ class Findings:
         for variable in find_expansions(word.source):
             self.code.setdefault(variable, (name, hint))
 
+    def run_file(self, word: Word, name: str, hint: str) -> None:
+        """What lies in the file *word* is run, also where a variable names it."""
+        for hole in word.holes:
+            self.holes[hole] = replace(self.holes[hole], runs=(name, hint))
+        for variable in find_expansions(word.source):
+            self.scripts.setdefault(variable, (name, hint))
+
+    def note_change(self, holes: Iterable[int], change: Change) -> None:
+        for hole in holes:
+            self.holes[hole] = replace(self.holes[hole], change=change)
+
+    def note_json(self, text: str, holes: range) -> None:
+        """Note the *holes* in *text*, if that is JSON, which stand within one of its texts."""
+        start = _JSON.search(text)
+        if start and text.count(HOLE) == len(holes):
+            parts = text.split(HOLE)
+            for number, hole in enumerate(holes):
+                before = HOLE.join(parts[: number + 1])[start.start() :]
+                is_inside = before.replace('\\"', "").count('"') % 2 == 1
+                self.note_change([hole] if is_inside else [], "json")
+
     def assign(self, variable: str, holes: range, source: str = "") -> None:
         self.flows.append((variable, find_expansions(source)))
         if refusal := judge_variable(variable):
             self.refuse(holes, *refusal)
+            self.code.setdefault(variable, refusal)
         elif variable in _INTEGER_VARIABLES:
             self.require_integers(holes, f"the integer variable {variable}")
         else:
+            if variable == "ENV":
+                self.restrict(holes, *IN_ENV_ITSELF)
             self.assigned.append((variable, holes))
 
     def settle(self) -> None:
@@ -220,6 +264,8 @@ class Findings:
         for name, holes in self.assigned:
             if refusal := self.code.get(name):
                 self.refuse(holes, *refusal)
+            for hole in holes if name in self.scripts else ():
+                self.holes[hole] = replace(self.holes[hole], runs=self.scripts[name])
             if self.integers & {name, ANY_NAME}:
                 what = "an argument" if name == POSITIONAL else f"the integer variable {name}"
                 self.restrict(holes, "integer", what, "")
@@ -236,10 +282,11 @@ class Findings:
     def _trace_back(self) -> None:
         """What a variable may not hold, those may not that it gets it from."""
         before = -1
-        while before < len(self.integers) + len(self.code):
-            before = len(self.integers) + len(self.code)
+        while before < (found := len(self.integers) + len(self.code) + len(self.scripts)):
+            before = found
             for target, sources in self.flows:
                 if target in self.integers:
                     self.integers |= sources
-                for source in sources if target in self.code else ():
-                    self.code.setdefault(source, self.code[target])
+                for known in (self.code, self.scripts):
+                    for source in sources if target in known else ():
+                        known.setdefault(source, known[target])

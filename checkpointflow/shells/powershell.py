@@ -21,7 +21,7 @@ import re
 from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
-from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Word
+from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Runs, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.programs import find_usage, judge_arguments
 from checkpointflow.shells.variables import judge_variable
@@ -72,7 +72,7 @@ def find_contexts(text: str) -> list[Context]:
         found = _READER.search(text)
         if found:
             raise _Lost(f"beside {found.group()} it could become code, or options")
-        _look_for_programs(text)
+        runs = _look_for_programs(text)
         for assignment in _ASSIGNMENT.finditer(text):
             if refusal := judge_variable(assignment[1]):
                 raise _Lost(f"no value can stand here: {refusal[0]}")
@@ -81,7 +81,7 @@ def find_contexts(text: str) -> list[Context]:
         reader.read_code("")
     except _Lost as reason:
         return [Context("an unknown context", problem=str(reason), hint=_IN_ENV)] * text.count(HOLE)
-    return reader.holes
+    return [replace(hole, runs=found) for hole, found in zip(reader.holes, runs, strict=True)]
 
 
 def begins_with_declaration(text: str) -> bool:
@@ -89,25 +89,33 @@ def begins_with_declaration(text: str) -> bool:
     return _AT_THE_TOP.match(text) is not None
 
 
-def _look_for_programs(text: str) -> None:
-    """Raise _Lost for a hole in a program text, as far as quotes and blanks tell the words apart."""
+def _look_for_programs(text: str) -> list[Runs | None]:
+    """Of each hole, why the file that it names is run, as far as quotes and blanks tell the words apart.
+
+    Raises _Lost for a hole in a program text.
+    """
+    runs: list[Runs | None] = [None] * text.count(HOLE)
     name = re.compile(r"(\|\s*&?\s*)?(?<![\w.$-])([A-Za-z][\w.-]*?)(?:\.exe)?(?=[\s;|\"']|\Z)")
     single, double = f"[{_SINGLE}][^{_SINGLE}]*[{_SINGLE}]", f"[{_DOUBLE}][^{_DOUBLE}]*[{_DOUBLE}]"
     word = re.compile(rf"[ \t]*((?:{single}|{double}|[^\s;|{_SINGLE}{_DOUBLE}])+)")
     for found in name.finditer(text):
         if find_usage(found[2]) in (*INTERPRETERS, *CALLERS):
             trial, words, at = Findings(), list[Word](), found.end()
+            trial.holes = [BARE] * len(runs)
             while argument := word.match(text, at):
-                holes = range(len(trial.holes), len(trial.holes) + argument[1].count(HOLE))
-                trial.holes += [BARE] * len(holes)
+                first = text.count(HOLE, 0, argument.start(1))
+                holes = range(first, first + argument[1].count(HOLE))
                 words.append(Word(argument[1], re.sub(f"[{_SINGLE}{_DOUBLE}]", "", argument[1]), holes))
                 at = argument.end()
             is_fed = judge_arguments(found[2], words, trial) and found[1] is not None
             if is_fed or any(hole.problem or hole.only in ("plain", "integer") for hole in trial.holes):
                 raise _Lost(f"beside {found[2]} it could become code")
+            variable = next(iter(trial.scripts.values()), None)  # which may hold any of them
+            runs = [hole.runs or before or variable for hole, before in zip(trial.holes, runs, strict=True)]
+    return runs
 
 
-_BARE = Context("a word", '"{}"', spreads=True)
+_BARE = Context("a word", '"{}"', spreads=True, is_word=True)
 _DOUBLE_QUOTED = Context("double quotes")
 
 
@@ -251,6 +259,8 @@ class _Reader:
             self.at += self.peek() in _DOUBLE
             self.read_expandable()
         self.at += 1
+        if self.text[start + 1 : self.at - 1] == HOLE:
+            self.holes[first] = replace(self.holes[first], is_word=True)
         self.require_alone(start, first)
 
     def read_expandable(self) -> None:

@@ -26,6 +26,7 @@ from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.sed_programs import Part, find_parts
 from checkpointflow.shells.shell_builtins import ASSIGNMENT, KINDS, PREFIXES, keep_single, refuse_all
 from checkpointflow.shells.usages import Arguments, Text, Usage, read_arguments, unbundle
+from checkpointflow.shells.variables import BY_INTERACTIVE_SHELLS, INTERACTIVE
 from checkpointflow.shells.wrappers import CALLERS, WRAPPERS
 
 SHELL_INPUT = Input(
@@ -171,16 +172,20 @@ def judge_shell(words: Sequence[Word], found: Findings, *, is_sure: bool) -> Inp
         text = words[index].text
         is_over = text == "--"
         letters += text if text.startswith("-") and text[1:2] != "-" else ""
-        found.refuse(words[index].holes, "an option of a shell", AS_ARGUMENT)
+        found.refuse_code(words[index], "an option of a shell", AS_ARGUMENT)
         index += 1
         if re.fullmatch(r"[-+]\w*[oO]|--rcfile|--init-file", text):
             refuse_all(words[index : index + 1], found, f"an option of {text}", AS_ARGUMENT)
             index += 1
+    if is_sure and ("i" in letters or any(word.text == "interactive" for word in words[:index])):
+        found.code |= dict.fromkeys(BY_INTERACTIVE_SHELLS, INTERACTIVE)
     if index >= len(words) or (is_sure and words[index].text == "/dev/stdin"):
         return SHELL_INPUT if is_sure and "c" not in letters else None
     is_fed = "s" in letters and "c" not in letters
     is_file = "c" not in letters and (not is_sure or names_file(words[index]))
-    if not is_file and not (is_fed and is_over):
+    if is_file and is_sure:
+        found.run_file(words[index], "a shell runs what is in it", AS_ARGUMENT)
+    elif not is_file and not (is_fed and is_over):
         found.refuse_code(words[index], "a shell runs it", AS_ARGUMENT)
     return SHELL_INPUT if is_sure and is_fed else None
 
@@ -235,7 +240,7 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
         found.restrict(word.holes[:1], "operand", f"an argument of {name}", _AS_OPERAND, without)
     for setting in arguments.settings:
         _judge_setting(name, usage, setting, found)
-    _refuse_printed_files(name, usage, arguments, found)
+    _judge_files(name, usage, arguments, found)
     operands = arguments.operands
     if operands and (verb := find_usage(f"{name} {operands[0].text}")):
         return _judge_usage(f"{name} {operands[0].text}", verb, operands[1:], found)
@@ -244,6 +249,9 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
     code, rest = _divide(usage, arguments)
     for text in code:
         _refuse_code(name, usage, text, found)
+    if "awk" in usage.names.split(", "):
+        for word in (*(setting.word for setting in arguments.settings), *rest):
+            found.note_change(word.holes if "=" in word.text else (), "awk")
     match usage.first:
         case "targets":
             _judge_targets(rest, usage, found)
@@ -255,7 +263,11 @@ def _judge_usage(name: str, usage: Usage, words: Sequence[Word], found: Findings
             keep_single(operands[: usage.skips], found)  # a second word of the host would be code
             remote = operands[usage.skips :]
             return SHELL_INPUT if not remote else judge_command(remote, found)
-    return _find_input(name, usage, arguments)
+    given = _find_input(name, usage, arguments)
+    if given:
+        for word in arguments.singles:  # parallel -a FILE
+            found.run_file(word, given.name, given.hint)
+    return given
 
 
 def _divide(usage: Usage, arguments: Arguments) -> tuple[list[Text], list[Word]]:
@@ -323,15 +335,16 @@ def _judge_name_and_value(name: str, usage: Usage, words: Sequence[Word], found:
         refuse_all(words, found, f"{name} runs what {key.replace(HOLE, '…')} holds", usage.hint)
 
 
-def _refuse_printed_files(name: str, usage: Usage, arguments: Arguments, found: Findings) -> None:
-    """A file with the program can be what a command prints: `python3 <(…)`."""
-    files = [file.word for file in arguments.files]
+def _judge_files(name: str, usage: Usage, arguments: Arguments, found: Findings) -> None:
+    """A file with the program can be what a command prints: `python3 <(…)`, or what holds a value."""
+    files = [file.word for file in (*arguments.files, *arguments.loaded)]
     if usage.first == "script" and not arguments.has_program:
         files += arguments.operands[:1]
     for word in files:
         if word.source.startswith(("<(", "=(")):
-            holes = [hole for hole in word.holes if hole not in found.files]
-            found.refuse(holes, f"{name} {usage.verdict}", usage.hint)
+            named = {hole for file in found.files for hole in file.holes}
+            found.refuse(set(word.holes) - named, f"{name} {usage.verdict}", usage.hint)
+        found.run_file(word, f"{name} {usage.verdict}", usage.hint)
 
 
 def _judge_targets(words: Sequence[Word], usage: Usage, found: Findings) -> None:
@@ -358,7 +371,9 @@ def _judge_wrapped(name: str, usage: Usage, arguments: Arguments, found: Finding
         return SHELL_INPUT if usage.is_fed else None
     given = judge_command(words, found)
     if name.endswith("xargs") and _passes_code(words, arguments):
-        return Input("the input of xargs, which makes code of it", _AFTER_XARGS)
+        given = Input("the input of xargs, which makes code of it", _AFTER_XARGS)
+        for word in arguments.singles:  # -a FILE
+            found.run_file(word, given.name, given.hint)
     return given
 
 
@@ -371,7 +386,8 @@ def _passes_code(words: Sequence[Word], arguments: Arguments) -> bool:
     marked = []
     for word in words:
         text = word.text.replace(HOLE, "_")  # values of the command itself have been judged
-        marked.append(Word(word.source, text.replace(placeholder, HOLE), range(text.count(placeholder))))
+        source = word.source.replace(HOLE, "_")
+        marked.append(Word(source, text.replace(placeholder, HOLE), range(text.count(placeholder))))
     if not any(word.holes for word in marked):
         marked.append(Word(HOLE, HOLE, range(1)))
     trial = Findings()

@@ -3,6 +3,7 @@ r"""Commands with `${…}` in them: what is given to the shell, and the variable
     what stands in `${…}`                        becomes
     expressions, and the shell's own expansions  a reference to a variable
     raw: and an expression                       the text itself, as code
+    file: and an expression                      a reference to a variable with the name of a file of it
 
 In a command, `${…}` is ours if it begins with one of our names as a whole word, with a quote, `(` or
 `not`, or is a path with a dot in it (which may be a slip of the pen, and is then an error). All else,
@@ -23,13 +24,14 @@ from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
-from checkpointflow.expressions.syntax import NAMES
-from checkpointflow.expressions.templates import Hole, complain_at, split_at_holes
+from checkpointflow.expressions.syntax import NAMES, Expression
+from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # bytes that Linux takes for `name=value`, and for the script
 MAX_VALUES_BYTES = 1024 * 1024  # for all of them; macOS has no more for these and the environment
+MAX_FILES_BYTES = 64 * 1024 * 1024  # for all values in files: they stand in the history, too
 MAX_HOLES = 1000
 MAX_DIGITS = 18  # all shells compute with 64 bits
 
@@ -41,7 +43,7 @@ POWERSHELL_GUARD = (
 
 
 class CommandHole(Hole, frozen=True):
-    """A hole of a command, *start* characters into it; a raw one becomes text of the script."""
+    """A hole of a command, *start* characters into it."""
 
     context: Context = Context("the script")
 
@@ -54,10 +56,14 @@ class CommandTemplate(Struct, frozen=True):
 
 
 class Script(Struct, frozen=True):
-    """What is given to `shell -c`, and the environment variables that carry the values."""
+    """What is given to `shell -c`, and the environment variables that carry the values.
+
+    files: values that are to be in files, by the variables for the files' names.
+    """
 
     text: str
     variables: dict[str, str]
+    files: dict[str, Any] = {}
 
 
 # What stands before the parts of a list, between two and behind them. Behind `&&` no shell would heed its -e.
@@ -66,7 +72,10 @@ _POWERSHELL_JOINTS = ("", "\nif (-not $?) { exit 1 }\n", "")
 
 _FAIL_FAST = {"sh": ("-e",), "dash": ("-e",), "bash": ("-eo", "pipefail"), "zsh": ("-eo", "pipefail")}
 _POWERSHELL_FAIL_FAST = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true;"
-_IN_A_FILE = "hand it over in a file"
+_IN_A_FILE = "hand it over in a file: ${file:…}"
+_AS_WORD = (
+    'write it as a word of its own, as in jq . ${file:…}; for a longer word, f=${file:…}; curl --data "@$f" …'
+)
 
 
 def parse_command(text: str, shell: Shell) -> CommandTemplate:
@@ -79,16 +88,16 @@ def parse_command(text: str, shell: Shell) -> CommandTemplate:
     if "${" not in text:
         return CommandTemplate(shell, (text,))
     pieces: list[str | CommandHole] = [
-        piece if isinstance(piece, str) else CommandHole(piece.expression, piece.raw, piece.start)
-        for piece in split_at_holes(text, lambda start, raw: _is_ours(text, start, shell, raw=raw))
+        piece if isinstance(piece, str) else CommandHole(piece.expression, piece.form, piece.start)
+        for piece in split_at_holes(text, lambda start, form: _is_ours(text, start, shell, form))
     ]
     if len(_holes(pieces)) > MAX_HOLES:
         raise complain_at(f"more than {MAX_HOLES} holes in a command", text, _holes(pieces)[-1].start)
     located = _locate(["_" if _is_raw(piece) else piece for piece in pieces], shell)
     whole = [piece if _is_raw(piece) else other for piece, other in zip(pieces, located, strict=True)]
     for hole in _holes(whole):
-        if hole.context.problem:
-            raise complain_at(hole.context.problem, text, hole.start, hole.context.hint)
+        if wrong := _find_problem(hole):
+            raise complain_at(wrong[0], text, hole.start, wrong[1])
     return CommandTemplate(shell, tuple(whole))
 
 
@@ -137,12 +146,21 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
     values = {hole.start: _evaluate(hole, scope) for hole in command_holes(template)}
     text: list[str] = []
     variables: dict[str, str] = {}
-    left, number = MAX_VALUES_BYTES, 0
+    files: dict[str, Any] = {}
+    left, left_in_files, number = MAX_VALUES_BYTES, MAX_FILES_BYTES, 0
     for piece in _splice_raw_text(template, values):
         if isinstance(piece, str):
             text.append(piece)
             continue
         number += 1
+        if piece.form == "file":
+            name = f"CPF_VALUE_{number}"
+            files[name] = values[piece.start]
+            text.append(_write(piece, None, (name,), template.shell))
+            left_in_files -= _count_bytes(as_text(files[name]), piece)
+            if left_in_files < 0:
+                raise _refusal(f"the values in files are more than {MAX_FILES_BYTES} bytes altogether", piece)
+            continue
         carriers = _carry(piece, values[piece.start], f"CPF_VALUE_{number}")
         text.append(_write(piece, values[piece.start], carriers, template.shell))
         variables.update({name: str(word) for name, word in carriers.items()})
@@ -154,7 +172,24 @@ def render_command(template: CommandTemplate, scope: Mapping[str, Any]) -> Scrip
             )
     if template.shell == "pwsh" and number:
         text.insert(0, POWERSHELL_GUARD)
-    return Script("".join(text), variables)
+    return Script("".join(text), variables, files)
+
+
+def find_demands(template: CommandTemplate, variables: Mapping[str, Expression]) -> list[CommandHole]:
+    """What may be in the *variables* that the command finds, each with a value in it, as a hole."""
+    from checkpointflow.shells import commands  # late, as below
+
+    pieces = (piece if isinstance(piece, str) else HOLE for piece in template.pieces if not _is_raw(piece))
+    text = "".join(pieces)
+    contexts = commands.find_demands(text, template.shell, list(variables))
+    return [
+        CommandHole(value, "value", 0, at) for value, at in zip(variables.values(), contexts, strict=True)
+    ]
+
+
+def check_variable(text: str, hole: CommandHole) -> None:
+    """EvaluationError if a variable that is judged as *hole* may not hold *text*."""
+    _carry(hole, text, "")
 
 
 def _write(hole: CommandHole, value: Any, names: Iterable[str], shell: Shell) -> str:
@@ -170,7 +205,21 @@ def _holes(pieces: Iterable[str | CommandHole]) -> list[CommandHole]:
 
 
 def _is_raw(piece: str | CommandHole) -> bool:
-    return not isinstance(piece, str) and piece.raw
+    return not isinstance(piece, str) and piece.form == "raw"
+
+
+def _find_problem(hole: CommandHole) -> tuple[str, str | None] | None:
+    """Why the hole cannot stand where it does, and what to write instead."""
+    context = hole.context
+    if context.problem:
+        return context.problem, context.hint
+    if hole.form != "file":
+        return None
+    if context.runs:
+        return f"no value's file can stand here: {context.runs[0]}", context.runs[1]
+    if not context.is_word or context.only not in ("anything", "operand"):
+        return f"no file can stand here ({context.name}), only where a whole word is data", _AS_WORD
+    return None
 
 
 def _locate(pieces: Sequence[str | CommandHole], shell: Shell) -> list[str | CommandHole]:
@@ -199,7 +248,7 @@ def _evaluate(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
 
 def _splice_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> list[str | CommandHole]:
     """The pieces, those from raw holes as text, and where the other holes stand in that script."""
-    raw = [hole for hole in command_holes(template) if hole.raw]
+    raw = [hole for hole in command_holes(template) if hole.form == "raw"]
     if not raw:
         return list(template.pieces)
     texts = {hole.start: as_text(values[hole.start]) for hole in raw}
@@ -209,7 +258,7 @@ def _splice_raw_text(template: CommandTemplate, values: Mapping[int, Any]) -> li
     _measure("".join(piece for piece in pieces if isinstance(piece, str)), raw[-1])
     located = _locate(pieces, template.shell)
     for hole in _holes(located):
-        if hole.context.problem:
+        if _find_problem(hole):
             # Nothing of it is quoted: the raw text may be a secret.
             raise _refusal("the raw text in this command leaves no place for this value", hole)
     return located
@@ -286,15 +335,19 @@ def _check_text(text: str, hole: CommandHole) -> None:
 def _measure(text: str, hole: CommandHole) -> int:
     """The bytes of *text*, which is refused if the kernel would."""
     if "\0" in text:
-        raise _refusal("no command can be given the character NUL; hand the value over in a file", hole)
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise _refusal("half a character (a lone surrogate) cannot be handed to a command", hole) from None
+        raise _refusal(f"no command can be given the character NUL; {_IN_A_FILE}", hole)
+    size = _count_bytes(text, hole)
     if size > MAX_ARGUMENT_BYTES:
         problem = f"the value has more than the {MAX_ARGUMENT_BYTES} bytes that a command can be given"
         raise _refusal(f"{problem}; {_IN_A_FILE}", hole)
     return size
+
+
+def _count_bytes(text: str, hole: CommandHole) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise _refusal("half a character (a lone surrogate) cannot be handed to a command", hole) from None
 
 
 def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
@@ -309,6 +362,6 @@ _IS_OURS = compile_late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
 _IS_OURS_FOR_SURE = compile_late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}
 
 
-def _is_ours(text: str, start: int, shell: Shell, *, raw: bool) -> bool:
-    is_strict = raw or shell in ("zsh", "pwsh")
+def _is_ours(text: str, start: int, shell: Shell, form: Form) -> bool:
+    is_strict = form != "value" or shell in ("zsh", "pwsh")
     return (_IS_OURS_FOR_SURE if is_strict else _IS_OURS).match(text, start) is not None

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
     AS_ARGUMENT,
     HOLE,
@@ -39,12 +41,13 @@ from checkpointflow.shells.shell_builtins import (
     refuse_code,
     variable_of,
 )
-from checkpointflow.shells.variables import judge_variable
+from checkpointflow.shells.variables import BY_INTERACTIVE_SHELLS, judge_variable
 
 _PRINTERS = ("echo", "printf")
 _WITHOUT_OPTIONS = (*_PRINTERS, ":", "true", "false")
 
 
+_HANDED = compile_late(r"([A-Za-z_][\w%()]*)\+?=", re.ASCII)
 _AS_FILE = 'begin it with text of your own, as in . ./${…}/f, or put it into `env:` and write . "$NAME/f"'
 _IN_TRAP = "assign it first: f=${…}; trap 'rm -f \"$f\"' EXIT"
 
@@ -75,9 +78,15 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
     name, arguments = name_of(words[0]) or "it", words[1:]
     for word in arguments:
         found.allow_spread(word)
-        named = ASSIGNMENT.match(word.text)
-        if named and name not in _PRINTERS and (refusal := judge_variable(named.group(1))):
-            found.refuse(word.holes, *refusal)  # as env, sudo and docker take them
+        named = _HANDED.match(word.text)  # as env, sudo and docker take them
+        if named is None or name in _PRINTERS:
+            continue
+        if refusal := judge_variable(named[1]):
+            found.refuse_code(word, *refusal)
+        elif named[1] in BY_INTERACTIVE_SHELLS:
+            found.assign(named[1], word.holes, word.source)
+    if name in _PRINTERS and arguments:
+        _note_changes(name, arguments, found)
     if name not in _WITHOUT_OPTIONS and kind_of(name) is None:
         _note_options(name, arguments, found)
     found.calls.append((name, list(arguments)))
@@ -86,6 +95,8 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
         case "code" if name in (".", "source"):
             if not arguments or not names_file(arguments[0]):
                 refuse_code(arguments, found, f"{name} runs what it is given", _AS_FILE)
+            else:
+                found.run_file(arguments[0], f"{name} runs what is in it", AS_ARGUMENT)
             return SHELL_INPUT
         case "code":
             hint = _IN_TRAP if name == "trap" else AS_ARGUMENT
@@ -133,6 +144,20 @@ def _skip_prefixes(words: Sequence[Word], found: Findings) -> Sequence[Word]:
                 return []
             words = words[1:]
     return words
+
+
+def _note_changes(name: str, words: Sequence[Word], found: Findings) -> None:
+    """Notes the holes in what *name* prints that are part of a format or of JSON, or that it may change."""
+    first = words[0].text
+    for word in words:
+        if name == "echo" and re.fullmatch(r"-[neE]+", first):
+            found.note_change(word.holes, "echo")
+        elif word.text.startswith("{") and HOLE in word.text.partition('"')[2]:
+            found.note_change(word.holes, "json")
+        elif name == "printf" and word is words[0]:
+            found.note_change(word.holes, "format")
+        elif name == "printf" and re.match(r'\{\s*".*%[sb]', first, re.DOTALL):
+            found.note_change(word.holes, "json")
 
 
 def _takes_argument(name: str, option: str) -> bool:

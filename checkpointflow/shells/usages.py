@@ -38,6 +38,7 @@ class Usage(Struct, frozen=True):
     code: str = ""  # options whose argument is program text
     ahead: str = ""  # … is, too, and is run before the program itself
     files: str = ""  # … names a file with the program
+    loads: str = ""  # … names one that is run besides
     data: str = ""  # … is something else
     pairs: str = ""  # options with two arguments
     settings: str = ""  # options with NAME=VALUE
@@ -68,6 +69,7 @@ class Arguments(Struct):
 
     code: list[Text] = msgspec.field(default_factory=list)
     files: list[Text] = msgspec.field(default_factory=list)
+    loaded: list[Text] = msgspec.field(default_factory=list)
     settings: list[Text] = msgspec.field(default_factory=list)
     singles: list[Word] = msgspec.field(default_factory=list)
     unclear: list[Word] = msgspec.field(default_factory=list)
@@ -139,6 +141,8 @@ def _read_option(word: Word, left: deque[Word], usage: Usage, found: Arguments) 
             found.code.append(argument)
         elif kind == "files":
             found.files.append(argument)
+        elif kind == "loads":
+            found.loaded.append(argument)
         elif kind == "settings":
             found.settings.append(argument)
     if option in usage.ends.split():
@@ -154,7 +158,19 @@ def _take(left: deque[Word]) -> Text:
 
 @functools.cache
 def _sort_options(usage: Usage) -> dict[str, str]:
-    kinds = ("ends", "flags", "joined", "glued", "data", "files", "pairs", "settings", "ahead", "code")
+    kinds = (
+        "ends",
+        "flags",
+        "joined",
+        "glued",
+        "data",
+        "files",
+        "loads",
+        "pairs",
+        "settings",
+        "ahead",
+        "code",
+    )
     sorted_ = {option: kind for kind in kinds for option in getattr(usage, kind).split()}
     return {option: "flags" if kind == "ends" else kind for option, kind in sorted_.items()}
 

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import (
@@ -41,6 +42,7 @@ _RUN = compile_late(r"[\w.-]+")
 _BLANKS = compile_late(r"(?:[ \t]|\\\n)*")
 _COMMENT = compile_late(r"#[^\n]*")
 _NAME = compile_late(r"[A-Za-z_]\w*", re.ASCII)
+_WHOLE = compile_late(r"(?:[A-Za-z_]\w*\+?=)?\0", re.ASCII)  # all of a word, or of what is assigned
 _ASSIGNED_LIST = compile_late(r"[A-Za-z_]\w*\+?=", re.ASCII)
 _PARAMETER = compile_late(r"\$\{[#!]?([A-Za-z_]\w*|\d+|[@*#?$!-])", re.ASCII)
 _OPERATOR = compile_late(r":?[-=?+]|##?|%%?|//?|\^\^?|,,?|@[A-Za-z](?=})|:|(?=})")
@@ -162,7 +164,7 @@ class WordReader:
     def read_escape(self, where: Context) -> str:
         self.at += 1
         character = self.peek()
-        is_kept = where is not BARE and character not in '$`"\\\n'
+        is_kept = where is not BARE and character not in ("$`\\\n" if where is DOCUMENT else '$`"\\\n')
         if character == HOLE:
             self.read_piece(where)
             hint = r"write \$${…} for the text ${…}, or two backslashes for one and the value"
@@ -363,7 +365,11 @@ class WordReader:
         if self.shell == "zsh" and _EXPANDED_BY_ZSH.search(source):
             hint = "put the ~ or = into quotes"
             self.found.refuse(self.found.holes_since(first), "zsh expands this word, even in quotes", hint)
-        return Word(source, "".join(text), self.found.holes_since(first), splits)
+        word = Word(source, "".join(text), self.found.holes_since(first), splits)
+        self.found.note_json(word.text, word.holes)
+        if _WHOLE.fullmatch(word.text):
+            self.found.holes[first] = replace(self.found.holes[first], is_word=True)
+        return word
 
     def refuse_in_glob(self, first: int) -> None:
         hint = "put double quotes around the word"

@@ -118,7 +118,7 @@ WRAPPERS: tuple[Usage, ...] = (
     _read_code("at, batch", "", "-q -t", files="-f", is_fed=True),
     _read_code("crontab", "", "-u", first="script", is_fed=True),
     Usage("ssh, autossh", _REMOTE, "remote", settings="-o", verdict=_RUNS, danger=_DANGEROUS_FOR_SSH, skips=1,
-          data="-B -b -c -D -E -e -F -I -i -J -L -l -m -O -p -Q -R -S -W -w -M", is_fed=True),
+          loads="-F", data="-B -b -c -D -E -e -I -i -J -L -l -m -O -p -Q -R -S -W -w -M", is_fed=True),
     _wrap("sshpass", "-p -f -d -P"),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@
                          outputs/        what is too long for the snapshot, named by its digest
                          stdout/ stderr/ what each attempt of each step printed
                          artifacts/      what steps left behind
+                         values/         what commands under way are given in files
                          run.lock        the writer's lock, with a hint at who holds it
                          step.lock       held by the commands too, should they outlive the writer
                          cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
@@ -30,7 +31,7 @@ README, RUNS, LOCKS, CACHE = "README", "runs", "locks", "cache"
 STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"
-WORKFLOWS, OUTPUTS, ARTIFACTS = "workflows", "outputs", "artifacts"
+WORKFLOWS, OUTPUTS, ARTIFACTS, VALUES = "workflows", "outputs", "artifacts", "values"
 STREAMS = ("stdout", "stderr")
 
 _RUN_ID = r"[0-7][0-9A-HJKMNP-TV-Z]{25}"
@@ -84,6 +85,16 @@ def log_names(path: str, attempt: int) -> tuple[str, ...]:
     return (*logs, f"{logs[0].removesuffix('.txt')}.json")
 
 
+def value_name(path: str, variable: str, value: object) -> str:
+    """The file of a *value* that the step at *path* is given by *variable*: of text as it is, or of JSON."""
+    return f"{VALUES}/{path}/{variable}.{'txt' if isinstance(value, str) else 'json'}"
+
+
+def is_value(name: str) -> bool:
+    """Whether *name* is of a file that a command was given."""
+    return name.startswith(f"{VALUES}/")
+
+
 def is_log(name: str) -> bool:
     """Whether *name* is of what a step printed."""
     parts = re.fullmatch(r"(?:stdout|stderr)/(.+?)(?:\.[1-9][0-9]*)?\.(?:txt|json)", name)
@@ -103,6 +114,8 @@ def is_member(name: str) -> bool:
 
 def is_local(name: str) -> bool:
     """Whether *name* is of a file that only this store needs, or that somebody here is just writing."""
-    return name in (LOCK, STEP_LOCK, CANCEL, IMPORTED, DRIVER_LOG) or (
-        "/" not in name and name.endswith(".tmp")
+    return (
+        name in (LOCK, STEP_LOCK, CANCEL, IMPORTED, DRIVER_LOG)
+        or is_value(name)
+        or ("/" not in name and name.endswith(".tmp"))
     )

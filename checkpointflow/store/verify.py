@@ -48,6 +48,7 @@ from checkpointflow.store.layout import (
     digest_in,
     is_artifact,
     is_log,
+    is_value,
     log_names,
     output_name,
 )
@@ -276,7 +277,7 @@ def _check_files(directory: RunDirectory, facts: list[Fact], found: Verified) ->
                 found.warnings.append(f"{name}: {PASSING[name]}, or it was changed")
         elif name.endswith(".tmp"):
             found.warnings.append(f"{escape_name(name)} is left over from a write that had died")
-        elif name not in (STATE, HISTORY, NOTE, IMPORTED, DRIVER_LOG):
+        elif name not in (STATE, HISTORY, NOTE, IMPORTED, DRIVER_LOG) and not is_value(name):
             found.warnings.append(f"{escape_name(name)} is no file of a run")
 
 

@@ -283,7 +283,27 @@ def test_a_run_that_was_started_from_a_file_which_has_changed_says_so(cpf: Cpf) 
     assert answer.code == 30
     (warning,) = answer["warnings"]
     assert "its own copy" in warning
-    assert shlex.split(warning.partition("start a run: ")[2]) == ["cpf", "run", "-f", str(cpf.cwd / "w.yaml")]
+    assert "nothing makes this run follow the new text" in warning
+    line = shlex.split(warning.partition("start another run: ")[2])
+    assert line == ["cpf", "run", "-f", str(cpf.cwd / "w.yaml"), "--base-dir", str(cpf.base)]
+
+
+@pytest.mark.parametrize("size", [5, 5000])
+def test_the_line_for_a_run_of_a_changed_file_has_the_inputs_as_far_as_they_are_short(
+    cpf: Cpf, size: int
+) -> None:
+    given = {"x": "it's " * size}
+    schema = {"type": "object", "additionalProperties": True}
+    file = cpf.flow(cli("a", "exit 1"), inputs=schema)
+    run_id = cpf("run", "-f", file, "--input", json.dumps(given))["run_id"]
+    cpf.flow(cli("a", "printf %s ${inputs.x} > seen"), inputs=schema)
+    (warning,) = cpf("retry-step", "--run-id", run_id)["warnings"]
+    line = shlex.split(warning.rpartition(": cpf ")[2])
+    if size > 5:
+        assert ("in the file INPUTS" in warning, "@INPUTS" in line) == (True, True)
+        return
+    assert cpf(*line).code == 0
+    assert (cpf.cwd / "seen").read_text() == given["x"]
 
 
 @pytest.mark.parametrize("change", [{"cursors": {}}, {"steps": {}}])

@@ -589,14 +589,6 @@ def test_a_key_cannot_smuggle_in_a_header(tmp_path: Path, server: Server) -> Non
     assert ("Idempotency-Key" in found.message, server.heard) == (True, [])
 
 
-def test_proxies_of_the_environment_are_passed_by(
-    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1/")
-    assert outputs(tmp_path, server.url) == {"at": "/"}
-
-
 # Where it goes
 
 

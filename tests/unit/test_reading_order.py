@@ -31,7 +31,7 @@ PURE_MODULES = ("store.layout", "store.snapshot")
 ALLOWED_IN_PURE = {
     "__future__", "typing", "collections", "contextlib", "datetime", "functools", "itertools",
     "hashlib", "_sha2", "_sha256", "json", "math", "posixpath", "re",
-    "msgspec", "fastjsonschema", "ruamel", "copy", "decimal", "difflib", "urllib",
+    "msgspec", "fastjsonschema", "ruamel", "copy", "decimal", "difflib", "unicodedata", "urllib",
 }  # fmt: skip
 UNDERSTANDING = {
     "parse", "parse_condition", "parse_path", "parse_template", "parse_url", "parse_command", "compile_value",

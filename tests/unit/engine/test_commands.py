@@ -351,3 +351,15 @@ def test_a_late_answer_of_an_abandoned_attempt_falls_away() -> None:
     assert story.succeed("a", attempt=1).new == []
     assert story.succeed("nowhere").new == []
     assert story.succeed("a", attempt=2).run.status == "completed"
+
+
+def test_a_value_that_a_command_is_given_in_a_file_stands_in_the_action_as_it_is() -> None:
+    asked = Story(cli("a", "cat ${file:inputs}"), inputs={"x": [1.5]}).run.steps["a"].action
+    assert (asked.files, asked.variables) == ({"CPF_VALUE_1": {"x": [1.5]}}, {})
+
+
+def test_what_a_command_computes_with_is_an_integer_in_its_environment_too() -> None:
+    step = cli("a", "(( N > 3 ))", shell="bash", env={"N": "${inputs.x}", "M": "a ${inputs.x}"})
+    assert Story(step, inputs={"x": 7}).run.steps["a"].action.env == {"N": "7", "M": "a 7"}
+    story = Story(step, inputs={"x": "a[$(touch pwned)]"})
+    assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)

@@ -234,7 +234,7 @@ def test_zsh_keeps_its_flags(flags: str) -> None:
 @pytest.mark.parametrize("shell", ["sh", "dash", "bash", "zsh"])
 def test_a_hole_is_ours(ours: str, shell: Any) -> None:
     (hole,) = command_holes(parse_command(f"echo {ours}", shell))
-    assert (hole.start, hole.raw) == (5, "raw:" in ours)
+    assert (hole.start, hole.form) == (5, "raw" if "raw:" in ours else "value")
 
 
 @pytest.mark.parametrize(
@@ -439,11 +439,11 @@ def test_a_command_has_so_many_holes_and_no_more() -> None:
 
 def test_the_holes_of_a_command_say_where_they_stand() -> None:
     found = command_holes(parse_command("a ${item} '${inputs.x}' ${raw:item} $((${inputs.n}))", "sh"))
-    assert [(hole.expression.text, hole.raw, hole.context.name) for hole in found] == [
-        ("item", False, "a bare word"),
-        ("inputs.x", False, "single quotes"),
-        ("item", True, "the script"),
-        ("inputs.n", False, "arithmetic"),
+    assert [(hole.expression.text, hole.form, hole.context.name) for hole in found] == [
+        ("item", "value", "a bare word"),
+        ("inputs.x", "value", "single quotes"),
+        ("item", "raw", "the script"),
+        ("inputs.n", "value", "arithmetic"),
     ]
 
 

@@ -79,3 +79,9 @@ def test_a_value_names_an_interpreter_only_alone() -> None:
     ):
         with pytest.raises(EvaluationError, match="a value cannot name a command"):
             render(command, value)
+
+
+def test_a_value_may_be_what_xargs_runs() -> None:
+    assert render("find . | xargs §", "ls") == ["ls"]
+    with pytest.raises(EvaluationError, match="cannot name a command"):
+        render("find . | xargs §", "eval")

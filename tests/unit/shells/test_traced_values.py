@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from checkpointflow.errors import EvaluationError, ExpressionError
-from checkpointflow.shells.scripts import parse_command, render_command
+from checkpointflow.expressions.syntax import parse
+from checkpointflow.shells.scripts import check_variable, find_demands, parse_command, render_command
 
 
 def render(command: str, value: Any, shell: Any = "bash") -> list[str]:
@@ -43,7 +44,13 @@ def test_a_list_of_integers_is_a_list() -> None:
     "command",
     [
         "f=§; trap \"rm -f '$f'\" EXIT", 'f=§; eval "$f"', 'f=§; sh -c "echo $f"', "f=§; g=$f; eval $g",
-        'f() { eval "$1"; }; f §', "n=§; [[ -v $n ]]", 'n=§; unset "$n"', "n=§; printf -v $n x",
+        'f() { eval "$1"; }; f §', "n=§; [[ -v $n ]]", 'n=§; unset "$n"',
+        "f=§; bash $f", "f=§; bash $f x.sh",
+        "y=§; BASH_ENV=$y bash -c true", 'y=§; env GIT_SSH_COMMAND="$y" git fetch', "y=§; PS4=$y; set -x",
+        'y=§; docker run -e "NODE_OPTIONS=$y" i', "env 'BASH_FUNC_ls%%=() { §; }' bash -c ls",
+        "ENV=§ sh -i -c true", "export ENV=§; exec sh -ic true", "env ENV=§ bash --posix -i",
+        "y=§; ENV=$y; sudo sh -i", "PROMPT=§ zsh -i", "RPROMPT=§ zsh -o interactive", "MAILPATH=§ bash -i",
+        "docker run -e ENV=§ i sh -i", "n=§; printf -v $n x",
     ],
 )  # fmt: skip
 def test_what_is_run_later_is_refused(command: str) -> None:
@@ -61,3 +68,69 @@ def test_what_is_run_later_is_refused(command: str) -> None:
 )  # fmt: skip
 def test_what_stays_data_is_let_through(command: str) -> None:
     assert render(command, "a b") == ["a b"] * command.count("§")
+
+
+@pytest.mark.parametrize("command", ["ENV=§ make", "export ENV=§; sh -c true", "env ENV=§ sh a.sh -i"])
+def test_a_name_for_an_environment_holds_no_expansion(command: str) -> None:
+    assert render(command, "staging-1") == ["staging-1"]
+    for value in ("$(touch x)", "`touch x`", "${PATH:0:1}"):
+        with pytest.raises(EvaluationError, match=r"hold \$` can be the variable ENV"):
+            render(command, value)
+
+
+def test_a_prompt_is_any_text_where_no_shell_shows_it() -> None:
+    assert render("PROMPT=§ llm", "Why $(x)?") == ["Why $(x)?"]
+
+
+# What the command finds in its environment
+
+
+def demand(command: str, name: str, shell: Any = "bash") -> Any:
+    template = parse_command(command.replace("§", "${inputs.v}"), shell)
+    (hole,) = find_demands(template, {name: parse("inputs.e")})
+    return hole
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("N", "(( N > 3 ))"), ("N", "[[ $N -gt 3 ]]"), ("N", "echo $((N))"), ("N", "m=$N; let m++"),
+        ("N", "echo ${a[N]}"), ("N", "f() { (( $1 )); }; f $N"), ("SECONDS", "true"),
+        ("N", "cat §; ((N)); ${raw:inputs.v}"), ("N", "((N)); cat <<E"),
+    ],
+)  # fmt: skip
+def test_the_environment_holds_integers_where_the_shell_computes_with_them(name: str, command: str) -> None:
+    hole = demand(command, name)
+    check_variable("-7", hole)
+    with pytest.raises(EvaluationError, match=r"only an integer.*inputs\.e"):
+        check_variable("a[$(touch x)]", hole)
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("E", 'eval "$E"'), ("E", 'sh -c "echo $E"'), ("E", 'trap "$E" EXIT'), ("E", "x=$E; eval $x"),
+        ("E", "bash $E"), ("E", '. "$E"'), ("ENV", "sh -i"), ("PROMPT", "zsh -i"), ("BASH_ENV", "true"),
+        ("NODE_OPTIONS", "true"), ("E", 'GIT_SSH_COMMAND="ssh -i $E" git fetch'), ("E", 'unset "$E"'),
+        ("E", 'printf -v "$E" x'),
+    ],
+)  # fmt: skip
+def test_no_value_is_in_a_variable_of_the_environment_that_the_command_runs(name: str, command: str) -> None:
+    assert "no value can stand here" in demand(command, name).context.problem
+    assert demand(command, "OTHER").context.only == "anything"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'echo "$E"', "eval 'echo \"$E\"'", "sh -c 'echo \"$E\"'", '. "$E/f"', "cat <<E",
+        "GIT_SSH_COMMAND='ssh -i \"$E\"' git fetch",
+    ],
+)  # fmt: skip
+def test_others_hold_anything(command: str) -> None:
+    check_variable("a[$(touch x)]", demand(command, "E"))
+
+
+def test_what_powershell_makes_of_its_environment_is_not_looked_into() -> None:
+    assert demand("iex $env:E", "E", "pwsh").context.only == "anything"
+    assert demand("x", "NODE_OPTIONS", "pwsh").context.problem

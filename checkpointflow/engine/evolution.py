@@ -22,6 +22,7 @@ from checkpointflow.engine.facts import (
     DirectoryChosen,
     Fact,
     FilesSealed,
+    OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
@@ -40,6 +41,7 @@ from checkpointflow.engine.facts import (
 )
 from checkpointflow.engine.path import ROOT, owner, split, step_path
 from checkpointflow.engine.run import (
+    Active,
     Breakdown,
     Cancellation,
     Cancelled,
@@ -92,7 +94,7 @@ def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = No
         run = _begin(first)
     outcome, revision, now, known, cwd = run.outcome, run.revision, run.updated_at, run.checkpoint_id, run.cwd
     for fact in remaining:
-        if isinstance(fact, DirectoryChosen):
+        if type(fact) is DirectoryChosen:
             cwd = fact.cwd
         outcome = _change(run, fact, outcome)
         revision += 1
@@ -136,6 +138,9 @@ def _begin(fact: RunBegan) -> Run:
 
 def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | None:
     """Change the maps of *run*, which has come to *outcome*; returns what it has come to then."""
+    if isinstance(fact, OfStep):  # one look for most facts: what a Struct is not takes long to find out
+        _note(run, fact.path, _record(run.steps.get(fact.path), fact))
+        return outcome
     match fact:
         case BodyOpened():
             _open_body(run, fact)
@@ -158,7 +163,7 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case RunBegan():
             raise ValueError("a run begins once")
         case _:
-            _note(run, fact.path, _record(run.steps.get(fact.path), fact))
+            assert_never(fact)
     return outcome
 
 
@@ -168,20 +173,8 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
 def _record(record: Record | None, fact: StepFact) -> Record:
     """The record of a step that stood at *record*, once *fact* has happened to it."""
     match fact:
-        case StepSkipped(at=now):
-            return Skipped(ended_at=now)
         case StepStarted(at=now, action=action):
             return Started(started_at=_find_beginning(record, now), action=action)
-        case StepInterrupted():
-            return replace(_expect(record, Started), on_hold="interrupted")
-        case StepDeferred():
-            return replace(_expect(record, Started), on_hold="deferred")
-        case AttemptFailed():
-            return _expect(record, Started)
-        case WaitOpened(at=now, wait=wait):
-            return Waiting(started_at=_find_beginning(record, now), wait=wait)
-        case BlockOpened(at=now, items=items):
-            return Opened(started_at=now, items=items)
         case StepSucceeded(at=now):
             return Succeeded(
                 outputs=fact.outputs,
@@ -196,6 +189,18 @@ def _record(record: Record | None, fact: StepFact) -> Record:
                 started_at=_find_beginning(record, now),
                 ended_at=now,
             )
+        case StepSkipped(at=now):
+            return Skipped(ended_at=now)
+        case StepInterrupted():
+            return replace(_expect(record, Started), on_hold="interrupted")
+        case StepDeferred():
+            return replace(_expect(record, Started), on_hold="deferred")
+        case AttemptFailed():
+            return _expect(record, Started)
+        case WaitOpened(at=now, wait=wait):
+            return Waiting(started_at=_find_beginning(record, now), wait=wait)
+        case BlockOpened(at=now, items=items):
+            return Opened(started_at=now, items=items)
         case StepFailed(at=now, error=error, next=chosen):
             return Failed(
                 error=error,
@@ -218,7 +223,7 @@ def _expect(record: Record | None, kind: type[R]) -> R:
 
 
 def _find_beginning(record: Record | None, now: str) -> str:
-    return record.started_at if isinstance(record, Started | Waiting | Opened) else now
+    return record.started_at if isinstance(record, Active) else now
 
 
 def _count_attempts(record: Record | None) -> int:
@@ -251,10 +256,10 @@ def _note(run: Run, path: str, record: Record) -> None:
 
 
 def _set(run: Run, path: str, record: Record) -> None:
-    run.steps[path] = record
-    if "/" in path:
+    if path not in run.steps and "/" in path:
         run.inside.setdefault(path.rpartition("/")[0], {})[path] = None
-    if isinstance(record, Started | Waiting | Opened):
+    run.steps[path] = record
+    if isinstance(record, Active):
         run.active[path] = record
     else:
         run.active.pop(path, None)

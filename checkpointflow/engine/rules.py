@@ -39,12 +39,12 @@ from checkpointflow.engine.facts import (
     Fact,
     FilesSealed,
     Identity,
+    OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
     RunFailed,
     StepDeferred,
-    StepFact,
     StepInterrupted,
     StepsReopened,
     StepSucceeded,
@@ -180,7 +180,7 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
 
 def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
-    if not isinstance(fact, StepFact):
+    if not isinstance(fact, OfStep):
         return fact
     body, step, _ = split(fact.path)
     laps[body, step] += 1

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
@@ -176,15 +177,9 @@ def _record(record: Record | None, fact: StepFact) -> Record:
         case StepStarted(at=now, action=action):
             return Started(started_at=_find_beginning(record, now), action=action)
         case StepSucceeded(at=now):
-            return Succeeded(
-                outputs=fact.outputs,
-                exit_code=fact.exit_code,
-                status_code=fact.status_code,
-                headers=fact.headers,
-                stdout=fact.stdout,
-                artifacts=fact.artifacts,
-                lost=fact.lost,
-                next=fact.next,
+            return copy_as(
+                fact,
+                Succeeded,
                 attempts=_count_attempts(record),
                 started_at=_find_beginning(record, now),
                 ended_at=now,
@@ -201,11 +196,11 @@ def _record(record: Record | None, fact: StepFact) -> Record:
             return Waiting(started_at=_find_beginning(record, now), wait=wait)
         case BlockOpened(at=now, items=items):
             return Opened(started_at=now, items=items)
-        case StepFailed(at=now, error=error, next=chosen):
-            return Failed(
-                error=error,
+        case StepFailed(at=now):
+            return copy_as(
+                fact,
+                Failed,
                 block=record if isinstance(record, Opened) else None,
-                next=chosen,
                 attempts=_count_attempts(record),
                 started_at=_find_beginning(record, now),
                 ended_at=now,

@@ -15,7 +15,7 @@ from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import Note, RunDirectory
-from checkpointflow.store.files import create_anew, file_digest, translate_errors
+from checkpointflow.store.files import create_anew, file_digest, sync_directory, sync_file, translate_errors
 
 MAX_NOTE = 4000
 
@@ -84,7 +84,7 @@ def _open_beside(file: Path) -> tuple[int, bool]:
 
 
 def _write(directory: RunDirectory, file: Path, lock_timeout: float, note: Note | None) -> list[str]:
-    """Write the archive to *file*, whole or not at all."""
+    """Write the archive to *file*, whole or not at all; returns once it would survive a power cut."""
     beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with translate_errors(file):
         fd, is_named = _open_beside(beside)
@@ -92,10 +92,11 @@ def _write(directory: RunDirectory, file: Path, lock_timeout: float, note: Note 
             with os.fdopen(fd, "wb") as out:
                 left_out = export_run(directory, out, lock_timeout, note)
                 out.flush()
-                os.fsync(fd)
+                sync_file(fd)
                 if not is_named:
                     os.link(f"/proc/self/fd/{fd}", beside, src_dir_fd=fd)
             os.replace(beside, file)
+            sync_directory(file.parent)
         finally:
             beside.unlink(missing_ok=True)
     return left_out

@@ -32,7 +32,7 @@ from checkpointflow.errors import CheckpointflowError, DirectoryGone
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import make_private, read_file, sync_directory, translate_errors
+from checkpointflow.store.files import make_private, read_file, sync_directory, sync_file, translate_errors
 from checkpointflow.store.layout import ARTIFACTS, log_names, value_name
 from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
@@ -270,8 +270,9 @@ class Command:
                     digest.update(block)
                     size += len(block)
                 copy.flush()
-                os.fsync(copy.fileno())
-            sync_directory((self.directory.place / name).parent)
+                sync_file(copy.fileno())
+            for above in Path(name).parents:
+                sync_directory(self.directory.place / above)
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _explain_failure(self, code: int, signal: int | None) -> Failure:

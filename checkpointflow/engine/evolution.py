@@ -14,6 +14,7 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
@@ -22,6 +23,7 @@ from checkpointflow.engine.facts import (
     DirectoryChosen,
     Fact,
     FilesSealed,
+    OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
@@ -40,6 +42,7 @@ from checkpointflow.engine.facts import (
 )
 from checkpointflow.engine.path import ROOT, owner, split, step_path
 from checkpointflow.engine.run import (
+    Active,
     Breakdown,
     Cancellation,
     Cancelled,
@@ -92,7 +95,7 @@ def apply(run: Run | None, facts: Iterable[Fact], checkpoint_id: str | None = No
         run = _begin(first)
     outcome, revision, now, known, cwd = run.outcome, run.revision, run.updated_at, run.checkpoint_id, run.cwd
     for fact in remaining:
-        if isinstance(fact, DirectoryChosen):
+        if type(fact) is DirectoryChosen:
             cwd = fact.cwd
         outcome = _change(run, fact, outcome)
         revision += 1
@@ -136,6 +139,9 @@ def _begin(fact: RunBegan) -> Run:
 
 def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | None:
     """Change the maps of *run*, which has come to *outcome*; returns what it has come to then."""
+    if isinstance(fact, OfStep):  # one look for most facts: what a Struct is not takes long to find out
+        _note(run, fact.path, _record(run.steps.get(fact.path), fact))
+        return outcome
     match fact:
         case BodyOpened():
             _open_body(run, fact)
@@ -158,7 +164,7 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case RunBegan():
             raise ValueError("a run begins once")
         case _:
-            _note(run, fact.path, _record(run.steps.get(fact.path), fact))
+            assert_never(fact)
     return outcome
 
 
@@ -168,10 +174,18 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
 def _record(record: Record | None, fact: StepFact) -> Record:
     """The record of a step that stood at *record*, once *fact* has happened to it."""
     match fact:
-        case StepSkipped(at=now):
-            return Skipped(ended_at=now)
         case StepStarted(at=now, action=action):
             return Started(started_at=_find_beginning(record, now), action=action)
+        case StepSucceeded(at=now):
+            return copy_as(
+                fact,
+                Succeeded,
+                attempts=_count_attempts(record),
+                started_at=_find_beginning(record, now),
+                ended_at=now,
+            )
+        case StepSkipped(at=now):
+            return Skipped(ended_at=now)
         case StepInterrupted():
             return replace(_expect(record, Started), on_hold="interrupted")
         case StepDeferred():
@@ -182,25 +196,11 @@ def _record(record: Record | None, fact: StepFact) -> Record:
             return Waiting(started_at=_find_beginning(record, now), wait=wait)
         case BlockOpened(at=now, items=items):
             return Opened(started_at=now, items=items)
-        case StepSucceeded(at=now):
-            return Succeeded(
-                outputs=fact.outputs,
-                exit_code=fact.exit_code,
-                status_code=fact.status_code,
-                headers=fact.headers,
-                stdout=fact.stdout,
-                artifacts=fact.artifacts,
-                lost=fact.lost,
-                next=fact.next,
-                attempts=_count_attempts(record),
-                started_at=_find_beginning(record, now),
-                ended_at=now,
-            )
-        case StepFailed(at=now, error=error, next=chosen):
-            return Failed(
-                error=error,
+        case StepFailed(at=now):
+            return copy_as(
+                fact,
+                Failed,
                 block=record if isinstance(record, Opened) else None,
-                next=chosen,
                 attempts=_count_attempts(record),
                 started_at=_find_beginning(record, now),
                 ended_at=now,
@@ -218,7 +218,7 @@ def _expect(record: Record | None, kind: type[R]) -> R:
 
 
 def _find_beginning(record: Record | None, now: str) -> str:
-    return record.started_at if isinstance(record, Started | Waiting | Opened) else now
+    return record.started_at if isinstance(record, Active) else now
 
 
 def _count_attempts(record: Record | None) -> int:
@@ -251,10 +251,10 @@ def _note(run: Run, path: str, record: Record) -> None:
 
 
 def _set(run: Run, path: str, record: Record) -> None:
-    run.steps[path] = record
-    if "/" in path:
+    if path not in run.steps and "/" in path:
         run.inside.setdefault(path.rpartition("/")[0], {})[path] = None
-    if isinstance(record, Started | Waiting | Opened):
+    run.steps[path] = record
+    if isinstance(record, Active):
         run.active[path] = record
     else:
         run.active.pop(path, None)

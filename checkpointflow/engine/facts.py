@@ -69,50 +69,48 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     copied_from: str | None = None
 
 
-class StepSkipped(_Fact, frozen=True, kw_only=True, tag="step_skipped"):
+class OfStep(_Fact, frozen=True, kw_only=True):
+    """Something that happened to the step at *path*."""
+
+    path: str
+
+
+class StepSkipped(OfStep, frozen=True, kw_only=True, tag="step_skipped"):
     """Its condition did not hold."""
 
-    path: str
 
-
-class StepStarted(_Fact, frozen=True, kw_only=True, tag="step_started"):
+class StepStarted(OfStep, frozen=True, kw_only=True, tag="step_started"):
     """An attempt, or the pause before one, was asked for."""
 
-    path: str
     action: Action
 
 
-class StepInterrupted(_Fact, frozen=True, kw_only=True, tag="step_interrupted"):
+class StepInterrupted(OfStep, frozen=True, kw_only=True, tag="step_interrupted"):
     """The driver was told to stop while the step was under way, and stopped it."""
 
-    path: str
     attempt: int
 
 
-class StepDeferred(_Fact, frozen=True, kw_only=True, tag="step_deferred"):
+class StepDeferred(OfStep, frozen=True, kw_only=True, tag="step_deferred"):
     """The driver did not begin the attempt: somebody else holds the lock that it needs, or is to drive on."""
 
-    path: str
     attempt: int
 
 
-class AttemptFailed(_Fact, frozen=True, kw_only=True, tag="attempt_failed"):
+class AttemptFailed(OfStep, frozen=True, kw_only=True, tag="attempt_failed"):
     """An attempt failed and another one follows."""
 
-    path: str
     attempt: int
     error: Error
 
 
-class WaitOpened(_Fact, frozen=True, kw_only=True, tag="wait_opened"):
-    path: str
+class WaitOpened(OfStep, frozen=True, kw_only=True, tag="wait_opened"):
     wait: Wait
 
 
-class BlockOpened(_Fact, frozen=True, kw_only=True, tag="block_opened"):
+class BlockOpened(OfStep, frozen=True, kw_only=True, tag="block_opened"):
     """A step that has bodies began. items: of a foreach, one for each body."""
 
-    path: str
     items: Any = UNSET
 
 
@@ -131,10 +129,9 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
     error: Error | None = None
 
 
-class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
+class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
     """lost: as in Success; next: the step that it chose to go to, if it chose; by: who answered it."""
 
-    path: str
     by: str | None = None
     outputs: Any = UNSET
     exit_code: int | None = None
@@ -146,10 +143,9 @@ class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
     next: str | None = None
 
 
-class StepFailed(_Fact, frozen=True, kw_only=True, tag="step_failed"):
+class StepFailed(OfStep, frozen=True, kw_only=True, tag="step_failed"):
     """next: the step that its policy chose to go to, if it chose."""
 
-    path: str
     error: Error
     next: str | None = None
 
@@ -195,11 +191,11 @@ StepFact = (
     | StepSucceeded
     | StepFailed
 )
-BodyFact = BodyOpened | BodyClosed
 Fact = (
     RunBegan
     | StepFact
-    | BodyFact
+    | BodyOpened
+    | BodyClosed
     | StepsReopened
     | DirectoryChosen
     | FilesSealed

@@ -33,18 +33,19 @@ from checkpointflow.engine.actions import (
     Success,
 )
 from checkpointflow.engine.bodies import Body, Scene, locate, root
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.evolution import apply, evolve, fork
 from checkpointflow.engine.facts import (
     DirectoryChosen,
     Fact,
     FilesSealed,
     Identity,
+    OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
     RunFailed,
     StepDeferred,
-    StepFact,
     StepInterrupted,
     StepsReopened,
     StepSucceeded,
@@ -180,7 +181,7 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
 
 def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
-    if not isinstance(fact, StepFact):
+    if not isinstance(fact, OfStep):
         return fact
     body, step, _ = split(fact.path)
     laps[body, step] += 1
@@ -230,10 +231,9 @@ def _begin(program: Program, message: Begin) -> RunBegan:
     return RunBegan(
         at=message.now,
         run_id=message.run_id,
-        workflow=Identity(
-            id=workflow.id,
-            name=workflow.name,
-            description=workflow.description,
+        workflow=copy_as(
+            workflow,
+            Identity,
             version=None if workflow.version is None else str(workflow.version),
             digest=message.digest,
             documents=message.documents,
@@ -260,19 +260,7 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
                 what = f"the outputs of {path} do not fit its schema"
                 error = misfit_error(what, errors, exit_code=exit_code)
                 return end_attempt(scene, body, step, action, error)
-            return [
-                StepSucceeded(
-                    at=scene.now,
-                    path=path,
-                    outputs=outputs,
-                    exit_code=exit_code,
-                    status_code=outcome.status_code,
-                    headers=outcome.headers,
-                    stdout=outcome.stdout,
-                    artifacts=outcome.artifacts,
-                    lost=outcome.lost,
-                )
-            ]
+            return [copy_as(outcome, StepSucceeded, at=scene.now, path=path, by=None, next=None)]
         case _:
             assert_never(outcome)
 

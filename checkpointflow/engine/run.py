@@ -25,27 +25,30 @@ class _Record(
     """What a run knows of one visit of one step."""
 
 
-class Started(_Record, frozen=True, kw_only=True, tag="started"):
-    """Asked for and unanswered. on_hold: nobody works on it, since it was interrupted, or never begun."""
+class Active(_Record, frozen=True, kw_only=True):
+    """One that has not ended: under way, waiting or open."""
 
     started_at: str
+
+
+class Started(Active, frozen=True, kw_only=True, tag="started"):
+    """Asked for and unanswered. on_hold: nobody works on it, since it was interrupted, or never begun."""
+
     action: Action
     on_hold: Literal["interrupted", "deferred"] | None = None
 
 
-class Waiting(_Record, frozen=True, kw_only=True, tag="waiting"):
-    started_at: str
+class Waiting(Active, frozen=True, kw_only=True, tag="waiting"):
     wait: Wait
 
 
-class Opened(_Record, frozen=True, kw_only=True, tag="open"):
+class Opened(Active, frozen=True, kw_only=True, tag="open"):
     """A block whose bodies are not all done.
 
     items: of a foreach; begun: how many bodies were begun, in their order; open: the keys of those under
     way; ended: the outputs of those that ended well, by key, in chunks so that adding one copies little.
     """
 
-    started_at: str
     items: Any = UNSET
     begun: int = 0
     open: tuple[str, ...] = ()
@@ -91,6 +94,7 @@ class Cancelled(_Record, frozen=True, kw_only=True, tag="cancelled"):
     ended_at: str
 
 
+_ENDED_WELL = {Skipped, Succeeded}
 Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 
 
@@ -125,7 +129,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
     steps holds the latest visit of each step, by path, in the order in which they were come to.
-    active: those of them that are under way, waiting or open; inside: the paths of those in each body but the
+    active: those of them that have not ended; inside: the paths of those in each body but the
     root; so that nobody looks through all for them.
     """
 
@@ -147,7 +151,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
 def find_active(steps: dict[str, Record]) -> dict[str, Started | Waiting | Opened]:
     """Those of *steps* that are under way, waiting or open."""
-    return {path: r for path, r in steps.items() if isinstance(r, Started | Waiting | Opened)}
+    return {path: record for path, record in steps.items() if isinstance(record, Active)}
 
 
 def group_by_body(steps: Iterable[str]) -> dict[str, dict[str, None]]:
@@ -162,6 +166,8 @@ def group_by_body(steps: Iterable[str]) -> dict[str, dict[str, None]]:
 def bodies_of(run: Run, block: str) -> list[str]:
     """The bodies of *block* that are under way, or that failed and were kept; none if it is no block."""
     record = run.steps[block]
+    if type(record) in _ENDED_WELL:  # sooner known than what is no instance of a Struct, and most are
+        return []
     opened = record.block if isinstance(record, Failed) else record
     return [body_path(block, k) for k in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
 

@@ -37,6 +37,7 @@ from checkpointflow.store.files import (
     list_files,
     make_private,
     sync_directory,
+    sync_file,
     sync_tree,
     translate_errors,
 )
@@ -86,7 +87,8 @@ def export_run(
     with directory.hold("export", now(), lock_timeout):
         require_sound(directory)
         run = directory.load()  # now the snapshot is what the history makes
-        history = _cut_history(directory, run.checkpoint_id)
+        history = directory.read(HISTORY)
+        history = history[: find_end(history, run.checkpoint_id)]
         if note is not None:
             directory.keep_note(note)
         names, left_out = _choose_members(directory)
@@ -158,12 +160,6 @@ def import_run(
     finally:
         if staging.exists():
             remove(staging)
-
-
-def _cut_history(directory: RunDirectory, checkpoint_id: str) -> bytes:
-    """The history as far as the snapshot's checkpoint, which is in it."""
-    data = directory.read(HISTORY)
-    return data[: find_end(data, checkpoint_id)]
 
 
 def _make_header(run_id: str, name: str, size: int) -> tarfile.TarInfo:
@@ -317,7 +313,7 @@ def _write(file: Path, content: IO[bytes], size: int, take: Callable[[int], None
         copy.flush()
         if copy.tell() != size:
             raise _Refused(f"{file.name!r} is cut off")
-        os.fsync(copy.fileno())
+        sync_file(copy.fileno())
 
 
 def _count_values(file: Path) -> int:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
@@ -288,16 +289,11 @@ def _count_seconds(start: str, end: str | None) -> float:
 
 
 def _summarize(run: Run) -> Summary:
-    return Summary(
-        run_id=run.run_id,
-        checkpoint_id=run.checkpoint_id,
-        revision=run.revision,
+    return copy_as(
+        run,
+        Summary,
         workflow_id=run.workflow.id,
         workflow_version=run.workflow.version,
         workflow_digest=run.workflow.digest,
-        cwd=run.cwd,
-        status=run.status,
-        started_at=run.started_at,
-        updated_at=run.updated_at,
         seconds=_count_seconds(run.started_at, run.updated_at),
     )

@@ -39,6 +39,7 @@ from checkpointflow.errors import (
 )
 from checkpointflow.store.files import (
     LINK_PROBLEM,
+    create_anew,
     digest,
     explain,
     locate,
@@ -419,8 +420,9 @@ class RunDirectory:
         return (self.place / IMPORTED).exists()
 
     def mark_foreign(self) -> None:
-        """Have the run ask, before it goes on, where its commands run."""
-        self.keep(IMPORTED, b"")
+        """Have the run ask, before it goes on, where its commands run; whoever calls syncs the directory."""
+        with translate_errors(self.place / IMPORTED):
+            os.close(create_anew(self.place / IMPORTED))
 
     def accept(self) -> None:
         """It was said."""

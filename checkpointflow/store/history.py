@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from io import BytesIO
+from operator import length_hint
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,10 @@ from checkpointflow.store.files import (
 from checkpointflow.store.layout import DOCUMENT, HISTORY, STATE, document_name
 
 MAX_COMMIT_BYTES = 1 << 28
+
+_HEAD = b'{"checkpoint_id":"%s","fact":'
+_FACT = len(_HEAD % (b"0" * 64))  # where it begins in a line
+_MARK = rb',"commit":[1-9][0-9]*\}\n'
 
 
 class Entry(Struct, frozen=True):
@@ -92,7 +97,7 @@ def encode_lines(facts: list[Fact], after: str) -> bytes:
     lines = []
     for fact in facts:
         after = chain(after, fact)
-        lines.append(b'{"checkpoint_id":"%s","fact":%s' % (after.encode(), encode_fact(fact)))
+        lines.append(_HEAD % after.encode() + encode_fact(fact))
     return b"}\n".join(lines) + b',"commit":%d}\n' % len(facts)
 
 
@@ -141,34 +146,27 @@ def follow(file: BinaryIO, after: str = "") -> Iterator[Link | Finding]:
 
     *after*: the checkpoint that the first follows, after which a commit begins ("": none).
     """
-    shape = re.compile(
-        rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(?:,"commit":([1-9][0-9]*))?\}\n', re.DOTALL
-    )
-    before, end, size = after, 0, 0
-    lines = iter(lambda: _read_line(file), b"")
-    for number, line in enumerate(lines, 1):
-        parts = shape.fullmatch(line)
-        if parts is None:
-            yield Finding(HISTORY, "this is not a line that cpf wrote", number)
-            return
-        checkpoint_id = sha256(b"%s\n%s" % (before.encode(), parts[2])).hexdigest()
-        if checkpoint_id.encode() != parts[1]:
+    before, end, size, is_mark = after.encode(), 0, 0, re.compile(_MARK).fullmatch
+    for number, line in enumerate(iter(partial(file.readline, BLOCK_BYTES), b""), 1):
+        if not line.endswith(b"\n") and line.startswith(b'{"checkpoint_id":'):  # only one of ours is long
+            line += file.readline(MAX_COMMIT_BYTES)
+        start = -2 if line.endswith(b"}}\n") else line.rfind(b',"commit":')
+        fact = line[_FACT:start]
+        checkpoint_id = sha256(b"%s\n%s" % (before, fact)).hexdigest()
+        before = checkpoint_id.encode()
+        if line[:_FACT] != _HEAD % before or (start != -2 and not is_mark(line, start)):
             problem = "the chain is broken: this fact, or what came before it, was changed"
-            yield Finding(HISTORY, problem, number)
+            is_ours = re.fullmatch(
+                rb'\{"checkpoint_id":"[0-9a-f]{64}","fact":\{.*\}(' + _MARK + rb"|\}\n)", line, re.DOTALL
+            )
+            yield Finding(HISTORY, problem if is_ours else "this is not a line that cpf wrote", number)
             return
-        commit, size = int(parts[3] or 0), size + 1
+        commit, size = 0 if start < 0 else int(line[start + 10 : -2]), size + 1
         if commit not in (0, size):
             yield Finding(HISTORY, f"it ends a commit of {size} facts, and says {commit}", number)
             return
-        before, end, size = checkpoint_id, end + len(line), 0 if commit else size
-        yield Link(checkpoint_id, parts[2], commit, end)
-
-
-def _read_line(file: BinaryIO) -> bytes:
-    """The next line; only a part of it if it does not begin as one of ours, which may be long."""
-    line = file.readline(BLOCK_BYTES)
-    long = not line.endswith(b"\n") and line.startswith(b'{"checkpoint_id":')
-    return line + file.readline(MAX_COMMIT_BYTES) if long else line
+        end, size = end + len(line), 0 if commit else size
+        yield Link(checkpoint_id, fact, commit, end)
 
 
 def find_whole(data: bytes, after: str) -> list[Link]:
@@ -183,23 +181,17 @@ def is_of_one(rest: bytes) -> bool:
     return len(re.findall(rb'\},"commit":[1-9][0-9]*\}\n', rest)) < 2
 
 
-def fold(facts: Iterable[Fact], run: Run | None = None, checkpoint_id: str | None = None) -> Run:
+def fold(facts: list[Fact], run: Run | None = None, checkpoint_id: str | None = None) -> Run:
     """The run that *facts* make, after those that made *run*, which nobody else looks at any more.
 
     *checkpoint_id*: that of the last, if it is known. Raises ValueError when one cannot follow from those
     before it.
     """
-    number = 0 if run is None else run.revision
-
-    def count() -> Iterator[Fact]:
-        nonlocal number
-        for fact in facts:
-            number += 1
-            yield fact
-
+    before, remaining = 0 if run is None else run.revision, iter(facts)
     try:
-        return apply(run, count(), checkpoint_id)
+        return apply(run, remaining, checkpoint_id)
     except Exception as error:  # noqa: BLE001, a fact that was tampered with can break any assumption
+        number = before + len(facts) - length_hint(remaining)
         raise ValueError(f"line {number} cannot follow from the lines before it ({error!r})") from None
 
 

@@ -13,13 +13,14 @@ where the outputs would be.
 # No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import Identity
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import (
@@ -166,21 +167,14 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
     }
     records = {id(record): record for p, record in run.steps.items() if steps[p] is record}
     inputs_in = beside.put(run.inputs)
-    snapshot = Snapshot(
-        run_id=run.run_id,
-        status=run.status,
-        revision=run.revision,
-        checkpoint_id=run.checkpoint_id,
-        started_at=run.started_at,
-        updated_at=run.updated_at,
-        workflow=run.workflow,
-        cwd=run.cwd,
+    snapshot = copy_as(
+        run,
+        Snapshot,
+        schema_version=STATE_VERSION,
         inputs=run.inputs if inputs_in is None else {},
         inputs_in=inputs_in,
-        outcome=run.outcome,
-        cursors=run.cursors,
         # A record in which nothing is long is written as it is, which is the same as one of ours.
-        steps=cast(dict[str, SavedRecord], steps),
+        steps=steps,
     )
     data = msgspec.json.format(msgspec.json.encode(snapshot), indent=2) + b"\n"
     return Encoded(data, beside.files, Known(beside.seen, records))
@@ -218,11 +212,11 @@ def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
         case Succeeded(outputs=outputs):
             name = None if outputs is UNSET else beside.put(outputs)
             if name is not None:
-                return _convert(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
+                return copy_as(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
         case Opened():
             return _shorten_block(record, beside)
         case Failed(block=Opened() as block):
-            return _convert(record, SavedFailed, block=_shorten_block(block, beside))
+            return copy_as(record, SavedFailed, block=_shorten_block(block, beside))
         case _:
             pass
     return record
@@ -232,7 +226,7 @@ def _shorten_block(block: Opened, beside: _Beside) -> SavedOpened:
     """All chunks of outputs but the last, which still grows, lie beside, however short they are."""
     items_in = None if block.items is UNSET else beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
     names = [beside.put(chunk, 0) for chunk in block.ended[:-1]]
-    return _convert(
+    return copy_as(
         block,
         SavedOpened,
         items=block.items if items_in is None else UNSET,
@@ -240,15 +234,6 @@ def _shorten_block(block: Opened, beside: _Beside) -> SavedOpened:
         ended=block.ended[-1:],
         ended_in=tuple(name for name in names if name is not None),
     )
-
-
-S = TypeVar("S", bound=Struct)
-
-
-def _convert(record: Struct, kind: type[S], **changed: Any) -> S:
-    """*record* as one of *kind*, but for the fields that are *changed*."""
-    same = {name: getattr(record, name) for name in kind.__struct_fields__ if name not in changed}
-    return kind(**same, **changed)
 
 
 # Reading
@@ -268,7 +253,8 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     if snapshot.inputs_in is not None:
         inputs = apart.get(snapshot.inputs_in, dict[str, Any])
     steps = {path: _complete(record, apart) for path, record in snapshot.steps.items()}
-    return Decoded(_run_of(snapshot, inputs, steps), Known(apart.known, {}))
+    derived = {"active": find_active(steps), "inside": group_by_body(steps)}
+    return Decoded(copy_as(snapshot, Run, inputs=inputs, steps=steps, **derived), Known(apart.known, {}))
 
 
 def _parse(data: bytes) -> Snapshot:
@@ -311,12 +297,12 @@ def _complete(record: SavedRecord | Record, apart: _Apart) -> Record:
     """*record* with what is long back in place."""
     match record:
         case SavedSucceeded(outputs=outputs, outputs_in=name):
-            return _convert(record, Succeeded, outputs=outputs if name is None else apart.get(name))
+            return copy_as(record, Succeeded, outputs=outputs if name is None else apart.get(name))
         case SavedOpened():
             return _complete_block(record, apart)
         case SavedFailed(block=block):
             whole = None if block is None else _complete_block(block, apart)
-            return _convert(record, Failed, block=whole)
+            return copy_as(record, Failed, block=whole)
         case _:
             return record
 
@@ -326,24 +312,4 @@ def _complete_block(block: SavedOpened, apart: _Apart) -> Opened:
     if block.items_in is not None:
         items = apart.get(block.items_in, limit=MAX_INLINE_ITEMS_BYTES)
     sealed = [apart.get(name, dict[str, Any], limit=0) for name in block.ended_in]
-    return _convert(block, Opened, items=items, ended=(*sealed, *block.ended))
-
-
-def _run_of(snapshot: Snapshot, inputs: dict[str, Any], steps: dict[str, Record]) -> Run:
-    """The one place where a Run is made of what was stored; what a Run derives from the rest is made here."""
-    return Run(
-        run_id=snapshot.run_id,
-        status=snapshot.status,
-        revision=snapshot.revision,
-        checkpoint_id=snapshot.checkpoint_id,
-        started_at=snapshot.started_at,
-        updated_at=snapshot.updated_at,
-        workflow=snapshot.workflow,
-        cwd=snapshot.cwd,
-        inputs=inputs,
-        outcome=snapshot.outcome,
-        cursors=snapshot.cursors,
-        steps=steps,
-        active=find_active(steps),
-        inside=group_by_body(steps),
-    )
+    return copy_as(block, Opened, items=items, ended=(*sealed, *block.ended))

@@ -68,6 +68,7 @@ class Expected(NamedTuple):
     size: int | None = None
 
 
+NAMING = {RunBegan, StepSucceeded, FilesSealed}
 EMPTY = Expected(digest(b""), 0)
 
 
@@ -192,7 +193,7 @@ class _Walk:
             except ValueError as error:
                 found.findings.append(Finding(HISTORY, str(error), found.facts + len(facts) + 1))
                 return False
-        self.naming += [fact for fact in facts if isinstance(fact, RunBegan | StepSucceeded | FilesSealed)]
+        self.naming += [fact for fact in facts if type(fact) in NAMING]
         try:
             found.run = fold(facts, found.run, commit[-1].checkpoint_id)
         except ValueError as error:

@@ -31,6 +31,13 @@ for number in range(int(sys.argv[1])):
 """
 """Of a step: two files for what it prints, a process in a session of its own, its end, a synced append."""
 
+ITEMS = STEPS.replace(
+    'f"floor/logs/{number}.stdout", f"floor/logs/{number}.stderr"',
+    'f"floor/stdout/{number}/a", f"floor/stderr/{number}/a"\n    for name in names:\n        '
+    "os.makedirs(os.path.dirname(name))",
+)
+"""Of a step of an iteration: its files lie in directories of the iteration's own."""
+
 BRANCHES = "for n in $(seq {}); do sh -c 'sleep 0.1' & done; wait"
 
 LIST = """

@@ -1,6 +1,7 @@
 """Disks that fail as real ones do, between the driver and the operating system.
 
-A disk stands in for the module `os` of the driver's modules: what it does not name goes straight through.
+A disk stands in for the module `os` of the modules that touch the disk: what it does not name goes straight
+through.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import checkpointflow.cli.export
+import checkpointflow.drivers.command
 import checkpointflow.drivers.local
 import checkpointflow.drivers.sources  # noqa: F401, all modules that touch the disk
 
@@ -23,6 +26,7 @@ CHANGING = (
     "write", "writev", "pwrite", "ftruncate", "truncate", "fsync", "fdatasync", "replace", "rename", "link",
     "symlink", "mkdir", "rmdir", "unlink", "remove", "chmod", "fchmod", "utime",
 )  # fmt: skip
+MOUNTING = ("checkpointflow.store.", "checkpointflow.drivers.", "checkpointflow.cli.export", "shutil")
 FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -63,9 +67,7 @@ class Disk:
         """Within it the driver works on this disk."""
         with pytest.MonkeyPatch.context() as patch:
             for name, module in list(sys.modules.items()):
-                if name.startswith(("checkpointflow.store.", "checkpointflow.drivers.")) and hasattr(
-                    module, "os"
-                ):
+                if name.startswith(MOUNTING) and hasattr(module, "os"):
                     patch.setattr(module, "os", self)
             yield
 

@@ -2,36 +2,41 @@
 
 What POSIX promises, and no more: the data of a file is safe once it is synced, a name in a directory once
 the directory is. Until then a file may hold what it held before, all of what was written, a part of it, or
-zeros of the right length; and of the changes to a directory (a rename is one of them) any may have come
-through without the others (*in_order*: none without those before it in the same directory, as the
-journals of ext4, xfs and btrfs have it).
+zeros of the right length; and of the changes to a directory any may have come through without the others
+(*in_order*: none without those before it in the same directory, as the journals of ext4, xfs and btrfs have
+it). A rename is a change to a directory; one that leads to another directory is a change to each.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from io import BufferedWriter, FileIO
 from itertools import combinations, product
 from pathlib import Path
 from traceback import extract_stack
 from typing import Any, NamedTuple
 
 from checkpointflow.store.layout import LOCK, STEP_LOCK
-from tests.crash.disks import CHANGING, FOR_WRITING, Disk
+from tests.crash.disks import CHANGING, Disk
 
-DIRECTORY = -1
+ROOT = 0
 MOST = 5_000
 
 Tree = dict[str, bytes | None]  # by path below the root; a directory is None
 
 
 class Change(NamedTuple):
-    """kind: file (a new one), make, size, write, sync, sync_names, move, drop, told; site: of a sync."""
+    """kind: file, directory (a new *inode*), name, size, write, sync, told.
+
+    name: that *place*, a directory, has for *inode* from now on, if any, instead of *gone*; site: of a sync.
+    """
 
     kind: str
-    path: str = ""
-    to: str = ""
-    inode: int = 0
+    inode: int = ROOT
+    place: int = ROOT
+    name: str = ""
+    gone: str = ""
     at: int = 0
     data: bytes = b""
     site: str = ""
@@ -39,37 +44,41 @@ class Change(NamedTuple):
 
 
 class RecordingDisk(Disk):
-    """Notes every change below *root*, in order; `tell` puts something else among them."""
+    """Notes every change below *root*, which is empty, in order; `tell` puts something else among them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.changes: list[Change] = []
-        self._inodes: dict[str, int] = {}
-        self._open: dict[int, tuple[str, int]] = {}
+        self._names: dict[int, dict[str, int]] = {ROOT: {}}
+        self._open: dict[int, int] = {}
+        self._inodes = ROOT
 
     def tell(self, what: Any) -> None:
         self.changes.append(Change("told", told=what))
 
+    def settle(self) -> None:
+        """Have all be safe that was done so far."""
+        self.changes += [Change("sync", inode) for inode in range(self._inodes + 1)]
+
     def open(self, file: Any, flags: int, *more: Any, **named: Any) -> int:
-        if os.path.basename(file) in (LOCK, STEP_LOCK):  # never synced: what stands in one is a hint
-            return super().open(file, flags, *more, **named)
-        path = self._path(file)
-        new = not os.path.exists(file)
         fd = super().open(file, flags, *more, **named)
-        if os.path.isdir(file):
-            self._open[fd] = (path, DIRECTORY)
+        place, name = self._find(file, named.get("dir_fd"))
+        if place is None or name in (LOCK, STEP_LOCK):  # never synced: what stands in one is a hint
             return fd
-        if not flags & FOR_WRITING and path in self._inodes:
-            self._open[fd] = (path, self._inodes[path])
-        if flags & FOR_WRITING:
-            if new:
-                self._inodes[path] = len(self.changes) + 1
-                self.changes.append(Change("file", path, inode=self._inodes[path]))
-            elif flags & os.O_TRUNC:
-                self.changes.append(Change("size", inode=self._inodes[path]))
-            if path in self._inodes:
-                self._open[fd] = (path, self._inodes[path])
+        inode = ROOT if name == "." else self._names[place].get(name)
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            inode = self._make("file")
+        elif inode is None and flags & os.O_CREAT:
+            inode = self._make("file")
+            self._enter(place, name, inode)
+        elif inode is not None and flags & os.O_TRUNC:
+            self.changes.append(Change("size", inode))
+        if inode is not None:
+            self._open[fd] = inode
         return fd
+
+    def fdopen(self, fd: int, mode: str = "r", **named: Any) -> Any:
+        return BufferedWriter(_Writer(self, fd)) if mode == "wb" else os.fdopen(fd, mode, **named)
 
     def close(self, fd: int) -> None:
         self._open.pop(fd, None)
@@ -77,45 +86,87 @@ class RecordingDisk(Disk):
 
     def change(self, name: str, real: Any, *given: Any, **named: Any) -> Any:
         done = None if name in ("fsync", "fdatasync") else real(*given, **named)
-        if name == "open" or name in ("chmod", "fchmod", "utime"):
-            return done
-        if name in ("pwrite", "ftruncate", "fsync", "fdatasync"):
-            if given[0] in self._open:
-                self.changes.append(self._to_file(name, *self._open[given[0]], *given[1:]))
-            return done
-        path = self._path(given[0])
         match name:
+            case "open" | "chmod" | "fchmod" | "utime":
+                pass
+            case "pwrite" | "ftruncate" | "fsync" | "fdatasync":
+                if given[0] in self._open:
+                    self.changes.append(_describe(name, self._open[given[0]], *given[1:]))
             case "mkdir":
-                self.changes.append(Change("make", path))
+                place, new = self._find(given[0], named.get("dir_fd"))
+                if place is not None:
+                    inode = self._make("directory")
+                    self._names[inode] = {}
+                    self._enter(place, new, inode)
             case "replace" | "rename":
-                to = self._path(given[1])
-                self._inodes[to] = self._inodes.pop(path)
-                self.changes.append(Change("move", path, to, self._inodes[to]))
-            case "unlink" | "remove":
-                self._inodes.pop(path, None)
-                self.changes.append(Change("drop", path))
+                (source, old), (place, new) = self._find(given[0]), self._find(given[1])
+                assert source is not None and place is not None, given
+                inode = self._names[source].pop(old)
+                self._enter(place, new, inode, old if source == place else "")
+                if source != place:
+                    self._enter(source, "", ROOT, old)
+            case "link":  # of a file without a name, by its descriptor
+                place, new = self._find(given[1])
+                assert place is not None, given
+                self._enter(place, new, self._open[int(os.path.basename(given[0]))])
+            case "unlink" | "remove" | "rmdir":
+                place, old = self._find(given[0], named.get("dir_fd"))
+                if place is not None and self._names[place].pop(old, None) is not None:
+                    self._enter(place, "", ROOT, old)
             case _:
                 raise AssertionError(f"the model knows no {name}; it knows some of {CHANGING}")
         return done
 
-    def _to_file(self, name: str, path: str, inode: int, *given: Any) -> Change:
-        if name == "pwrite":
-            return Change("write", inode=inode, data=bytes(given[0]), at=given[1])
-        if name == "ftruncate":
-            return Change("size", inode=inode, at=given[0])
-        if inode == DIRECTORY:
-            return Change("sync_names", path, site=_site())
-        return Change("sync", inode=inode, site=_site())
+    def _make(self, kind: str) -> int:
+        self._inodes += 1
+        self.changes.append(Change(kind, self._inodes))
+        return self._inodes
 
-    def _path(self, file: Any) -> str:
-        return os.path.relpath(file, self.root)
+    def _enter(self, place: int, name: str, inode: int, gone: str = "") -> None:
+        if name:
+            self._names[place][name] = inode
+        self.changes.append(Change("name", inode, place, name, gone))
+
+    def _find(self, file: Any, dir_fd: int | None = None) -> tuple[int | None, str]:
+        """The directory that holds *file*, if it is one of ours, and its name there."""
+        place: int | None = ROOT if dir_fd is None else self._open.get(dir_fd)
+        *above, name = (os.path.relpath(file, self.root) if dir_fd is None else os.fspath(file)).split("/")
+        for part in above:
+            place = self._names.get(-1 if place is None else place, {}).get(part)
+        return place if place in self._names else None, name
+
+
+class _Writer(FileIO):
+    """A file that is written through a buffer."""
+
+    def __init__(self, disk: RecordingDisk, fd: int) -> None:
+        super().__init__(fd, "w", closefd=False)
+        self._disk = disk
+
+    def write(self, data: Any) -> int:
+        at = self.seek(0, os.SEEK_CUR)
+        return self.seek(self._disk.pwrite(self.fileno(), data, at), os.SEEK_CUR) - at
+
+    def close(self) -> None:
+        if not self.closed:
+            fd = self.fileno()
+            super().close()
+            self._disk.close(fd)
+
+
+def _describe(name: str, inode: int, *given: Any) -> Change:
+    """What is done to a file, or that a directory is synced."""
+    if name == "pwrite":
+        return Change("write", inode, data=bytes(given[0]), at=given[1])
+    if name == "ftruncate":
+        return Change("size", inode, at=given[0])
+    return Change("sync", inode, site=_site())
 
 
 def _site() -> str:
-    """Which line of the store asks for a sync: the functions that lead to it."""
-    frames = [frame.name for frame in extract_stack() if "checkpointflow/store/" in frame.filename]
-    names = [name for name in frames if not name.startswith("<")]
-    return "/".join(names[-3:])
+    """Which line of the package asks for a sync: those that lead to it."""
+    frames = [frame for frame in extract_stack() if "/checkpointflow/" in frame.filename]
+    return "/".join(f"{frame.name}:{frame.lineno}" for frame in frames[-3:])
 
 
 class _File:
@@ -136,7 +187,9 @@ class _File:
         found = {self.safe: None, whole: None, _written(self.safe, zeros): None}
         for n, change in enumerate(self.since):
             half = change._replace(data=change.data[: len(change.data) // 2])
-            found[_written(self.safe, [*self.since[:n], half])] = None
+            found[_written(self.safe, self.since[:n])] = found[
+                _written(self.safe, [*self.since[:n], half])
+            ] = None
         if len(found) > 12:  # a sync is missing: the latest are the likeliest to tell
             return [*list(found)[:4], *list(found)[-6:]]
         return list(found)
@@ -193,51 +246,42 @@ class Model:
     """The disk, as far as a list of changes has come."""
 
     def __init__(self) -> None:
-        self.files: dict[int, _File] = {}
-        self.directories: dict[str, _Names] = {".": _Names()}
+        self.inodes: dict[int, _File | _Names] = {ROOT: _Names()}
 
     def hear(self, change: Change) -> None:
-        match change.kind:
-            case "file":
-                self.files[change.inode] = _File()
-                self._entry(change.path, change.inode)
-            case "make":
-                self.directories[change.path] = _Names()
-                self._entry(change.path, DIRECTORY)
-            case "size" | "write":
-                self.files[change.inode].since.append(change)
-            case "sync":
-                self.files[change.inode].sync()
-            case "sync_names":
-                if change.path in self.directories:
-                    self.directories[change.path].sync()
-            case "move":
-                assert os.path.dirname(change.path) == os.path.dirname(change.to)
-                self._entry(change.to, change.inode, os.path.basename(change.path))
-            case "drop":
-                self._entry("", 0, change.path)
-
-    def _entry(self, path: str, inode: int, gone: str = "") -> None:
-        place = os.path.dirname(path or gone) or "."
-        self.directories[place].since.append((os.path.basename(path), inode, os.path.basename(gone)))
+        inode = self.inodes.get(change.place if change.kind == "name" else change.inode)
+        match change.kind, inode:
+            case "file", _:
+                self.inodes[change.inode] = _File()
+            case "directory", _:
+                self.inodes[change.inode] = _Names()
+            case "name", _Names():
+                inode.since.append((change.name, change.inode, change.gone))
+            case "size" | "write", _File():
+                inode.since.append(change)
+            case "sync", _File() | _Names():
+                inode.sync()
 
     def after_a_cut(self, in_order: bool) -> Iterator[Tree]:
         """The trees that the machine may find when it is switched on again."""
         count = 0
-        for tree in self._below(".", in_order):
-            inodes = sorted({inode for inode in tree.values() if inode != DIRECTORY})
-            for contents in product(*(self.files[inode].after_a_cut() for inode in inodes)):
-                by_inode = dict(zip(inodes, contents, strict=True))
+        for tree in self._below(ROOT, "", in_order):
+            files = {inode: file for inode in tree.values() if isinstance(file := self.inodes[inode], _File)}
+            for contents in product(*(file.after_a_cut() for file in files.values())):
+                by_inode = dict(zip(files, contents, strict=True))
                 yield {path: by_inode.get(inode) for path, inode in tree.items()}
                 count += 1
                 if count > MOST:
                     return
 
-    def _below(self, place: str, in_order: bool) -> Iterator[dict[str, int]]:
-        for names in self.directories[place].after_a_cut(in_order):
-            inner = [os.path.normpath(f"{place}/{n}") for n, inode in names.items() if inode == DIRECTORY]
-            here = {os.path.normpath(f"{place}/{name}"): inode for name, inode in names.items()}
-            for below in product(*(list(self._below(path, in_order)) for path in inner)):
+    def _below(self, inode: int, path: str, in_order: bool) -> Iterator[dict[str, int]]:
+        """What may be found in the directory *inode*: inodes by paths, which begin with *path*."""
+        directory = self.inodes[inode]
+        assert isinstance(directory, _Names)
+        for names in directory.after_a_cut(in_order):
+            here = {path + name: inner for name, inner in names.items()}
+            inside = [(f"{p}/", i) for p, i in here.items() if isinstance(self.inodes[i], _Names)]
+            for below in product(*(list(self._below(i, p, in_order)) for p, i in inside)):
                 yield {p: i for part in (here, *below) for p, i in part.items()}
 
 

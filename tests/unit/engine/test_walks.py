@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from checkpointflow.documents.graph import Edge, Graph, StepList
 from checkpointflow.documents.model import Parallel
 from checkpointflow.documents.program import Program
-from checkpointflow.engine.facts import StepFact
+from checkpointflow.engine.facts import OfStep
 from checkpointflow.engine.path import ROOT, owner, split
 from tests.helpers import Story, ask, branch, cli, end, foreach, parallel, switch
 
@@ -81,7 +81,7 @@ def lived(document: list[dict[str, Any]], data: st.DataObject) -> tuple[Program,
     seen: set[str] = set()
     known: dict[tuple[str, str], int] = {}
     for fact in story.facts:
-        if isinstance(fact, StepFact) and fact.path not in seen:
+        if isinstance(fact, OfStep) and fact.path not in seen:
             seen.add(fact.path)
             body, step, _ = split(fact.path)
             key = (life_of(story.workflow, body), step)

@@ -124,6 +124,13 @@ class EventMismatch(CheckpointflowError):
     code, exit_code = "ERR_RESUME_EVENT_MISMATCH", 20
 
 
+class AnsweredOtherwise(CheckpointflowError):
+    """Another answer to a wait that has been answered; `details` says which one it had."""
+
+    code, exit_code = "ERR_ANSWERED_OTHERWISE", 20
+    sentence = "{event} at {step} was answered otherwise already, by {by} at {at}; nothing was changed"
+
+
 class RunNotWaiting(CheckpointflowError):
     code, exit_code = "ERR_RUN_NOT_WAITING", 20
     sentence = "run {run_id} is {status}, so {problem}"

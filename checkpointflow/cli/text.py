@@ -119,6 +119,9 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
         yield ()
         yield from view_value(answer.envelope.result, 1)
+    if answer.envelope.replayed:
+        yield ()
+        yield ("  This answer was given before, and counts once; --step gives the same to another step.",)
     offers = list(_list_offers(run, directory, short, moment, begun=answer.envelope.command == "run"))
     if offers:
         yield ()

@@ -14,12 +14,14 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
+from checkpointflow.engine.answers import digest_answer
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BlockOpened,
     BodyClosed,
     BodyOpened,
     DirectoryChosen,
+    EventTaken,
     Fact,
     FilesSealed,
     RunBegan,
@@ -46,6 +48,7 @@ from checkpointflow.engine.run import (
     Completion,
     Cursor,
     Failed,
+    Given,
     Opened,
     Record,
     Run,
@@ -75,6 +78,7 @@ def fork(run: Run) -> Run:
         run,
         steps=dict(run.steps),
         cursors=dict(run.cursors),
+        answers=dict(run.answers),
         active=dict(run.active),
         inside={body: dict(paths) for body, paths in run.inside.items()},
     )
@@ -129,6 +133,7 @@ def _begin(fact: RunBegan) -> Run:
         outcome=None,
         cursors={ROOT: Cursor()},
         steps={},
+        answers={},
         active={},
         inside={},
     )
@@ -143,6 +148,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
             _close_body(run, fact)
         case FilesSealed() | DirectoryChosen():
             pass
+        case EventTaken(event_name=name):
+            run.answers.pop(name, None)  # so that it comes to stand last
+            run.answers[name] = Given(
+                step=fact.path, attempt=fact.attempt, digest=digest_answer(fact.payload)
+            )
         case RunCompleted(result=result):
             return Completion(result)
         case RunFailed(error=error):

@@ -109,6 +109,19 @@ class WaitOpened(_Fact, frozen=True, kw_only=True, tag="wait_opened"):
     wait: Wait
 
 
+class EventTaken(_Fact, frozen=True, kw_only=True, tag="event_taken"):
+    """Somebody answered the wait at *path*, and what follows from that comes next.
+
+    by: who did, as `user@host`; attempt: the one whose outcome was asked for, if it was.
+    """
+
+    path: str
+    event_name: str
+    payload: Any = UNSET
+    by: str | None = None
+    attempt: int | None = None
+
+
 class BlockOpened(_Fact, frozen=True, kw_only=True, tag="block_opened"):
     """A step that has bodies began. items: of a foreach, one for each body."""
 
@@ -132,10 +145,9 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
 
 
 class StepSucceeded(_Fact, frozen=True, kw_only=True, tag="step_succeeded"):
-    """lost: as in Success; next: the step that it chose to go to, if it chose; by: who answered it."""
+    """lost: as in Success; next: the step that it chose to go to, if it chose."""
 
     path: str
-    by: str | None = None
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
@@ -200,6 +212,7 @@ Fact = (
     RunBegan
     | StepFact
     | BodyFact
+    | EventTaken
     | StepsReopened
     | DirectoryChosen
     | FilesSealed

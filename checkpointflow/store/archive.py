@@ -342,7 +342,7 @@ def _check(staged: RunDirectory, run_id: str, name: str) -> None:
 
 def _rename(staged: RunDirectory, run: Run) -> Run:
     """The same run under a new id: its first fact names the new one, and the chain is made anew from it."""
-    facts = [entry.fact for entry in staged.history(run)]
+    facts = list(staged.facts(run))
     began = facts[0]
     assert isinstance(began, RunBegan)
     facts[0] = replace(began, run_id=make_id(), copied_from=run.checkpoint_id)

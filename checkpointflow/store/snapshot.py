@@ -26,6 +26,7 @@ from checkpointflow.engine.run import (
     Cancelled,
     Cursor,
     Failed,
+    Given,
     Opened,
     Record,
     Run,
@@ -96,6 +97,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
     steps holds the latest visit of each step, by path, in the order in which they were come to.
+    answers: the last to each event, by its name.
     inputs_in, outputs_in and their like name a file beside that holds what is too long for a snapshot.
     """
 
@@ -113,6 +115,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
+    answers: dict[str, Given] = {}
 
 
 class _ShortSnapshot(Snapshot, frozen=True, kw_only=True):
@@ -181,6 +184,7 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
         cursors=run.cursors,
         # A record in which nothing is long is written as it is, which is the same as one of ours.
         steps=cast(dict[str, SavedRecord], steps),
+        answers=run.answers,
     )
     data = msgspec.json.format(msgspec.json.encode(snapshot), indent=2) + b"\n"
     return Encoded(data, beside.files, Known(beside.seen, records))
@@ -343,6 +347,7 @@ def _run_of(snapshot: Snapshot, inputs: dict[str, Any], steps: dict[str, Record]
         inputs=inputs,
         outcome=snapshot.outcome,
         cursors=snapshot.cursors,
+        answers=snapshot.answers,
         steps=steps,
         active=find_active(steps),
         inside=group_by_body(steps),

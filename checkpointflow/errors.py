@@ -151,6 +151,13 @@ class WaitExpired(CheckpointflowError):
     )
 
 
+class RunKeyTaken(CheckpointflowError):
+    """A run key that another run has; nothing is started or taken in."""
+
+    code, exit_code = "ERR_RUN_KEY_TAKEN", 20
+    sentence = "the run {run_id} has the key {key!r} already, {why}"
+
+
 class DirectoryGone(CheckpointflowError):
     """Commands cannot run where they are to; nothing is taken or done."""
 

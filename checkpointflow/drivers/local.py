@@ -102,9 +102,18 @@ WHERE_IT_WAS = Place()
 
 
 def begin(
-    store: Store, workflow: CheckedWorkflow, inputs: Any, world: World = HERE, *, drives: bool = True
+    store: Store,
+    workflow: CheckedWorkflow,
+    inputs: Any,
+    world: World = HERE,
+    *,
+    drives: bool = True,
+    run_id: str | None = None,
+    key: str | None = None,
 ) -> tuple[RunDirectory, Run]:
     """Start a run of *workflow*, and drive it until it rests; not *drives*: whoever resumes it does.
+
+    *run_id*: what it is called (None: an id made now); *key*: its run key, which must be free.
 
     Raises InvalidInput, DirectoryGone (nothing is left behind), PersistenceError, Interrupted, LockConflict.
     """
@@ -114,7 +123,7 @@ def begin(
         raise PersistenceError(file=escape_name(str(workflow.source)), problem=problem)
     message = Begin(
         now=world.now(),
-        run_id=make_id(),
+        run_id=run_id or make_id(),
         inputs=inputs,
         digest=digest(workflow.data),
         documents=called,
@@ -122,6 +131,7 @@ def begin(
         cwd=_name_directory(""),
         by=_name_user(),
         environment=_find_environment(workflow),
+        key=key,
     )
     run, facts = advance(workflow.program, None, message)
     for action in [] if drives else pending(run):

@@ -213,6 +213,7 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         cwd=message.cwd,
         by=message.by,
         environment=message.environment,
+        key=message.key,
     )
 
 

@@ -23,7 +23,7 @@ RACERS = 16
 START = """
 import json, os, sys, time
 from importlib import import_module
-for name in "resume", "cancel":
+for name in "resume", "cancel", "run":
     import_module("checkpointflow.cli." + name)
 for name in "filelock", "ruamel.yaml", "hashlib", "fastjsonschema", "checkpointflow.documents.decoding":
     import_module(name)

@@ -31,6 +31,7 @@ from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.perform import Perform
 from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, RunCommand, Success
+from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.facts import Fact, Wait
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import (
@@ -171,29 +172,29 @@ class RunHandle:
         payload: Any,
         step: str | None = None,
         *,
+        attempt: int | None = None,
         cwd: str | os.PathLike[str] | None = None,
         trust: bool = False,
         lock_timeout: float = 0,
     ) -> Run:
         """Deliver *event*, whose *payload* must fit the wait's `input_schema`, and go on; the run at rest.
 
-        step: the path of the wait, if several wait for that event. cwd: the directory where commands run from
+        step: the path of the wait, if several wait for that event; attempt: the one whose outcome is asked
+        for. The same answer again counts once: without *step* one that equals the last to its event is taken
+        for that one, and the run only goes on. cwd: the directory where commands run from
         now on; trust: they run where the run says, although it came in an archive. lock_timeout: how many
         seconds to wait for the run while somebody else works on it.
 
-        Raises LockConflict, and with the run as it was RunNotWaiting, EventMismatch, InvalidEvent,
-        WaitExpired, NoTransition, DirectoryGone or NotTrusted; and what `start` raises of going on.
+        Raises LockConflict, and with the run as it was RunNotWaiting, EventMismatch, AnsweredOtherwise,
+        InvalidEvent, WaitExpired, NoTransition, DirectoryGone or NotTrusted; and what `start` raises of
+        going on.
         """
         given = _copy(payload, "the payload", InvalidEvent)
-        return local.resume(
-            self._open(),
-            event=event,
-            payload=given,
-            step=step,
-            place=Place(cwd, trust),
-            lock_timeout=lock_timeout,
-            world=self._world,
-        )
+        answer = Answer(event=event, payload=given, step=step, attempt=attempt)
+        place = Place(cwd, trust)
+        return local.deliver(
+            self._open(), [answer], place=place, lock_timeout=lock_timeout, world=self._world
+        ).run
 
     def resume(
         self, *, cwd: str | os.PathLike[str] | None = None, trust: bool = False, lock_timeout: float = 0

@@ -129,6 +129,13 @@ class EventMismatch(CheckpointflowError):
     code, exit_code = "ERR_RESUME_EVENT_MISMATCH", 20
 
 
+class AnsweredOtherwise(CheckpointflowError):
+    """Another answer to a wait that has been answered; `details` says which one it had."""
+
+    code, exit_code = "ERR_ANSWERED_OTHERWISE", 20
+    sentence = "{event} at {step} was answered otherwise already, by {by} at {at}; nothing was changed"
+
+
 class RunNotWaiting(CheckpointflowError):
     code, exit_code = "ERR_RUN_NOT_WAITING", 20
     sentence = "run {run_id} is {status}, so {problem}"
@@ -144,6 +151,13 @@ class NothingWaits(CheckpointflowError):
 class WaitExpired(CheckpointflowError):
     code, exit_code = "ERR_WAIT_EXPIRED", 20
     sentence = "the wait at {path} ended at {timeout_at}, so the event comes too late; its time-out is next"
+
+
+class RunKeyTaken(CheckpointflowError):
+    """A run key that another run has; nothing is started or taken in."""
+
+    code, exit_code = "ERR_RUN_KEY_TAKEN", 20
+    sentence = "the run {run_id} has the key {key!r} already, {why}"
 
 
 class DirectoryGone(CheckpointflowError):

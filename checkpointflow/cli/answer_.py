@@ -23,6 +23,7 @@ from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.actions import CallHttp, RunCommand
+from checkpointflow.engine.answers import Answer as GivenAnswer
 from checkpointflow.engine.facts import BlockOpened, Fact, RunCompleted, RunFailed, StepStarted, WaitOpened
 from checkpointflow.engine.messages import Deliver
 from checkpointflow.engine.rules import advance
@@ -110,16 +111,9 @@ def answer(
         dialogue.tell(*view_wait(path, record, now(), find_screen(sys.stderr)), ())
     payload = fill_in(record.wait.input_schema, dialogue)
     _confirm(directory, run, path, record, payload, dialogue)
-    event = record.wait.event_name
-    return local.resume(
-        directory,
-        event=event,
-        payload=payload,
-        step=path,
-        place=place,
-        lock_timeout=lock_timeout,
-        world=driving.follow(lambda _: directory),
-    )
+    given = GivenAnswer(event=record.wait.event_name, payload=payload, step=path)
+    world = driving.follow(lambda _: directory)
+    return local.deliver(directory, [given], place=place, lock_timeout=lock_timeout, world=world).run
 
 
 def foresee(directory: RunDirectory, run: Run, path: str, payload: Any) -> list[str]:

@@ -14,6 +14,7 @@ from checkpointflow.engine.facts import (
     BodyClosed,
     BodyOpened,
     DirectoryChosen,
+    EventTaken,
     Fact,
     FilesSealed,
     RunBegan,
@@ -22,7 +23,6 @@ from checkpointflow.engine.facts import (
     StepFailed,
     StepsReopened,
     StepStarted,
-    StepSucceeded,
     WaitOpened,
 )
 from checkpointflow.engine.run import Run, Succeeded
@@ -81,8 +81,8 @@ def _describe(fact: Fact) -> str:
             return f"{path} began" + (f", attempt {action.attempt}" if action.attempt > 1 else "")
         case WaitOpened(path=path, wait=wait):
             return f"{path} asks: {wait.audience}, {wait.event_name}"
-        case StepSucceeded(path=path, by=by):
-            return f"{path} was answered, by {by}" if by else f"{path} succeeded"
+        case EventTaken(path=path, by=by):
+            return f"{path} was answered" + (f", by {by}" if by else "")
         case StepFailed(path=path, error=error) | AttemptFailed(path=path, error=error):
             return f"{path} failed: {error.message}"
         case StepsReopened(path=path):

@@ -67,11 +67,17 @@ class Driving:
         )
 
     def answer(
-        self, command: str, run: Run, directory: RunDirectory, *, warnings: tuple[str, ...] = ()
+        self,
+        command: str,
+        run: Run,
+        directory: RunDirectory,
+        *,
+        warnings: tuple[str, ...] = (),
+        replayed: bool = False,
     ) -> Answer:
         """Where the run stands; whoever wants to hear of that is notified, if it came to rest just now."""
         exit_code = 0 if run.status in self._ok_when else None
-        answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code)
+        answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code, replayed=replayed)
         answer = replace(answer, is_asked=self.has_offered)
         place = directory.place
         if not self.has_changed or run.status == "running" or place.parent.name != RUNS:

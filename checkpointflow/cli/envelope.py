@@ -93,6 +93,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     updated_at: str | None = None
     wait: WaitShown | None = None
     waits: Annotated[tuple[WaitShown, ...], Meta(description="All open waits, when there are several.")] = ()
+    replayed: Annotated[bool, Meta(description="What was given was given before, and counts once.")] = False
     result: Annotated[Any, Meta(description="What the run, or the command, has come to.")] = UNSET
     note: Annotated[Note | None, Meta(description="What was said when the run was handed over.")] = None
     error: ErrorShown | None = None
@@ -160,7 +161,7 @@ def wrap_run(
 ) -> Answer:
     """Where *run* stands; *result*: what the command itself has come to, in place of what the run has."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
-    described = tuple(_show_wait(run, directory, path, wait) for path, wait in waits(run).items())
+    described = tuple(_show_wait(directory, path, wait) for path, wait in waits(run).items())
     open_ = described if run.status == "waiting" else ()
     own = run.outcome.result if isinstance(run.outcome, Completion) else UNSET
     envelope = Envelope(
@@ -226,7 +227,7 @@ def _advise(command: str, run: Run | None, directory: RunDirectory) -> str:
     """The line of *command* for a program: it has no use for what asks a person, or is redrawn."""
     if command == "answer" and run is not None:
         (path, record), *_ = waits(run).items()
-        return f"go on with: {_show_wait(run, directory, path, record).resume.command}"
+        return f"go on with: {_show_wait(directory, path, record).resume.command}"
     if command in ("resume", "retry"):
         return f"go on with: {command_for(command, directory)}"
     return f"see: {command_for('status' if command == 'watch' else command, directory)}"
@@ -283,10 +284,11 @@ def _identity(run: Run) -> dict[str, Any]:
     }
 
 
-def _show_wait(run: Run, directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
+def _show_wait(directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
     wait = record.wait
-    same = [w for w in waits(run).values() if w.wait.event_name == wait.event_name]
-    answer = ["--event", wait.event_name, *(["--step", path] if len(same) > 1 else [])]
+    doubt = _show_doubt(directory, path, record.started_at, wait)
+    attempt = ["--attempt", str(doubt.attempt)] if doubt else []
+    answer = ["--event", wait.event_name, "--step", path, *attempt]
     return WaitShown(
         kind="external_event",
         audience=wait.audience,
@@ -298,7 +300,7 @@ def _show_wait(run: Run, directory: RunDirectory, path: str, record: Waiting) ->
         timeout_at=wait.timeout_at,
         risk_level=wait.risk_level,
         step=path,
-        in_doubt=_show_doubt(directory, path, record.started_at, wait),
+        in_doubt=doubt,
         resume=Resume(command=command_for("resume", directory, *answer, "--input", "@response.json")),
     )
 

@@ -13,6 +13,7 @@ from checkpointflow.cli.durations import format_duration, seconds_between
 from checkpointflow.cli.pictures import COLOURS, DASHED, Group
 from checkpointflow.engine.facts import (
     BlockOpened,
+    EventTaken,
     Fact,
     RunBegan,
     StepFailed,
@@ -215,13 +216,13 @@ def _write_answers(facts: list[Fact]) -> str:
     for fact in facts:
         if isinstance(fact, WaitOpened):
             asked[fact.path] = fact
-        elif isinstance(fact, StepSucceeded) and fact.path in asked:
+        elif isinstance(fact, EventTaken) and fact.path in asked:
             question = asked.pop(fact.path)
             by = fact.by or question.wait.audience
             waited = format_duration(seconds_between(question.at, fact.at))
             rows.append(
                 f"<tr><td>{escape(fact.path)}</td><td>{escape(question.wait.prompt or '')}</td>"
-                f"<td>{escape(by)}, after {waited}</td><td>{_write_value(fact.outputs)}</td></tr>"
+                f"<td>{escape(by)}, after {waited}</td><td>{_write_value(fact.payload)}</td></tr>"
             )
     head = "<tr><th>step</th><th>question</th><th>answered by</th><th>answer</th></tr>"
     return f"<h2>Answers</h2><table>{head}{''.join(rows)}</table>" if rows else ""

@@ -29,7 +29,7 @@ def command(directory: RunDirectory, output: str | None, force: bool) -> Answer:
     It needs nothing else, and holds what the run holds: secrets are masked there already.
     """
     run = directory.load()
-    facts = [entry.fact for entry in directory.history(run)]
+    facts = list(directory.facts(run))
     groups = draw(read_own_copies(directory, run.workflow).workflow, run)
     tails = {path: read_tail(run, directory, path) for path in set(list_failed(facts))}
     page = write_page(run, facts, groups, tails, now()).encode("utf-8", "replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,8 +18,10 @@ from checkpointflow.cli.output import asks_people
 from checkpointflow.drivers import local
 from checkpointflow.drivers.catalog import find_flow
 from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
+from checkpointflow.engine.run import Run
 from checkpointflow.errors import InvalidInput, UsageError
 from checkpointflow.store.cache import Cache
+from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate, refuse_writable
 from checkpointflow.store.store import Store
 
@@ -32,6 +35,11 @@ _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 )
 @given_options("Its inputs")
 @click.option("--detach", is_flag=True, help="Leave it to a cpf in the background, and answer at once.")
+@click.option(
+    "--run-key",
+    metavar="KEY",
+    help="Start at most one run for KEY: said again, the line finds the run that it started.",
+)
 @drive_options
 @base_dir_option
 def command(
@@ -41,6 +49,7 @@ def command(
     settings: tuple[str, ...],
     base_dir: str | None,
     detach: bool,
+    run_key: str | None,
     driving: Driving,
 ) -> Answer:
     """Start a run, and follow it to its end or to the next wait (exit code 40).
@@ -52,8 +61,8 @@ def command(
     checked = read_named(store, workflow, file, to_run=True)
     inputs = read_given(given, settings, checked.document.workflow.inputs, InvalidInput)
     world = driving.follow(lambda run: store.at(run.run_id), tells=not detach)
-    directory, run = local.begin(store, checked, inputs, world, drives=not detach)
-    if detach and run.status == "running":
+    directory, run, replayed = _begin(store, checked, inputs, world, run_key, drives=not detach)
+    if detach and run.status == "running" and not directory.seems_held():
         from checkpointflow.cli.detach import drive_apart
 
         drive_apart(directory, run.cwd, allow_shared=store.allow_shared)
@@ -61,7 +70,18 @@ def command(
         from checkpointflow.cli.answer_ import offer
 
         run = offer(directory, run, driving)
-    return driving.answer("run", run, directory)
+    return driving.answer("run", run, directory, replayed=replayed)
+
+
+def _begin(
+    store: Store, checked: CheckedWorkflow, inputs: Any, world: local.World, key: str | None, *, drives: bool
+) -> tuple[RunDirectory, Run, bool]:
+    if key is None:
+        return (*local.begin(store, checked, inputs, world, drives=drives), False)
+    from checkpointflow.drivers.once import begin_once  # late: few runs have a key
+
+    begun = begin_once(store, key, checked, inputs, world, drives=drives)
+    return begun.directory, begun.run, begun.replayed
 
 
 def read_named(store: Store, workflow: str | None, file: str | None, *, to_run: bool) -> CheckedWorkflow:

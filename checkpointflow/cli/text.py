@@ -135,6 +135,9 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
     elif answer.envelope.result is not UNSET and answer.envelope.result not in (None, {}):
         yield ()
         yield from view_value(answer.envelope.result, 1)
+    if answer.envelope.replayed:
+        yield ()
+        yield ("  This answer was given before, and counts once; --step gives the same to another step.",)
     if answer.envelope.history is not None:
         from checkpointflow.cli.details import view_details
 

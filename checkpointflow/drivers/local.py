@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.signals import Interrupts
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
+from checkpointflow.engine.answers import Answer, find_wait
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
@@ -36,7 +38,7 @@ from checkpointflow.engine.messages import (
     Retry,
     Seal,
 )
-from checkpointflow.engine.rules import advance, find_wait
+from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, pending, unanswered
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import (
@@ -100,9 +102,18 @@ WHERE_IT_WAS = Place()
 
 
 def begin(
-    store: Store, workflow: CheckedWorkflow, inputs: Any, world: World = HERE, *, drives: bool = True
+    store: Store,
+    workflow: CheckedWorkflow,
+    inputs: Any,
+    world: World = HERE,
+    *,
+    drives: bool = True,
+    run_id: str | None = None,
+    key: str | None = None,
 ) -> tuple[RunDirectory, Run]:
     """Start a run of *workflow*, and drive it until it rests; not *drives*: whoever resumes it does.
+
+    *run_id*: what it is called (None: an id made now); *key*: its run key, which must be free.
 
     Raises InvalidInput, DirectoryGone (nothing is left behind), PersistenceError, Interrupted, LockConflict.
     """
@@ -112,7 +123,7 @@ def begin(
         raise PersistenceError(file=escape_name(str(workflow.source)), problem=problem)
     message = Begin(
         now=world.now(),
-        run_id=make_id(),
+        run_id=run_id or make_id(),
         inputs=inputs,
         digest=digest(workflow.data),
         documents=called,
@@ -120,6 +131,7 @@ def begin(
         cwd=_name_directory(""),
         by=name_user(),
         environment=_find_environment(workflow),
+        key=key,
     )
     run, facts = advance(workflow.program, None, message)
     for action in [] if drives else pending(run):
@@ -138,32 +150,50 @@ def begin(
             return directory, _Writer(directory, workflow.program, run, world).drive(interrupts)
 
 
+class Delivered(Struct, frozen=True):
+    """The run once answers were delivered; replayed: all of them had been given before."""
+
+    run: Run
+    replayed: bool
+
+
 def resume(
     directory: RunDirectory,
     *,
-    event: str | None = None,
-    payload: Any = None,
-    step: str | None = None,
     place: Place = WHERE_IT_WAS,
     lock_timeout: float = 0,
     world: World = HERE,
 ) -> Run:
-    """Deliver an event, if there is one, and go on until the run rests.
+    """Go on until the run rests; what was under way when its last driver died is taken up.
 
-    What was under way when its last driver died is taken up. With the run untouched raises LockConflict,
-    DirectoryGone and NotTrusted (see `Place`), and for an event that does not fit EventMismatch,
-    RunNotWaiting, InvalidEvent, WaitExpired or NoTransition.
+    With the run untouched raises LockConflict, DirectoryGone and NotTrusted (see `Place`).
+    """
+    return deliver(directory, (), place=place, lock_timeout=lock_timeout, world=world).run
+
+
+def deliver(
+    directory: RunDirectory,
+    answers: Iterable[Answer],
+    *,
+    place: Place = WHERE_IT_WAS,
+    lock_timeout: float = 0,
+    world: World = HERE,
+) -> Delivered:
+    """Deliver all *answers* in one commit, or none, and go on as `resume` does.
+
+    An answer that was given before is not delivered again. Raises what `resume` raises, and for one that does
+    not fit EventMismatch, AnsweredOtherwise, RunNotWaiting, InvalidEvent, WaitExpired or NoTransition.
     """
     with directory.hold("resume", world.now(), lock_timeout), Interrupts() as interrupts:
-        run = directory.load()
-        time = world.now()
-        messages: list[Message] = [Recover(now=time, lost=unanswered(run))]
-        if event is not None:
-            path = find_wait(run, event, step)
-            # First: every message also ends the waits whose time is up. After Recover an event that comes too
-            # late would be told that nobody waits for it.
-            messages.insert(0, Deliver(now=time, path=path, payload=payload, by=name_user()))
-        return _go_on(directory, run, messages, place, world, interrupts)
+        run, given = directory.load(), list(answers)
+        time, by = world.now(), name_user() if given else None
+        found = [(find_wait(run, answer, partial(directory.facts, run)), answer.payload) for answer in given]
+        # First: every message also ends the waits whose time is up. After Recover an event that comes too
+        # late would be told that nobody waits for it.
+        events = [Deliver(now=time, path=path, payload=value, by=by) for path, value in found if path]
+        messages: list[Message] = [*events, Recover(now=time, lost=unanswered(run))]
+        run = _go_on(directory, run, messages, place, world, interrupts)
+        return Delivered(run, bool(given) and not events)
 
 
 def retry(

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 __all__ = [
     "Action",
+    "Answer",
     "Begin",
     "Cancel",
     "ChooseDirectory",
@@ -62,6 +63,7 @@ TYPE_CHECKING = False  # typing's would cost its import
 if TYPE_CHECKING:
     from checkpointflow.documents.program import Program
     from checkpointflow.engine.actions import Action, Failure, Outcome, Slept, Success
+    from checkpointflow.engine.answers import Answer, find_wait
     from checkpointflow.engine.evolution import evolve
     from checkpointflow.engine.facts import Fact
     from checkpointflow.engine.messages import (
@@ -77,14 +79,14 @@ if TYPE_CHECKING:
         Retry,
         Seal,
     )
-    from checkpointflow.engine.rules import advance, find_wait
+    from checkpointflow.engine.rules import advance
     from checkpointflow.engine.run import Run, pending, unanswered, waits
 else:  # so that a type checker still tells a name that is not there
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from checkpointflow.engine import actions, evolution, facts, messages, rules, run
+        from checkpointflow.engine import actions, answers, evolution, facts, messages, rules, run
 
-        homes = (rules, evolution, run, messages, facts, actions)
+        homes = (rules, answers, evolution, run, messages, facts, actions)
         return next(getattr(home, name) for home in homes if hasattr(home, name))

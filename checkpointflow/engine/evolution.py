@@ -14,6 +14,7 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
+from checkpointflow.engine.answers import digest_answer
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
@@ -21,6 +22,7 @@ from checkpointflow.engine.facts import (
     BodyClosed,
     BodyOpened,
     DirectoryChosen,
+    EventTaken,
     Fact,
     FilesSealed,
     OfStep,
@@ -49,6 +51,7 @@ from checkpointflow.engine.run import (
     Completion,
     Cursor,
     Failed,
+    Given,
     Opened,
     Record,
     Run,
@@ -78,6 +81,7 @@ def fork(run: Run) -> Run:
         run,
         steps=dict(run.steps),
         cursors=dict(run.cursors),
+        answers=dict(run.answers),
         active=dict(run.active),
         inside={body: dict(paths) for body, paths in run.inside.items()},
     )
@@ -132,6 +136,7 @@ def _begin(fact: RunBegan) -> Run:
         outcome=None,
         cursors={ROOT: Cursor()},
         steps={},
+        answers={},
         active={},
         inside={},
     )
@@ -149,6 +154,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
             _close_body(run, fact)
         case FilesSealed() | DirectoryChosen():
             pass
+        case EventTaken(event_name=name):
+            run.answers.pop(name, None)  # so that it comes to stand last
+            run.answers[name] = Given(
+                step=fact.path, attempt=fact.attempt, digest=digest_answer(fact.payload)
+            )
         case RunCompleted(result=result):
             return Completion(result)
         case RunFailed(error=error):

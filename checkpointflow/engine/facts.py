@@ -54,7 +54,7 @@ class _Fact(
 
 
 class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
-    """cwd: where its commands run; by: who started it, as `user@host`.
+    """cwd: where its commands run; by: who started it, as `user@host`; key: its run key.
 
     environment: which of the variables that its documents read were set then; copied_from: the checkpoint, of
     a run of another id, that this run was made from as a copy.
@@ -66,6 +66,7 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     cwd: str | None = None
     by: str | None = None
     environment: tuple[str, ...] = ()
+    key: str | None = None
     copied_from: str | None = None
 
 
@@ -108,6 +109,19 @@ class WaitOpened(OfStep, frozen=True, kw_only=True, tag="wait_opened"):
     wait: Wait
 
 
+class EventTaken(_Fact, frozen=True, kw_only=True, tag="event_taken"):
+    """Somebody answered the wait at *path*, and what follows from that comes next.
+
+    by: who did, as `user@host`; attempt: the one whose outcome was asked for, if it was.
+    """
+
+    path: str
+    event_name: str
+    payload: Any = UNSET
+    by: str | None = None
+    attempt: int | None = None
+
+
 class BlockOpened(OfStep, frozen=True, kw_only=True, tag="block_opened"):
     """A step that has bodies began. items: of a foreach, one for each body."""
 
@@ -130,9 +144,8 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
 
 
 class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
-    """lost: as in Success; next: the step that it chose to go to, if it chose; by: who answered it."""
+    """lost: as in Success; next: the step that it chose to go to, if it chose."""
 
-    by: str | None = None
     outputs: Any = UNSET
     exit_code: int | None = None
     status_code: int | None = None
@@ -196,6 +209,7 @@ Fact = (
     | StepFact
     | BodyOpened
     | BodyClosed
+    | EventTaken
     | StepsReopened
     | DirectoryChosen
     | FilesSealed

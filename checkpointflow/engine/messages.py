@@ -17,7 +17,8 @@ class Begin(Struct, frozen=True, kw_only=True):
     """Start a run.
 
     digest: SHA-256 of the document; documents: those of all that it calls, by name; source, cwd: where it
-    was read, where it was started; by: who starts it; environment: which variables that it reads are set.
+    was read, where it was started; by: who starts it; environment: which variables that it reads are set;
+    key: its run key, which no other run of its store has.
     """
 
     now: str
@@ -29,6 +30,7 @@ class Begin(Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     by: str | None = None
     environment: tuple[str, ...] = ()
+    key: str | None = None
 
 
 class Report(Struct, frozen=True, kw_only=True):

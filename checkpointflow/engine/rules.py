@@ -15,7 +15,7 @@ from typing import Any, assert_never
 
 from msgspec.structs import replace
 
-from checkpointflow.diagnostics import find_nearest, point_at
+from checkpointflow.diagnostics import point_at
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
@@ -37,6 +37,7 @@ from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.evolution import apply, evolve, fork
 from checkpointflow.engine.facts import (
     DirectoryChosen,
+    EventTaken,
     Fact,
     FilesSealed,
     Identity,
@@ -96,7 +97,6 @@ from checkpointflow.engine.settle import (
     settle,
 )
 from checkpointflow.errors import (
-    EventMismatch,
     InvalidEvent,
     NoTransition,
     NotRetryable,
@@ -193,35 +193,6 @@ def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     )
 
 
-def find_wait(run: Run, event: str, path: str | None = None) -> str:
-    """The path of the wait that *event* answers, among those at *path* if that is given.
-
-    Raises RunNotWaiting and EventMismatch.
-    """
-    found = waits(run)
-    if not found:
-        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="it takes no event")
-    candidates = [p for p, w in found.items() if w.wait.event_name == event and path in (None, p)]
-    if len(candidates) == 1:
-        return candidates[0]
-    open_ = [{"event_name": w.wait.event_name, "step": p} for p, w in found.items()]
-    if not candidates:
-        where = f" at {path}" if path else ""
-        names = ", ".join(f"{w['event_name']} at {w['step']}" for w in open_)
-        near = find_nearest(event, {w["event_name"] for w in open_} - {event})
-        near = near or (find_nearest(path, found.keys() - {path}) if path else None)
-        hint = f"; did you mean {near}?" if near else ""
-        raise EventMismatch(
-            problem=f"run {run.run_id} does not wait for the event {event}{where}; "
-            f"it waits for {names}{hint}",
-            details={"waits": open_},
-        )
-    raise EventMismatch(
-        problem=f"several steps wait for the event {event}: {', '.join(candidates)}; choose one with --step",
-        details={"waits": open_},
-    )
-
-
 # What messages state
 
 
@@ -243,6 +214,7 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         cwd=message.cwd,
         by=message.by,
         environment=message.environment,
+        key=message.key,
     )
 
 
@@ -260,7 +232,7 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
                 what = f"the outputs of {path} do not fit its schema"
                 error = misfit_error(what, errors, exit_code=exit_code)
                 return end_attempt(scene, body, step, action, error)
-            return [copy_as(outcome, StepSucceeded, at=scene.now, path=path, by=None, next=None)]
+            return [copy_as(outcome, StepSucceeded, at=scene.now, path=path, next=None)]
         case _:
             assert_never(outcome)
 
@@ -280,13 +252,17 @@ def _deliver(scene: Scene, path: str, payload: Any, by: str | None) -> list[Fact
     if errors:
         problem = list_misfits(f"the event {wait.event_name} does not fit its schema", errors)
         raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
+    attempt = None if wait.in_doubt is None else wait.in_doubt.attempt
+    taken = EventTaken(
+        at=scene.now, path=path, event_name=wait.event_name, payload=payload, by=by, attempt=attempt
+    )
     if wait.in_doubt is not None:
-        return [_resolve(scene, body, step, wait.in_doubt, payload)]
+        return [taken, _resolve(scene, body, step, wait.in_doubt, payload)]
     assert isinstance(step, AwaitEvent)
     target = choose(compiled, {**scope(scene, body), "event": payload})
     if step.transitions and target is None:
         raise NoTransition(problem=f"no transition of {path} holds for this event", step_id=path)
-    return [StepSucceeded(at=scene.now, path=path, by=by, outputs=payload, next=target)]
+    return [taken, StepSucceeded(at=scene.now, path=path, outputs=payload, next=target)]
 
 
 def _take_up(scene: Scene, action: Action) -> Fact:

@@ -109,6 +109,17 @@ class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     inputs: dict[str, Any] | None = None
 
 
+class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The last answer to an event: the step that had asked, and the digest of what was answered.
+
+    attempt: the one whose outcome was asked for, if it was.
+    """
+
+    step: str
+    attempt: int | None = None
+    digest: str
+
+
 class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
     result: Any = UNSET
 
@@ -129,6 +140,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
     steps holds the latest visit of each step, by path, in the order in which they were come to.
+    answers: the last to each event, by its name, the latest last.
     active: those of them that have not ended; inside: the paths of those in each body but the
     root; so that nobody looks through all for them.
     """
@@ -145,6 +157,7 @@ class Run(Struct, frozen=True, kw_only=True):
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, Record]
+    answers: dict[str, Given]
     active: dict[str, Started | Waiting | Opened]
     inside: dict[str, dict[str, None]]
 

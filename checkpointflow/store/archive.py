@@ -30,6 +30,7 @@ from msgspec.structs import replace
 from checkpointflow.engine.facts import RunBegan
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, RunDiverged, StateCorrupt
+from checkpointflow.store.claims import keep_key
 from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.files import (
@@ -156,7 +157,8 @@ def import_run(
                 run = _rename(staged, run)
             staged.mark_foreign()
             sync_tree(staging)
-            return _settle(store, staged, run, lock_timeout)
+            with keep_key(store, staged.read_beginning()):
+                return _settle(store, staged, run, lock_timeout)
     finally:
         if staging.exists():
             remove(staging)
@@ -340,10 +342,10 @@ def _check(staged: RunDirectory, run_id: str, name: str) -> None:
 
 def _rename(staged: RunDirectory, run: Run) -> Run:
     """The same run under a new id: its first fact names the new one, and the chain is made anew from it."""
-    facts = [entry.fact for entry in staged.history(run)]
+    facts = list(staged.facts(run))
     began = facts[0]
     assert isinstance(began, RunBegan)
-    facts[0] = replace(began, run_id=make_id(), copied_from=run.checkpoint_id)
+    facts[0] = replace(began, run_id=make_id(), key=None, copied_from=run.checkpoint_id)
     renamed = fold(facts)
     staged.commit(renamed, facts, None)
     return renamed

@@ -198,6 +198,10 @@ class RunDirectory:
                 raise StateCorrupt(file=self.place / HISTORY, problem=str(error)) from None
         raise StateCorrupt(file=self.place / HISTORY, problem=describe_missing(run.checkpoint_id))
 
+    def facts(self, run: Run) -> Iterator[Fact]:
+        """The facts alone of `history`."""
+        return (entry.fact for entry in self.history(run))
+
     def read_beginning(self) -> RunBegan:
         """How the run began, by the first line of its history. Raises as `load` does."""
         with self.open(HISTORY) as file:

@@ -38,7 +38,7 @@ def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[
     if not names:
         return ()
     try:
-        facts = [*(entry.fact for entry in directory.history(run)), *new]
+        facts = [*directory.facts(run), *new]
     except CheckpointflowError:  # a broken chain, of which people are warned elsewhere
         facts = new
     known = {name: (file.size, file.sha256) for name, file in find_sealed_files(facts).items()}

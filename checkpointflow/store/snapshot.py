@@ -27,6 +27,7 @@ from checkpointflow.engine.run import (
     Cancelled,
     Cursor,
     Failed,
+    Given,
     Opened,
     Record,
     Run,
@@ -97,6 +98,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
     steps holds the latest visit of each step, by path, in the order in which they were come to.
+    answers: the last to each event, by its name.
     inputs_in, outputs_in and their like name a file beside that holds what is too long for a snapshot.
     """
 
@@ -114,6 +116,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
+    answers: dict[str, Given] = {}
 
 
 class _ShortSnapshot(Snapshot, frozen=True, kw_only=True):

@@ -17,8 +17,8 @@ LATEST = "@latest"
 README_TEXT = """\
 This directory belongs to cpf (checkpointflow). Each directory in runs/ is one run of a workflow: where it
 stands (state.json), all that happened (history.jsonl), the document as it was when the run started, and what
-its steps printed and left behind. locks/ holds the locks that several runs share; cache/ spares reading
-documents again, and may be removed.
+its steps printed and left behind. locks/ holds the locks that several runs share, keys/ which run has which
+run key; cache/ spares reading documents again, and may be removed.
 
 Do not edit anything here: every change would be found by its digest, and the run refused. Look with
 

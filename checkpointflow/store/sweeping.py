@@ -25,6 +25,7 @@ from checkpointflow.errors import (
     StateCorrupt,
 )
 from checkpointflow.store.cache import find_outdated
+from checkpointflow.store.claims import sweep_claims
 from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import refuse_shared, size_of, sync_directory, translate_errors
@@ -108,9 +109,9 @@ def sweep(
 ) -> Sweep:
     """Remove the ended runs last changed before *before* but for the *keep* newest, and remains of crashes.
 
-    Remains are also what the cache has had for long. Without *before* and *keep* only they go. *statuses*:
-    only runs of these; *force*: also runs that have not ended. What somebody holds, or cannot be removed, is
-    told and left.
+    Remains are also what the cache has had for long, and run keys whose runs are gone. Without *before* and
+    *keep* only they go. *statuses*: only runs of these; *force*: also runs that have not ended. What somebody
+    holds, or cannot be removed, is told and left.
     """
     if store.names():
         refuse_shared(store.allow_shared, store.base, store.runs)
@@ -127,6 +128,8 @@ def sweep(
             swept.remains.append(Removal(directory=str(entry), bytes=os.lstat(entry).st_size))
             if not dry_run:
                 entry.unlink()
+    for key in sweep_claims(store, time.time() - MAX_CREATION_SECONDS, dry_run=dry_run):
+        swept.remains.append(Removal(directory=str(key), bytes=0))
     return swept
 
 

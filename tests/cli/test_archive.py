@@ -208,7 +208,7 @@ def test_a_fork_is_refused_naming_the_last_common_checkpoint(cpf: Cpf, fork: tup
     number = answer["error"]["details"]["common_facts"]
     history = cpf.history(run_id)
     assert history[number - 1]["checkpoint_id"] == common
-    assert history[number]["fact"]["outputs"] == {"at": "a"}
+    assert history[number]["fact"]["payload"] == {"at": "a"}
     assert common[:12] in answer["error"]["message"]
     assert "--as-new" in answer["error"]["message"]
     assert contents(cpf, run_id) == before

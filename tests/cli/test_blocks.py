@@ -244,7 +244,11 @@ def test_a_step_that_does_not_wait_for_it_is_refused(cpf: Cpf, step: str) -> Non
 def test_a_wait_answered_once_takes_no_second_answer(cpf: Cpf) -> None:
     run_id = cpf.run(foreach("each", [1, 2], ask("q"), max_concurrency=2))["run_id"]
     cpf.resume(run_id, "q_event", {}, "--step", "each[0]/q")
-    assert cpf.resume(run_id, "q_event", {}, "--step", "each[0]/q").code == 20
+    again = cpf.resume(run_id, "q_event", {}, "--step", "each[0]/q")
+    assert (again.code, again["replayed"], again["wait"]["step"]) == (40, True, "each[1]/q")
+    assert (
+        cpf.resume(run_id, "q_event", {"a": 1}, "--step", "each[0]/q").error_code == "ERR_ANSWERED_OTHERWISE"
+    )
 
 
 # At once

@@ -351,3 +351,108 @@ def test_it_is_told_to_a_person_before_anything_starts(cpf: Cpf) -> None:
     run_id = cpf("run", "-f", file, TARGET="staging")["run_id"]
     _, err = on_a_terminal(cpf, "resume", "--run-id", run_id, "--event", "q_event", "--input", "{}")
     assert err.index("TARGET") < err.rindex(" b ")
+
+
+# Said again
+
+AGAIN = ask(
+    "q",
+    input_schema={"type": "object", "properties": {"more": {"type": "boolean"}, "n": {"type": "integer"}}},
+    transitions=[{"when": "event.more == true", "next": "q"}, {"when": "event.more == false", "next": "go"}],
+)
+
+
+def test_an_answer_said_again_counts_once(cpf: Cpf) -> None:
+    run_id = cpf.run(AGAIN, cli("go", "echo x >> done.txt"))["run_id"]
+    first = cpf.resume(run_id, "q_event", {"more": True})
+    again = cpf.resume(run_id, "q_event", {"more": True})
+    assert "replayed" not in first.json
+    assert (again.code, again["replayed"], again["wait"]["step"]) == (40, True, "q@2")
+    assert again["checkpoint_id"] == first["checkpoint_id"]
+    last = {"more": False}
+    ended = [cpf.resume(run_id, "q_event", last, "--step", "q@2") for _ in range(2)]
+    assert [answer.code for answer in ended] == [0, 0]
+    assert (cpf.cwd / "done.txt").read_text() == "x\n"
+
+
+def test_the_line_that_a_wait_prints_names_its_visit(cpf: Cpf) -> None:
+    run_id = cpf.run(AGAIN, cli("go"))["run_id"]
+    for visit in ("q", "q@2", "q@3"):
+        line = cpf("status", run_id)["wait"]["resume"]["command"]
+        assert f"--step {visit} " in line
+        (cpf.cwd / "response.json").write_text('{"more": true}')
+        answers = [cpf(*shlex.split(line)[1:]) for _ in range(3)]
+        assert [answer["wait"]["step"] for answer in answers] == [answers[0]["wait"]["step"]] * 3
+        assert [answer.json.get("replayed", False) for answer in answers] == [False, True, True]
+
+
+def test_another_answer_to_an_answered_step_is_refused_saying_who_gave_which(cpf: Cpf) -> None:
+    run_id = cpf.run(AGAIN, cli("go"))["run_id"]
+    cpf.resume(run_id, "q_event", {"more": True})
+    refused = cpf.resume(run_id, "q_event", {"more": False}, "--step", "q")
+    assert (refused.code, refused.error_code) == (20, "ERR_ANSWERED_OTHERWISE")
+    assert refused["error"]["details"] == {"step": "q", "event_name": "q_event", "answer": {"more": True}}
+    assert "q_event at q was answered otherwise" in refused["error"]["message"]
+    assert cpf.resume(run_id, "q_event", {"more": False}).code == 0
+
+
+def test_fields_said_again_are_read_as_the_step_asked_for_them(cpf: Cpf) -> None:
+    run_id = cpf.run(AGAIN, cli("go"))["run_id"]
+    fields = ("--set", "more=false", "--set", "n=1")
+    assert cpf("resume", run_id, *fields).code == 0
+    again = cpf("resume", run_id, *fields)
+    assert (again.code, again["replayed"]) == (0, True)
+    assert cpf("resume", run_id, *fields, "--set", "n=2").error_code == "ERR_ANSWERED_OTHERWISE"
+
+
+def test_an_answer_said_again_goes_on_where_its_cpf_was_killed(cpf: Cpf) -> None:
+    mark = cpf.cwd / "mark"
+    run_id = cpf.run(AGAIN, cli("go", f"test -e {mark} || {{ touch {mark}; sleep 3; }}", idempotent=True))[
+        "run_id"
+    ]
+    line = ("resume", run_id, "--input", '{"more": false}')
+    killed = cpf.start(*line)
+    until(mark.exists)
+    busy = cpf(*line)
+    assert (busy.code, busy.error_code) == (70, "ERR_LOCK_CONFLICT")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    again = cpf(*line, "--lock-timeout", "60")
+    assert (again.code, again["replayed"]) == (0, True)
+
+
+# Several answers
+
+
+def test_several_answers_are_taken_at_once(cpf: Cpf) -> None:
+    run_id = cpf.run(foreach("each", [1, 2, 3], ask("q"), max_concurrency=3))["run_id"]
+    before = len(cpf.history(run_id))
+    (cpf.cwd / "answers.json").write_text(json.dumps({f"each[{n}]/q": {"n": n} for n in range(3)}))
+    answer = cpf("resume", run_id, "--answers", "@answers.json")
+    assert answer.code == 0
+    commits = [line for line in cpf.history(run_id)[before:] if "commit" in line]
+    assert len(commits) == 1
+    again = cpf("resume", run_id, "--answers", "@answers.json")
+    assert (again.code, again["replayed"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        ({"each[0]/q": {"y": "yes"}, "each[1]/q": {"y": "perhaps"}}, "ERR_VALIDATION_EVENT_INPUT"),
+        ({"each[0]/q": {"y": "yes"}, "each[7]/q": {"y": "yes"}}, "ERR_RESUME_EVENT_MISMATCH"),
+        ({}, "ERR_VALIDATION_EVENT_INPUT"),
+        ([], "ERR_VALIDATION_EVENT_INPUT"),
+    ],
+)
+def test_of_several_answers_all_are_taken_or_none(cpf: Cpf, answers: object, error: str) -> None:
+    run_id = cpf.run(foreach("each", [1, 2], ask("q", input_schema=YES_OR_NO), max_concurrency=2))["run_id"]
+    before = len(cpf.history(run_id))
+    assert cpf("resume", run_id, "--answers", json.dumps(answers)).error_code == error
+    assert len(cpf.history(run_id)) == before
+
+
+def test_several_answers_go_with_no_options_of_one(cpf: Cpf) -> None:
+    run_id = cpf.run(QUESTION, cli("go"))["run_id"]
+    both = cpf("resume", run_id, "--answers", "{}", "--step", "q")
+    assert (both.code, both.error_code) == (2, "ERR_USAGE")

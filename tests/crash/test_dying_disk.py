@@ -18,6 +18,7 @@ import pytest
 
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_workflow
+from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.run import Completion, Run, waits
 from checkpointflow.errors import RunNotFound
@@ -106,8 +107,8 @@ class World:
                 run = local.resume(directory, world=world)
             while (path := self._open(run)) is not None:
                 event = waits(run)[path].wait.event_name
-                payload = {"again": path == "review"}
-                run = local.resume(directory, event=event, payload=payload, step=path, world=world)
+                answer = Answer(event=event, payload={"again": path == "review"}, step=path)
+                run = local.deliver(directory, [answer], world=world).run
             return run
 
     def _open(self, run: Run) -> str | None:

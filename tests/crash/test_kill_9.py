@@ -137,7 +137,7 @@ class Trial:
         answer = self.ask("resume", "--run-id", self.run_id)
         while answer.code == 40 and answer["wait"]["event_name"] == "step_outcome":
             self.questions += 1
-            again = ("--event", "step_outcome", "--input", '{"outcome": "retry"}')
+            again = ("--step", answer["wait"]["step"], "--input", '{"outcome": "retry"}')
             answer = self.ask("resume", "--run-id", self.run_id, *again)
         return answer
 

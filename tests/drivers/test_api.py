@@ -30,11 +30,11 @@ from checkpointflow import (
 )
 from checkpointflow.engine.actions import Slept
 from checkpointflow.errors import (
+    AnsweredOtherwise,
     FileMissing,
     InvalidEvent,
     InvalidInput,
     RunNotFound,
-    RunNotWaiting,
     StateCorrupt,
 )
 from tests.conftest import Cpf
@@ -149,8 +149,9 @@ def test_a_run_waits_and_goes_on_when_it_is_answered(store: Store) -> None:
         handle.deliver("q_event", {"ok": "yes"})
     run = handle.deliver("q_event", {"ok": True})
     assert (run, run.status, handle.waits) == (handle.run, "completed", {})
-    with pytest.raises(RunNotWaiting):
-        handle.deliver("q_event", {"ok": True})
+    assert handle.deliver("q_event", {"ok": True}) == run  # the same again counts once
+    with pytest.raises(AnsweredOtherwise):
+        handle.deliver("q_event", {"ok": False})
 
 
 def test_a_run_is_opened_again_by_its_id_or_the_beginning_of_it(store: Store) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.engine.rules import find_wait
 from checkpointflow.errors import (
     EvaluationError,
-    EventMismatch,
     InvalidEvent,
     NoTransition,
     RunNotWaiting,
@@ -91,36 +89,6 @@ def test_an_event_is_taken_once() -> None:
     story = asking().deliver("q", {})
     with pytest.raises(RunNotWaiting):
         story.deliver("q", {})
-
-
-def test_an_event_finds_the_step_that_waits_for_it() -> None:
-    assert find_wait(asking().run, "q_event") == "q"
-    assert find_wait(asking().run, "q_event", "q") == "q"
-
-
-def test_another_event_is_refused_with_what_is_waited_for() -> None:
-    with pytest.raises(EventMismatch, match="waits for q_event at q"):
-        find_wait(asking().run, "other")
-
-
-def test_another_step_is_refused() -> None:
-    with pytest.raises(EventMismatch, match="at yes"):
-        find_wait(asking().run, "q_event", "yes")
-
-
-def test_a_run_that_does_not_wait_takes_no_event() -> None:
-    with pytest.raises(RunNotWaiting, match="is running"):
-        find_wait(Story(cli("a")).run, "q_event")
-
-
-def test_two_steps_that_wait_for_the_same_event_must_be_told_apart() -> None:
-    import msgspec
-
-    story = asking()
-    twice = msgspec.structs.replace(story.run, active={**story.run.active, "r": story.run.active["q"]})
-    with pytest.raises(EventMismatch, match="choose one with --step"):
-        find_wait(twice, "q_event")
-    assert find_wait(twice, "q_event", "r") == "r"
 
 
 def test_a_wait_may_have_a_deadline() -> None:

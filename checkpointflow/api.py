@@ -25,7 +25,6 @@ import msgspec
 
 from checkpointflow.documents.model import Document
 from checkpointflow.drivers import local
-from checkpointflow.drivers.json_text import copy_json
 from checkpointflow.drivers.local import Observe, Place, World
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.perform import Perform
@@ -41,6 +40,7 @@ from checkpointflow.errors import (
     InvalidWorkflow,
     LockConflict,
 )
+from checkpointflow.json_text import copy_json
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate
 from checkpointflow.store.listing import list_runs

@@ -13,7 +13,7 @@ from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
-from checkpointflow.store.clock import now
+from checkpointflow.store.clock import name_user, now
 from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.files import create_anew, file_digest, sync_directory, sync_file, translate_errors
 
@@ -67,8 +67,6 @@ def _sign(text: str) -> Note:
     text = text.strip()
     if not text or len(text) > MAX_NOTE:
         raise UsageError(problem=f"--note takes 1 to {MAX_NOTE:,} characters, and was given {len(text):,}")
-    from checkpointflow.drivers.local import name_user  # late: most say nothing
-
     return Note(text=text, by=name_user(), at=now())
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from checkpointflow.cli.screen import Line, Span, make_visible
 from checkpointflow.cli.view import describe_kind
-from checkpointflow.drivers.json_text import read_json
+from checkpointflow.json_text import read_json
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.schemas.wording import write_path

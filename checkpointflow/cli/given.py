@@ -80,6 +80,6 @@ def _read_if_json(text: str) -> Any:
 
 
 def _parse(text: str) -> Any:
-    from checkpointflow.drivers.json_text import read_json
+    from checkpointflow.json_text import read_json
 
     return read_json(text.encode("utf-8", "surrogateescape"))

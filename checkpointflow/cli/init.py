@@ -52,7 +52,7 @@ def command(file: str, template: str, force: bool, schema: bool, git: bool, base
     With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository.
     """
     if git:
-        from checkpointflow.store.git import prepare
+        from checkpointflow.cli.git import prepare
 
         return wrap_result(
             "init", {"files": [str(written) for written in prepare(find_store(base_dir).base)]}

@@ -111,7 +111,7 @@ def read_input(text: str, refusal: Callable[..., CheckpointflowError]) -> Any:
 
     Raises *refusal* for what is not JSON, FileMissing for a file that cannot be read.
     """
-    from checkpointflow.drivers.json_text import read_json  # late: most commands read nothing
+    from checkpointflow.json_text import read_json  # late: most commands read nothing
     from checkpointflow.store.files import read_file, read_stdin
 
     if text == "-":

@@ -19,7 +19,9 @@ SCHEMA_VERSION = "checkpointflow/v1"
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$(?!\n)"
 
 # Fields that are as if they were not there if nothing stands behind their colon.
-MAY_BE_EMPTY = ("defaults", "inputs", "env", "headers", "tags", "artifacts", "transitions", "input_schema")
+MAY_BE_EMPTY = (
+    *("defaults", "inputs", "env", "headers", "tags", "artifacts", "success", "transitions", "input_schema"),
+)
 
 Target = Annotated[str, Meta(pattern=NAME, max_length=128, description="The id of a step in the same list.")]
 Text = Annotated[str, Meta(max_length=1_000_000)]

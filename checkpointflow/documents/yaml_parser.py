@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,13 +13,20 @@ from ruamel.yaml.scanner import Scanner
 
 
 class _TabsBetween(Scanner):
-    """Reads over tabs that stand behind something on a line, as between a field's `:` and its value."""
+    """Reads over tabs that stand behind something on a line, or on a line with nothing else but a comment."""
 
     def scan_to_next_token(self) -> Any:
         if self.reader.index and self.reader.buffer[self.reader.pointer - 1] not in " \t\n\r":
             while self.reader.peek() in " \t":
                 self.reader.forward()
-        return super().scan_to_next_token()
+        found = super().scan_to_next_token()
+        while self.reader.peek() == "\t":
+            length = next(n for n in count(1) if self.reader.peek(n) not in " \t")
+            if self.reader.peek(length) not in "#\r\n\0":
+                break
+            self.reader.forward(length)
+            found = super().scan_to_next_token()
+        return found
 
 
 def parse_events(text: str) -> Iterator[Any]:

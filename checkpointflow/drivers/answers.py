@@ -20,8 +20,8 @@ from email.message import Message
 from itertools import chain
 from typing import Any, NamedTuple
 
-from checkpointflow.drivers.json_text import read_json
 from checkpointflow.expressions.bodies import is_json
+from checkpointflow.json_text import read_json
 
 MAX_CODINGS = 3
 BLOCK_BYTES = 1 << 16

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, open_watch, start
-from checkpointflow.drivers.json_text import MAX_BYTES, read_json
 from checkpointflow.drivers.logs import Log, MaskedPipe, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
@@ -30,6 +29,7 @@ from checkpointflow.engine.actions import (
 )
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
 from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, read_file, sync_directory, sync_file, translate_errors

@@ -37,7 +37,6 @@ from checkpointflow.drivers.answers import (
     read_retry_after,
     read_value,
 )
-from checkpointflow.drivers.json_text import MAX_BYTES
 from checkpointflow.drivers.logs import Log, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
@@ -45,6 +44,7 @@ from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
 from checkpointflow.expressions.bodies import FORM, encode_form, find_media_type
 from checkpointflow.expressions.headers import find_fault
+from checkpointflow.json_text import MAX_BYTES
 from checkpointflow.store.files import make_private
 from checkpointflow.store.layout import log_name
 

@@ -52,7 +52,7 @@ from checkpointflow.errors import (
     StateCorrupt,
 )
 from checkpointflow.shells.environment import find_mentioned
-from checkpointflow.store.clock import make_id, now
+from checkpointflow.store.clock import make_id, name_user, now
 from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
 from checkpointflow.store.files import digest, escape_name, is_text
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
@@ -300,17 +300,6 @@ def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
     """The variables that are set here and that the documents mention: all that they read, perhaps more."""
     texts = [data.decode(errors="replace") for data in (workflow.data, *workflow.called.values())]
     return tuple(sorted(set(os.environ) & set().union(*map(find_mentioned, texts))))
-
-
-def name_user() -> str:
-    """Who we are, for people: `user@host`."""
-    from pwd import getpwuid
-
-    try:
-        user = getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        user = str(os.geteuid())
-    return escape_name(f"{user}@{os.uname().nodename}")
 
 
 def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:

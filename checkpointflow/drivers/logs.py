@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from checkpointflow.diagnostics import shorten
-from checkpointflow.drivers.json_text import BOM
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.engine.actions import StoredFile
+from checkpointflow.json_text import BOM
 from checkpointflow.store.files import reach
 from checkpointflow.store.seals import seal_file
 

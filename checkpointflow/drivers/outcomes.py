@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert, to_builtins
 
-from checkpointflow.drivers.json_text import copy_json
 from checkpointflow.engine.actions import Error, Failure, Outcome, Success
 from checkpointflow.errors import DirectoryGone, LockConflict, PersistenceError
+from checkpointflow.json_text import copy_json
 
 
 class NotBegun(Struct, frozen=True):

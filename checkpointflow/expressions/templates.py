@@ -147,6 +147,9 @@ _DOUBLED = compile_late(
     rf"\$\{{\{{\s*((?:{'|'.join(sorted(NAMES))})\b[^{{}}]{{0,200}})\}}\}}"
 )  # as other tools have it
 _DEFAULT_OF_SHELLS = compile_late(r":[-=]")
+_EXPANSION_OF_SHELLS = compile_late(r"[%/](?![\s\d])|[#^,]|@[A-Za-z]|:[?+\d\s]")
+_BEFORE_EXPANSION = compile_late(rf"\$\{{[#!](?:{'|'.join(sorted(NAMES))})\.")
+_ASSIGN_FIRST = 'assign it first, for what the shell makes of it: x=${…}; echo "${x%.*}"'
 _BRACES_AND_TEXTS = compile_late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
 
 
@@ -188,6 +191,8 @@ def _read_form(text: str, dollar: int) -> tuple[int, Form]:
     if text[dollar - 1 : dollar] != "$" and (unknown := _UNKNOWN_FORM.match(text, dollar)):
         hint = suggest(unknown[1].lower(), ("raw", "file")) or "before a value there can be raw: or file:"
         raise complain_at(f'"{unknown[1]}:" means nothing before a value', text, dollar + 2, hint)
+    if text[dollar - 1 : dollar] != "$" and _BEFORE_EXPANSION.match(text, dollar):
+        raise complain_at("no value stands behind a # or a !", text, dollar + 2, _ASSIGN_FIRST)
     return dollar + 2, "value"
 
 
@@ -203,6 +208,8 @@ def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple
         if _DEFAULT_OF_SHELLS.match(text, start + error.column - 1):
             advice = "give it a `default:` in its schema"
             raise complain_at(error.problem, text, start + error.column - 1, advice) from None
+        if in_command and _EXPANSION_OF_SHELLS.match(text, start + error.column - 1):
+            raise complain_at(error.problem, text, start + error.column - 1, _ASSIGN_FIRST) from None
         own = "the shell's own ${…} is written $${…}" if in_command else None
         hint = "; ".join(filter(None, (error.hint, own))) or None
         raise complain_at(error.problem, text, start + error.column - 1, hint) from None

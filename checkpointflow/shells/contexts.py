@@ -261,6 +261,14 @@ class Findings:
                 self.flows.append((POSITIONAL, find_expansions(word.source)))
         self.assigned += [(name, holes) for name in self.filled for holes in self.inputs]
         self._trace_back()
+        for name in self.filled:  # with what lies in a file, should that be a value
+            refusal = self.code.get(name)
+            if self.integers & {name, ANY_NAME}:
+                refusal = f"the shell computes with what {name} reads from it", AS_ARGUMENT
+            if refusal:
+                for file in self.files:
+                    self.run_file(file, *refusal)
+        self._trace_back()
         for name, holes in self.assigned:
             if refusal := self.code.get(name):
                 self.refuse(holes, *refusal)

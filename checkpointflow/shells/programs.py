@@ -170,7 +170,7 @@ def judge_shell(words: Sequence[Word], found: Findings, *, is_sure: bool) -> Inp
     letters, index, is_over = "", 0, False
     while index < len(words) and not is_over and _is_option_of_shell(words[index], words[index + 1 :]):
         text = words[index].text
-        is_over = text == "--"
+        is_over = text in ("--", "-")
         letters += text if text.startswith("-") and text[1:2] != "-" else ""
         found.refuse_code(words[index], "an option of a shell", AS_ARGUMENT)
         index += 1
@@ -186,18 +186,29 @@ def judge_shell(words: Sequence[Word], found: Findings, *, is_sure: bool) -> Inp
     if is_file and is_sure:
         found.run_file(words[index], "a shell runs what is in it", AS_ARGUMENT)
     elif not is_file and not (is_fed and is_over):
-        found.refuse_code(words[index], "a shell runs it", AS_ARGUMENT)
+        hint = "write -- before it, as in sh -s -- ${…}" if is_fed else hint_for(words[index], found)
+        found.refuse_code(words[index], "a shell runs it", hint)
     return SHELL_INPUT if is_sure and is_fed else None
 
 
 def names_file(word: Word) -> bool:
-    """Whether *word* begins with text of its own, as in `./${…}/activate`, and so can only name a file."""
+    """Whether *word* begins with text of its own, as in `venv-${…}/activate`, and so can only name a file."""
     is_whole = word.text.count(HOLE) == len(word.holes)
-    return is_whole and "/" in word.text.partition(HOLE)[0] and word.text[0] not in "-+"
+    begins = word.text[:1] not in ("", HOLE, EXPANDED) or "/" in word.text.partition(HOLE)[0]
+    return is_whole and begins and word.text[0] not in "-+"
+
+
+def hint_for(word: Word, found: Findings) -> str:
+    """What to write in place of *word*, which is run: it may be what a command prints of a file."""
+    named = {hole for file in found.files for hole in file.holes}
+    is_fetched = bool(word.holes) and set(word.holes) <= named
+    return (SHELL_INPUT.hint_for_files or "") if is_fetched else AS_ARGUMENT
 
 
 def _is_option_of_shell(word: Word, after: Sequence[Word]) -> bool:
     """Whether a shell takes *word* for an option; an expansion may be one, or the file to run."""
+    if word.source.startswith("<("):
+        return False
     if word.text == EXPANDED:
         runs_text = any(re.fullmatch(r"-(?!-)\w*c\w*", other.text) for other in after)
         return not word.source.startswith('"') or runs_text

@@ -23,6 +23,7 @@ from checkpointflow.shells.contexts import (
 )
 from checkpointflow.shells.programs import (
     SHELL_INPUT,
+    hint_for,
     is_known,
     judge_arguments,
     judge_name,
@@ -99,8 +100,9 @@ def judge(words: Sequence[Word], found: Findings, shell: Shell) -> Input | None:
                 found.run_file(arguments[0], f"{name} runs what is in it", AS_ARGUMENT)
             return SHELL_INPUT
         case "code":
-            hint = _IN_TRAP if name == "trap" else AS_ARGUMENT
-            refuse_code(arguments, found, f"{name} runs what it is given", hint)
+            for word in arguments:
+                hint = _IN_TRAP if name == "trap" else hint_for(word, found)
+                found.refuse_code(word, f"{name} runs what it is given", hint)
         case "name":
             if name in ("read", "mapfile", "readarray"):
                 found.arrays |= {variable_of(word) for word in arguments}

@@ -1,4 +1,4 @@
-"""What is new each time: the time, and ids."""
+"""What only this process can tell: the time, an id that nothing has, who it is."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ def make_ulid(milliseconds: int, randomness: bytes) -> str:
     """48 bits of time and 80 random ones, in 26 characters that sort by time."""
     number = (milliseconds << 80) | int.from_bytes(randomness, "big")
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def name_user() -> str:
+    """Who we are, for people: `user@host`."""
+    from pwd import getpwuid  # late: most commands name nobody
+
+    from checkpointflow.store.files import escape_name
+
+    try:
+        user = getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return escape_name(f"{user}@{os.uname().nodename}")

@@ -410,13 +410,9 @@ class RunDirectory:
 
     def read_note(self) -> Note | None:
         """What was said when the run was last handed over; what is no note, or too long for one, is none."""
-        if not os.path.lexists(self.place / NOTE):
-            return None
-        try:
-            with open_safely(f"{self.place}/{NOTE}") as fd:
-                return msgspec.json.decode(os.read(fd, MAX_NOTE_BYTES), type=Note)
-        except (OSError, ValueError, PersistenceError):
-            return None
+        with suppress(OSError, ValueError, PersistenceError), open_safely(f"{self.place}/{NOTE}") as fd:
+            return msgspec.json.decode(os.read(fd, MAX_NOTE_BYTES), type=Note)
+        return None
 
     @property
     def is_foreign(self) -> bool:

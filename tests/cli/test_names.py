@@ -182,7 +182,10 @@ def test_what_was_meant_is_told(cpf: Cpf) -> None:
         (("status", near), f"there is no run {near} in {cpf.base}; did you mean "),
         (("retry", failed, "--step", "smok"), "no step smok; did you mean smoke?"),
         (("retry", failed, "--step", "none"), "no step none; it came to build, smoke"),
-        (("resume", run_id, "--step", "qest", "--set", "x=1"), "at qest; it waits for quest_event at quest; did you mean quest?"),
+        (
+            ("resume", run_id, "--step", "qest", "--set", "x=1"),
+            "at qest; it waits for quest_event at quest; did you mean quest?",
+        ),
         (
             ("resume", run_id, "--step", "qest", "--event", "quest_event", "--input", "{}"),
             "did you mean quest?",

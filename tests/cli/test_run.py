@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from checkpointflow.drivers.json_text import MAX_BYTES
+from checkpointflow.json_text import MAX_BYTES
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
 

@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from checkpointflow import __version__
 from checkpointflow.drivers.addresses import is_public
 from checkpointflow.drivers.http import Call, Request
-from checkpointflow.drivers.json_text import MAX_BYTES
 from checkpointflow.drivers.urls import parse_url
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, Success
 from checkpointflow.expressions.evaluation import Secret
+from checkpointflow.json_text import MAX_BYTES
 from checkpointflow.store.directory import RunDirectory
 from tests.conftest import Cpf, until
 

@@ -510,6 +510,14 @@ def test_a_line_may_end_in_crlf() -> None:
     assert workflow == decode(document.encode())[0]
 
 
+@pytest.mark.parametrize("line", ["\t", "  \t ", "\t# a comment", " \t\t# a\n\t"])
+@pytest.mark.parametrize("before", range(6))
+def test_a_line_of_blanks_may_have_tabs_in_it(line: str, before: int) -> None:
+    lines = of("- id: a\n  kind: cli\n  command: x\n  success:\n- {id: b, kind: end}\n").splitlines()
+    changed = "\n".join([*lines[: before + 3], line, *lines[before + 3 :], line])
+    assert (before, [step.id for step in decode(changed.encode())[0].steps]) == (before, ["a", "b"])
+
+
 def test_tabs_between_are_no_part_of_a_value() -> None:
     assert parse(b"a:\tb\t# c\nd: [1,\t2]\ne: |\n  x\ty\n").value == {"a": "b", "d": [1, 2], "e": "x\ty\n"}
 

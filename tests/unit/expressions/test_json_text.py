@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checkpointflow.drivers.json_text import MAX_BYTES, read_json
+from checkpointflow.json_text import MAX_BYTES, read_json
 
 
 @pytest.mark.parametrize(

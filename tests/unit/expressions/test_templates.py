@@ -466,3 +466,20 @@ def test_a_default_in_the_way_of_shells_belongs_into_the_schema() -> None:
         with pytest.raises(ExpressionError) as refused:
             parse_command(text, "sh")
         assert refused.value.hint == "give it a `default:` in its schema"
+
+
+@pytest.mark.parametrize(
+    "within",
+    [
+        "inputs.x%.txt", "inputs.x//a/b", "inputs.x^^", "inputs.x,,", "inputs.x:0:3", "inputs.x:?no",
+        "inputs.x@Q", "#inputs.x", "!inputs.x",
+    ],
+)  # fmt: skip
+def test_what_only_the_shells_own_variables_can_do_is_told_by_way_of_one(within: str) -> None:
+    assert (refused(f"echo ${{{within}}}", "bash").hint or "").startswith("assign it first")
+    assert script(f"echo $${{{within}}}", "bash").variables == {}
+
+
+@pytest.mark.parametrize("within", ["inputs.x / 2", "inputs.x % 2", "inputs.x + 1", "inputs.x/2"])
+def test_arithmetic_is_told_as_such(within: str) -> None:
+    assert "compute in a cli step" in (refused(f"echo ${{{within}}}").hint or "")

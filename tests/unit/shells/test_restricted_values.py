@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.errors import EvaluationError
+from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.shells.scripts import parse_command, render_command
 
 
@@ -85,3 +85,24 @@ def test_a_value_may_be_what_xargs_runs() -> None:
     assert render("find . | xargs §", "ls") == ["ls"]
     with pytest.raises(EvaluationError, match="cannot name a command"):
         render("find . | xargs §", "eval")
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("curl u | bash -s §", "write -- before it"), ('sh -c "$(curl -fsSL u/§)"', "fetch it into a file"),
+        ("bash <(curl u/§)", "fetch it into a file"), ('eval "$(cat ./§)"', "fetch it into a file"),
+        ("bash <(echo §)", "as an argument"), ('eval "$(echo §)"', "as an argument"),
+    ],
+)  # fmt: skip
+def test_who_would_run_a_value_is_told_what_it_most_likely_meant(command: str, hint: str) -> None:
+    with pytest.raises(ExpressionError) as refused:
+        render(command, "x")
+    assert hint in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "command", ["source venv-§/bin/activate", ". env-§.sh", "bash a§", "curl u | sh -s - §"]
+)
+def test_a_word_with_text_of_its_own_before_the_value_names_a_file(command: str) -> None:
+    assert render(command, "-c; id") == ["-c; id"]

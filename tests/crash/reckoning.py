@@ -26,7 +26,7 @@ class Reckoning:
 
     asked: how often `retry` was, or may have been, asked for, by paths ("": for all that failed or is in
     doubt); sent: the payloads that may have been taken, by paths; taken: those of which it was told;
-    faults: how many calls were struck; progress: when steps began or ended well;
+    faults: how many calls were struck;
     may_be_cancelled, is_cancelled: whether that was asked for, and told.
     """
 
@@ -38,7 +38,6 @@ class Reckoning:
         self.taken: dict[str, Any] = {}
         self.faults = 0
         self.may_be_cancelled = self.is_cancelled = False
-        self.progress: list[str] = []
         self._lines: list[bytes] = []
         self._ids: list[str] = []
         self._happened: set[tuple[str, str]] = set()
@@ -89,8 +88,6 @@ class Reckoning:
         assert not is_over or kind == "files_sealed", f"{fact} after its end"
         if kind in ("step_started", "step_succeeded"):
             assert ("step_succeeded", path) not in self._happened, f"{path} had succeeded, and is at it again"
-        if kind in ("step_started", "step_succeeded"):
-            self.progress.append(fact["at"])
         if kind == "step_started" and fact["action"]["do"] != "sleep":
             attempt = (path, fact["action"]["attempt"])
             assert attempt not in self._started, f"{attempt} is started twice"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, assert_never
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
+from checkpointflow.cli.following import Next, list_next, list_remedies, name_answer
 from checkpointflow.cli.location import command_for
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
@@ -98,6 +99,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: Annotated[Note | None, Meta(description="What was said when the run was handed over.")] = None
     error: ErrorShown | None = None
     reason: Annotated[str | None, Meta(description="Why the run was cancelled.")] = None
+    next: Annotated[tuple[Next, ...], Meta(description="What can be done now, the likeliest first.")] = ()
     warnings: Annotated[
         tuple[str, ...], Meta(description="All warnings, but those that `result.warnings` lists.")
     ] = ()
@@ -161,49 +163,53 @@ def wrap_run(
 ) -> Answer:
     """Where *run* stands; *result*: what the command itself has come to, in place of what the run has."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
-    described = tuple(_show_wait(directory, path, wait) for path, wait in waits(run).items())
-    open_ = described if run.status == "waiting" else ()
     own = run.outcome.result if isinstance(run.outcome, Completion) else UNSET
     envelope = Envelope(
         **_head(command, run.status, code),
         **_identity(run),
-        wait=open_[0] if open_ else None,
-        waits=open_ if len(open_) > 1 else (),
+        **_show_waits(run, directory),
         result=own if result is UNSET else result,
         note=directory.read_note(),
         error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
-        **more,
+        **{"next": list_next(run, directory), **more},
     )
     return Answer(envelope, run, directory)
 
 
 def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Answer:
-    """Why a request was refused; if it was about the run in *directory*, where that stands, and what next."""
-    run, identity, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
+    """Why a request was refused; if it was about the run in *directory*, where that stands, and what next.
+
+    A refused answer has the question with it again.
+    """
+    run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
     message = str(error)
     offers = () if command == "verify" else offers
-    if directory is not None and offers:
-        message += f"; {_advise(offers[-1], run, directory)}"
+    if offers:
+        message += f"; {_advise(more['next'])}"
+    if run is not None and directory is not None and command == "resume":
+        more |= _show_waits(run, directory)
     shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details)
-    envelope = Envelope(**_head(command, "error", error.exit_code), **identity, error=shown)
+    envelope = Envelope(**_head(command, "error", error.exit_code), **more, error=shown)
     return Answer(envelope, run, directory, offers=offers)
 
 
 def _find_standing(
     error: CheckpointflowError, directory: RunDirectory
 ) -> tuple[Run | None, dict[str, Any], tuple[str, ...]]:
-    """A run, and what an envelope tells of it, as far as it can be read, and what helps with it."""
+    """A run, what an envelope tells of it, as far as it can be read, and the commands that help with it."""
     try:
         run = directory.load()
     except RunNotFound:
         return None, {}, ()
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
-        return None, {"run_id": name} if is_run_id(name) else {}, ("verify",)
+        known = {"run_id": name} if is_run_id(name) else {}
+        return None, known | {"next": list_remedies(error, None, directory)}, ("verify",)
     own = None if error.remedy is None else tuple(filter(None, [error.remedy]))
-    return run, _identity(run), find_offers(run, directory) if own is None else own
+    more = _identity(run) | {"next": list_remedies(error, run, directory)}
+    return run, more, find_offers(run, directory) if own is None else own
 
 
 def find_offers(run: Run, directory: RunDirectory) -> tuple[str, ...]:
@@ -223,14 +229,10 @@ def find_offers(run: Run, directory: RunDirectory) -> tuple[str, ...]:
             assert_never(run.status)
 
 
-def _advise(command: str, run: Run | None, directory: RunDirectory) -> str:
-    """The line of *command* for a program: it has no use for what asks a person, or is redrawn."""
-    if command == "answer" and run is not None:
-        (path, record), *_ = waits(run).items()
-        return f"go on with: {_show_wait(directory, path, record).resume.command}"
-    if command in ("resume", "retry"):
-        return f"go on with: {command_for(command, directory)}"
-    return f"see: {command_for('status' if command == 'watch' else command, directory)}"
+def _advise(lines: tuple[Next, ...]) -> str:
+    """The likeliest of *lines* in words; of what can be done about a failure that is the last."""
+    line = lines[-1] if lines[-1].argv[1] == "retry" else lines[0]
+    return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
 
 
 # What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
@@ -284,11 +286,15 @@ def _identity(run: Run) -> dict[str, Any]:
     }
 
 
+def _show_waits(run: Run, directory: RunDirectory) -> dict[str, Any]:
+    """What is asked, as the fields of an envelope; nothing while something else is under way."""
+    asked = waits(run) if run.status == "waiting" else {}
+    open_ = tuple(_show_wait(directory, path, wait) for path, wait in asked.items())
+    return {"wait": open_[0] if open_ else None, "waits": open_ if len(open_) > 1 else ()}
+
+
 def _show_wait(directory: RunDirectory, path: str, record: Waiting) -> WaitShown:
     wait = record.wait
-    doubt = _show_doubt(directory, path, record.started_at, wait)
-    attempt = ["--attempt", str(doubt.attempt)] if doubt else []
-    answer = ["--event", wait.event_name, "--step", path, *attempt]
     return WaitShown(
         kind="external_event",
         audience=wait.audience,
@@ -300,8 +306,8 @@ def _show_wait(directory: RunDirectory, path: str, record: Waiting) -> WaitShown
         timeout_at=wait.timeout_at,
         risk_level=wait.risk_level,
         step=path,
-        in_doubt=doubt,
-        resume=Resume(command=command_for("resume", directory, *answer, "--input", "@response.json")),
+        in_doubt=_show_doubt(directory, path, record.started_at, wait),
+        resume=Resume(command=command_for("resume", directory, *name_answer(path, wait))),
     )
 
 

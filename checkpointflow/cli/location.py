@@ -64,7 +64,12 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     """A shell line that has *command* done to the run in *directory*, from any directory and environment."""
     from shlex import join  # late: it compiles a pattern
 
-    return join(["cpf", command, *_name(directory, _find_default()), *more])
+    return join(name_command(command, directory, *more))
+
+
+def name_command(command: str, directory: RunDirectory, *more: str) -> list[str]:
+    """The words of that line."""
+    return ["cpf", command, *_name(directory, _find_default()), *more]
 
 
 def list_place(directory: RunDirectory) -> list[str]:

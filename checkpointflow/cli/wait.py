@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 import click
-from msgspec import UNSET
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import EXIT_CODES, Answer, wrap_result, wrap_run
-from checkpointflow.cli.location import command_for, find_run
+from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import UsageError
@@ -46,8 +45,7 @@ def command(
     """Wait until each RUN waits for an answer, or has ended.
 
     The exit code is that of its state, as `cpf status` has it: 0 for a run that still runs when the time is
-    up; the `next` of its result then is the line to wait on. Of several runs it is that of the first that did
-    not complete.
+    up. Of several runs it is that of the first that did not complete.
     """
     found = [find_run(run, None, base_dir) for run in (*runs, *run_ids)]
     found += [find_run(None, str(Path(place)), None) for place in run_dirs]
@@ -57,8 +55,7 @@ def command(
     states = [wait_for(directory, state, deadline) for directory in found]
     if len(found) == 1:
         run, directory = states[0], found[0]
-        again = {"next": command_for("wait", directory)} if run.status == "running" else UNSET
-        return wrap_run("wait", run, directory, result=again)
+        return wrap_run("wait", run, directory)
     rows = [{"run_id": run.run_id, "status": run.status} for run in states]
     code = next((EXIT_CODES[run.status] for run in states if EXIT_CODES[run.status]), 0)
     return wrap_result("wait", {"runs": rows}, exit_code=code)

@@ -251,7 +251,7 @@ def test_a_run_that_somebody_works_on_is_not_to_be_gone_on_with(cpf: Cpf) -> Non
     (run_id,) = os.listdir(cpf.base / "runs")
     answer = cpf("resume", "--run-id", run_id)
     assert (answer.code, answer["run_id"], answer["current_step_id"]) == (70, run_id, "a")
-    assert f"; see: cpf status --run-id {run_id}" in answer["error"]["message"]
+    assert f"; see: cpf wait --run-id {run_id}" in answer["error"]["message"]
     process.send_signal(signal.SIGTERM)
     assert f"; go on with: cpf resume --run-id {run_id}" in process.communicate()[0].decode()
 

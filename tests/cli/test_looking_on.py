@@ -141,7 +141,7 @@ def test_time_up_is_no_failure_and_the_next_line_waits_on(cpf: Cpf) -> None:
     answer = cpf("wait", "@latest", "--timeout", "0s")
     assert (answer.code, answer["status"]) == (0, "running")
     (cpf.cwd / "go").touch()
-    assert cpf(*answer["result"]["next"].split()[1:])["status"] == "completed"
+    assert cpf(*answer["next"][0]["argv"][1:])["status"] == "completed"
     process.communicate(timeout=20)
 
 

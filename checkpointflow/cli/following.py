@@ -1,0 +1,101 @@
+"""What can be done next, as lines that can be run as they are: for programs, and for whoever reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, assert_never
+
+from msgspec import Meta, Struct
+
+from checkpointflow.cli.location import name_command
+from checkpointflow.engine.facts import Wait
+from checkpointflow.engine.run import Breakdown, Run, waits
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, RunNotEnded
+from checkpointflow.store.clock import now
+from checkpointflow.store.directory import RunDirectory
+
+MAX_QUESTIONS = 10
+
+
+class Next(Struct, frozen=True, kw_only=True):
+    """One thing that can be done."""
+
+    argv: Annotated[tuple[str, ...], Meta(description="The words of the line, for who needs no shell.")]
+    command: Annotated[str, Meta(description="The line, for a shell.")]
+    why: Annotated[str, Meta(description="What it is good for.")]
+
+
+def make_next(directory: RunDirectory, why: str, command: str, *more: str) -> Next:
+    """Having *command* done to the run in *directory*."""
+    from shlex import join  # late: it compiles a pattern
+
+    argv = name_command(command, directory, *more)
+    return Next(argv=tuple(argv), command=join(argv), why=why)
+
+
+def name_answer(path: str, wait: Wait) -> list[str]:
+    """The options that say which question is answered, and that the answer is in a file."""
+    attempt = [] if wait.in_doubt is None else ["--attempt", str(wait.in_doubt.attempt)]
+    return ["--event", wait.event_name, "--step", path, *attempt, "--input", "@response.json"]
+
+
+def list_next(run: Run, directory: RunDirectory) -> tuple[Next, ...]:
+    """What can be done about *run* as it stands, the likeliest first; of questions the oldest."""
+    return tuple(_find_next(run, directory))
+
+
+def _find_next(run: Run, directory: RunDirectory) -> Iterator[Next]:
+    trust = ["--trust"] if directory.is_foreign else []  # it is said once, by whoever has looked
+    if trust and run.outcome is None:
+        yield make_next(directory, "look at what it would do here, before --trust", "inspect")
+    match run.status:
+        case "waiting":
+            yield from _list_questions(run, directory, trust)
+        case "running" if directory.seems_held():
+            yield make_next(directory, "wait until it asks something or has ended", "wait")
+            yield make_next(directory, "see what it prints", "logs")
+        case "running":
+            yield make_next(directory, "go on with it: nobody does", "resume", *trust)
+        case "failed":
+            step = run.outcome.error.step_id if isinstance(run.outcome, Breakdown) else None
+            where = [] if step is None or step not in run.steps else ["--step", step]
+            yield make_next(directory, "see what the failed step printed", "logs", *where)
+            yield make_next(directory, "run what failed again, and go on", "retry", *trust)
+        case "completed" | "cancelled":
+            pass
+        case _:
+            assert_never(run.status)
+
+
+def _list_questions(run: Run, directory: RunDirectory, trust: list[str]) -> Iterator[Next]:
+    moment, open_ = now(), waits(run)
+    late = [p for p, r in open_.items() if r.wait.timeout_at is not None and r.wait.timeout_at <= moment]
+    if late:
+        why = f"the time of {', '.join(late[:3])} is up: go on without an answer"
+        yield make_next(directory, why, "resume", *trust)
+    for path, record in list(open_.items())[:MAX_QUESTIONS]:
+        if path not in late:
+            why = f"answer {path}, as {record.wait.audience}, once response.json holds the answer"
+            yield make_next(directory, why, "resume", *name_answer(path, record.wait), *trust)
+
+
+def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDirectory) -> tuple[Next, ...]:
+    """What helps after *error*, of a command about *run* (None: it cannot be read)."""
+    if run is None or error.remedy == "verify":
+        return (make_next(directory, "find out what is damaged", "verify"),)
+    match error:
+        case LockConflict():
+            return (
+                make_next(directory, "wait until it asks something or has ended", "wait"),
+                make_next(directory, "stop it for good", "cancel", "--reason", "no longer needed"),
+            )
+        case DirectoryGone():
+            return (
+                make_next(
+                    directory, "have its commands run in the current directory", "resume", "--cwd", "."
+                ),
+            )
+        case RunNotEnded():
+            return (make_next(directory, "end it first", "cancel", "--reason", "no longer needed"),)
+        case _:
+            return list_next(run, directory) or (make_next(directory, "see what it came to", "inspect"),)

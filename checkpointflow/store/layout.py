@@ -3,6 +3,7 @@
     <base>/README                        what this is, for whoever finds it
            locks/                        of the locks that all runs share
            cache/                        documents that were understood; all of it may go
+           mcp.key                       what `cpf mcp` seals with, for the store's owner only
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
@@ -25,7 +26,7 @@ import re
 
 from checkpointflow.engine.path import is_path
 
-README, RUNS, LOCKS, CACHE = "README", "runs", "locks", "cache"
+README, RUNS, LOCKS, CACHE, MCP_KEY = "README", "runs", "locks", "cache", "mcp.key"
 STATE, HISTORY, DOCUMENT = "state.json", "history.jsonl", "workflow.yaml"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -23,6 +24,21 @@ def drive_apart(directory: RunDirectory, cwd: str | None, *, allow_shared: bool)
     process.returncode = 0  # nobody here waits for it
 
 
+def is_driven_apart(directory: RunDirectory) -> bool:
+    """Whether a cpf that was started so is there, though it may not hold the run yet, or no longer."""
+    try:
+        fd = os.open(directory.place / DRIVER_LOG, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def start_apart(
     directory: RunDirectory,
     command: str,
@@ -41,6 +57,7 @@ def start_apart(
     with translate_errors(log):
         told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
+        fcntl.flock(told, fcntl.LOCK_SH)  # the new process inherits it, and so it lasts as long as that
         return subprocess.Popen(
             [*words, *arguments], stdin=stdin, stdout=stdout, stderr=told, cwd=cwd, start_new_session=True
         )

@@ -12,12 +12,16 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class Asked:
-    """A question that a person has in front of them. is_awaited: whether a call waits for the answer."""
+    """A question that a person has in front of them.
+
+    awaited: by how many calls; is_taken: whether one of them has the answer.
+    """
 
     def __init__(self, number: str, run_id: str, question: Question) -> None:
         self.number, self.run_id, self.question = number, run_id, question
         self.result: dict[str, Any] | None = None
-        self.is_awaited = False
+        self.awaited = 0
+        self.is_taken = False
 
 
 class Asking:
@@ -35,8 +39,14 @@ class Asking:
                 return asked
         self._count += 1
         asked = self._out[f"ask-{self._count}"] = Asked(f"ask-{self._count}", run_id, question)
-        self._send({"jsonrpc": "2.0", "id": asked.number, **question.request})
+        self._send({"id": asked.number, **question.request})
         return asked
+
+    def withdraw(self, asked: Asked) -> None:
+        """Have nobody answer what was answered elsewhere."""
+        if self._out.pop(asked.number, None) is not None:
+            notice = {"requestId": asked.number, "reason": "it was answered elsewhere"}
+            self._send({"method": "notifications/cancelled", "params": notice})
 
     def hear(self, message: dict[str, Any]) -> Asked | None:
         """The question that a client's response *message* answers; None for one that is not out."""

@@ -117,16 +117,16 @@ def _show_logs(call: Call, run_id: str, step: str | None = None, tail: int = 40)
     return make_result({**shown, **({"warnings": envelope.warnings} if envelope.warnings else {})})
 
 
-def _answer(call: Call, run_id: str, answer: Any, step: str | None = None) -> Steps[Result]:
+def _answer(call: Call, run_id: str, step: str, answer: Any) -> Steps[Result]:
     directory = call.find(run_id)
-    path, record = _find_wait(directory.load(), step)
+    record = _find_wait(directory.load(), step)
     audience = find_audience(record.wait)
     if audience not in call.host.answers:
-        problem = f"{path} asks the {audience}, and no model may answer; see `next` of cpf_wait"
-        raise EventMismatch(problem=problem, step_id=path)
+        problem = f"{step} asks the {audience}, and no model may answer; see `next` of cpf_wait"
+        raise EventMismatch(problem=problem, step_id=step)
     if isinstance(answer, str) and record.wait.input_schema.get("type") == "object":
         answer = _read_text(answer)
-    yield from deliver(directory, path, record, answer)
+    yield from deliver(directory, step, record, answer)
     return (yield from follow(call, directory))
 
 
@@ -138,13 +138,12 @@ def _read_text(text: str) -> Any:
         return text
 
 
-def _find_wait(run: Run, step: str | None) -> tuple[str, Waiting]:
-    found = [(path, record) for path, record in waits(run).items() if step in (None, path)]
+def _find_wait(run: Run, step: str) -> Waiting:
     if run.outcome is not None or not waits(run):
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="it takes no answer")
-    if len(found) == 1:
-        return found[0]
-    raise EventMismatch(problem=f"name the step that the answer is for; these wait: {', '.join(waits(run))}")
+    if step not in waits(run):
+        raise EventMismatch(problem=f"{shorten(step)} takes no answer; these wait: {', '.join(waits(run))}")
+    return waits(run)[step]
 
 
 def _retry(call: Call, run_id: str, step: str | None = None) -> Steps[Result]:

@@ -10,16 +10,17 @@ from msgspec import Struct
 
 from checkpointflow.engine.run import Run, Waiting, waits
 from checkpointflow.mcp.asking import Asked, Asking
-from checkpointflow.mcp.forms import Question, list_questions, read_content
+from checkpointflow.mcp.forms import Question, list_questions, name_question, read_content
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import Client, Refused, Result
 from checkpointflow.mcp.results import describe
-from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, settle
+from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, is_on_its_way, settle
 from checkpointflow.mcp.sealing import seal
 from checkpointflow.store.directory import RunDirectory
 
 MAX_ASKED = 5  # times that one call asks a person again whose answer did not fit
 LISTENING_SECONDS = 0.1
+ELSEWHERE: Result = {"action": "elsewhere"}
 UNFIT = ("ERR_VALIDATION_EVENT_INPUT", "ERR_NO_TRANSITION")
 
 
@@ -49,29 +50,41 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
     for _ in range(MAX_ASKED):
         run = yield from settle(call.host, directory, call.tick, end - monotonic())
         questions = {} if "user" in call.host.answers else list_questions(directory, run, call.client, lacks)
-        if not questions:
+        if not questions or is_on_its_way(directory, run):
             break
         if call.client.is_newest:
             requests = {key: question.request for key, question in questions.items()}
             state = seal(call.host.store.base, run.run_id, call.identity)
             return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
         question = next(iter(questions.values()))
-        result = yield from _ask(call.asking.put(run.run_id, question), end)
+        result = yield from _ask(call, directory, question, end)
         lacks, note = yield from _take(directory, question, result)
         if note is not None:
             return describe(call.host, directory, directory.load(), note)
-    return describe(call.host, directory, run)
+    return describe(call.host, directory, directory.load())
 
 
-def _ask(asked: Asked, end: float) -> Steps[Result | None]:
-    """What the person says, if they do before the *end*."""
-    asked.is_awaited = True
+def _ask(call: Call, directory: RunDirectory, question: Question, end: float) -> Steps[Result | None]:
+    """What the person says, if they do before the *end*, and nobody answers elsewhere."""
+    asked = call.asking.put(directory.place.name, question)
+    asked.awaited += 1
     try:
         while asked.result is None and monotonic() < end:
             yield LISTENING_SECONDS
+            if asked.result is None and not _is_open(directory, question):
+                call.asking.withdraw(asked)
+                return ELSEWHERE
     finally:
-        asked.is_awaited = False
+        asked.awaited -= 1
+    if asked.is_taken:
+        return ELSEWHERE
+    asked.is_taken = asked.result is not None
     return asked.result
+
+
+def _is_open(directory: RunDirectory, question: Question) -> bool:
+    record = waits(directory.load()).get(question.path)
+    return record is not None and name_question(question.path, record.started_at) == question.key
 
 
 def go_on(call: Call, directory: RunDirectory, responses: dict[str, Any]) -> Steps[Result]:
@@ -96,10 +109,9 @@ def _take(
     """
     action = result.get("action") if isinstance(result, dict) else None
     if result is None:
-        return (
-            {},
-            "the person is asked and has not answered yet; the answer counts whenever it comes: cpf_wait",
-        )
+        return {}, "the person is asked, and has not answered yet; the answer counts when it comes: cpf_wait"
+    if result is ELSEWHERE:
+        return {}, None
     if action == "refused":
         return {}, "the client could not ask the person; the run waits"
     if action != "accept":
@@ -115,12 +127,15 @@ def _take(
 
 
 def deliver_content(directory: RunDirectory, question: Question, content: Any) -> Steps[None]:
-    """Deliver what a form gave. Raises Refused."""
-    record = waits(directory.load()).get(question.path)
-    if record is None or record.wait != question.wait:
-        return  # it was answered meanwhile
-    payload = read_content(record.wait.input_schema, content)
-    yield from deliver(directory, question.path, record, payload)
+    """Deliver what a form gave, if its question is still asked. Raises Refused."""
+    if not _is_open(directory, question):
+        return
+    record = waits(directory.load())[question.path]
+    try:
+        yield from deliver(directory, question.path, record, read_content(record.wait.input_schema, content))
+    except Refused:
+        if _is_open(directory, question):
+            raise
 
 
 def deliver(directory: RunDirectory, path: str, record: Waiting, payload: Any) -> Steps[None]:

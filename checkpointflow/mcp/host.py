@@ -10,11 +10,10 @@ from checkpointflow.store.store import Store
 class Host(Struct, frozen=True):
     """One server: whose runs, how many seconds of patience, and whose waits the model may answer.
 
-    taken_up: by the ids of runs that nobody works on, when next to have one taken up, and how often it was at
-    which revision.
+    taken_up: how often a run on which nobody worked was taken up at which revision, by its id.
     """
 
     store: Store
     patience: float
     answers: frozenset[str]
-    taken_up: dict[str, tuple[float, int, int]] = {}
+    taken_up: dict[str, tuple[int, int]] = {}

@@ -16,9 +16,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from checkpointflow.cli import group
-from checkpointflow.cli.detach import drive_apart, start_apart
+from checkpointflow.cli.detach import drive_apart, is_driven_apart, start_apart
 from checkpointflow.cli.envelope import Envelope
-from checkpointflow.cli.wait import LEFT_SECONDS
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.engine.run import Run, Started, waits
 from checkpointflow.errors import UsageError
@@ -40,20 +39,22 @@ Tick = Callable[[Run], None]
 
 
 def look_after(host: Host, directory: RunDirectory, run: Run) -> None:
-    """Have *run* taken up once nobody has worked on it for a moment though it could go on.
+    """Have *run* taken up if nobody works on it though it could go on.
 
-    Its driver was killed, or a wait's time is up; a few times, if that changes nothing. But a run that
-    somebody interrupted stays as it is.
+    Its driver was killed, or a wait's time is up. A few times, if that changes nothing.
     """
-    if not can_go_on(run) or directory.seems_held():
-        host.taken_up.pop(run.run_id, None)
+    if not can_go_on(run) or is_attended(directory):
         return
-    fresh = monotonic() + (0 if run.status == "waiting" else LEFT_SECONDS)
-    due_at, revision, tries = host.taken_up.setdefault(run.run_id, (fresh, run.revision, 0))
+    revision, tries = host.taken_up.get(run.run_id, (run.revision, 0))
     tries = tries if revision == run.revision else 0
-    if monotonic() >= due_at and tries < MAX_TRIES:
-        host.taken_up[run.run_id] = monotonic() + LEFT_SECONDS, run.revision, tries + 1
+    if tries < MAX_TRIES:
+        host.taken_up[run.run_id] = run.revision, tries + 1
         drive_apart(directory, None, allow_shared=directory.allow_shared)
+
+
+def is_attended(directory: RunDirectory) -> bool:
+    """Whether somebody works on the run, or is about to."""
+    return directory.seems_held() or is_driven_apart(directory)
 
 
 def can_go_on(run: Run) -> bool:
@@ -122,12 +123,22 @@ def _refuse(answer: bytes) -> None:
         raise Refused({**error, "message": error["message"].partition("; go on with: ")[0]})
 
 
+def is_on_its_way(directory: RunDirectory, run: Run) -> bool:
+    """Whether the run will change without anybody's doing.
+
+    So one does that waits, when an answer is being delivered: its question must not be asked again.
+    """
+    if run.status == "running":
+        return not is_interrupted(run) or is_attended(directory)
+    return run.status == "waiting" and (can_go_on(run) or is_driven_apart(directory))
+
+
 def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Run]:
     """The run once it rests, or as it is after so many *seconds*."""
     end, pause = monotonic() + seconds, FIRST_PAUSE
     while True:
         run = directory.load()
-        if not (run.status == "running" or can_go_on(run)) or monotonic() >= end:
+        if not is_on_its_way(directory, run) or monotonic() >= end:
             return run
         look_after(host, directory, run)
         tick(run)

@@ -107,7 +107,7 @@ class Server:
 
     def _hear_response(self, message: Result) -> None:
         asked = self._asking.hear(message)
-        if asked is not None and not asked.is_awaited:
+        if asked is not None and not asked.awaited:
             from checkpointflow.mcp.following import take_late
 
             self._aside.append(take_late(self._host.store.at(asked.run_id), asked))

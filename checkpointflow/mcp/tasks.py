@@ -14,7 +14,7 @@ from checkpointflow.mcp.forms import Question, list_questions
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import INVALID_PARAMS, Client, ProtocolError, dress, require_text
 from checkpointflow.mcp.results import describe
-from checkpointflow.mcp.runs import can_go_on, look_after
+from checkpointflow.mcp.runs import is_on_its_way, look_after
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import is_run_id
 
@@ -40,7 +40,7 @@ def show_task(host: Host, client: Client, directory: RunDirectory, unwilling: se
     look_after(host, directory, run)
     if run.status == "cancelled":
         return _make_head(run, "cancelled")
-    if run.status == "running" or can_go_on(run):
+    if is_on_its_way(directory, run):
         return _make_head(run, "working")
     questions = list_open_questions(host, client, directory, run)
     if questions and not set(questions) & unwilling:

@@ -71,10 +71,11 @@ OWN = {
         "asks a user is refused.",
         _take(
             "run_id",
+            "step",
             "answer",
             run_id=_RUN_ID,
+            step=_text("The path of the step that waits."),
             answer={"description": "Fits the wait's input_schema."},
-            step=_text("The path of the step that waits; needed where several do."),
         ),
         ONE_RUN,
         STARTS,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.conftest import Cpf
 from tests.helpers import cli
 from tests.mcp.wire import NEWEST, Json, Wire, flow
 
+LONG_COUNT = 3000 if os.environ.get("CPF_LONG") == "1" else 150
 META = "io.modelcontextprotocol/"
 
 
@@ -190,6 +193,56 @@ def test_mistakes_in_its_options_are_told_on_stderr(cpf: Cpf) -> None:
         answer = cpf.real("mcp", *arguments)
         assert (answer.code, answer.text) == (2, "")
         assert answer.err
+
+
+ODD: list[Any] = [
+    None, True, 0, -1, 1.5, 10**30, "", "x", "\0", "é\u2028", [], [1], {}, {"form": 1}, {"": None}, "@latest",
+    "01M8E0C2V1BQ7B86W4Q909PH7B", "cpf://runs/", "cpf://guide/../..", "a" * 5000,
+]  # fmt: skip
+METHODS = (
+    "initialize", "server/discover", "ping", "tools/list", "tools/call", "resources/list", "resources/read",
+    "resources/templates/list", "tasks/get", "tasks/update", "tasks/cancel", "x",
+)  # fmt: skip
+NAMES = (
+    "name", "arguments", "requestState", "inputResponses", "uri", "taskId", "protocolVersion", "capabilities",
+    "clientInfo",
+)  # fmt: skip
+
+
+def test_odd_requests_get_one_answer_each_and_none_is_a_bug(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a"), inputs={"type": "object"})
+    chance = random.Random(3)
+    names = [
+        *ODD,
+        "w",
+        "cpf_wait",
+        "cpf_answer",
+        "cpf_runs",
+        "cpf_logs",
+        "cpf_retry",
+        "cpf_cancel",
+        "cpf_flows",
+    ]
+
+    def be_odd() -> Any:
+        value = chance.choice(ODD)
+        keys = ("run_id", "step", "answer", "limit", "reason", "workflow", "elicitation", "extensions")
+        return {chance.choice(keys): value for _ in range(3)} if chance.random() < 0.5 else value
+
+    with Wire(cpf) as wire:
+        for _ in range(LONG_COUNT):
+            params = {name: be_odd() for name in chance.sample(NAMES, 4)}
+            if chance.random() < 0.7:
+                params |= {"name": chance.choice(names), "arguments": be_odd()}
+            meta = {"progressToken": be_odd()}
+            if chance.random() < 0.3:
+                meta |= {META + "clientCapabilities": be_odd(), META + "clientInfo": be_odd()}
+            wire.revision = chance.choice([NEWEST, NEWEST, None])
+            answer = wire.ask(chance.choice(METHODS), params, meta=meta)
+            assert ("result" in answer) != ("error" in answer)
+            assert answer.get("error", {}).get("code") != -32603, answer
+            if wire.revision == NEWEST and "result" in answer and "protocolVersion" not in answer["result"]:
+                assert answer["result"]["resultType"] in ("complete", "task", "input_required")
 
 
 def test_what_data_says_breaks_no_line_and_commands_no_terminal() -> None:

@@ -15,7 +15,6 @@ from checkpointflow.errors import CheckpointflowError, EventMismatch, InvalidInp
 from checkpointflow.mcp.asking import Asking
 from checkpointflow.mcp.flows import Flow
 from checkpointflow.mcp.following import Call, deliver, follow, go_on
-from checkpointflow.mcp.forms import find_audience
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import (
     INVALID_PARAMS,
@@ -90,7 +89,7 @@ def _find_flow(host: Host, wanted: str) -> Flow:
 
 
 def _list_flows(call: Call, workflow: str | None = None) -> Steps[Result]:
-    yield 0
+    yield from ()  # it takes no time
     found = [*list_flows(call.host).values()] if workflow is None else [_find_flow(call.host, workflow)]
     return make_result({"flows": make_rows(found, with_inputs=workflow is not None)})
 
@@ -102,7 +101,7 @@ def _wait(call: Call, run_id: str) -> Steps[Result]:
 def _list_runs(
     call: Call, waiting_for: str | None = None, workflow: str | None = None, limit: int = 10
 ) -> Steps[Result]:
-    yield 0
+    yield from ()  # it takes no time
     words = [f"--limit={int(limit)}"]
     words += [] if workflow is None else [f"--workflow={workflow}"]
     words += [] if waiting_for is None else [f"--waiting-for={waiting_for}"]
@@ -110,7 +109,7 @@ def _list_runs(
 
 
 def _show_logs(call: Call, run_id: str, step: str | None = None, tail: int = 40) -> Steps[Result]:
-    yield 0
+    yield from ()  # it takes no time
     words = [f"--run-id={call.find(run_id).place.name}", f"--tail={int(tail)}", *_say_step(step)]
     envelope = ask(call.host, "logs", *words)
     shown = {"run_id": envelope.run_id, "status": envelope.status, "logs": to_builtins(envelope.logs or ())}
@@ -120,7 +119,7 @@ def _show_logs(call: Call, run_id: str, step: str | None = None, tail: int = 40)
 def _answer(call: Call, run_id: str, step: str, answer: Any) -> Steps[Result]:
     directory = call.find(run_id)
     record = _find_wait(directory.load(), step)
-    audience = find_audience(record.wait)
+    audience = record.wait.audience
     if audience not in call.host.answers:
         problem = f"{step} asks the {audience}, and no model may answer; see `next` of cpf_wait"
         raise EventMismatch(problem=problem, step_id=step)

@@ -14,7 +14,6 @@ from msgspec import Struct
 from checkpointflow.cli.envelope import escape
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.rules import STEP_OUTCOME
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.mcp.protocol import Client
 from checkpointflow.store.directory import RunDirectory
@@ -49,12 +48,6 @@ class Question(Struct, frozen=True):
     request: dict[str, Any]
 
 
-def find_audience(wait: Wait) -> str:
-    """Who is to answer *wait*. What became of a step in doubt is for a person to find out."""
-    is_in_doubt = wait.in_doubt is not None or wait.event_name == STEP_OUTCOME
-    return "user" if is_in_doubt else wait.audience
-
-
 def name_question(path: str, started_at: str) -> str:
     """What names the wait at *path* among all of a run, the same step asked anew included."""
     return f"{path}@{started_at}"
@@ -70,7 +63,7 @@ def list_questions(
     found = {}
     for path, record in waits(run).items() if run.status == "waiting" and client.has_forms else ():
         form = make_form(record.wait.input_schema, client)
-        if find_audience(record.wait) == "user" and form is not None:
+        if record.wait.audience == "user" and form is not None:
             key = name_question(path, record.started_at)
             message = _write_message(directory, path, record.wait, form, (lacks or {}).get(key))
             params = {"message": message, "requestedSchema": form}

@@ -10,7 +10,6 @@ from checkpointflow.cli.envelope import wrap_run
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError
-from checkpointflow.mcp.forms import find_audience
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.lines import encode_value
 from checkpointflow.mcp.protocol import Refused, Result
@@ -76,7 +75,7 @@ def _say_what_follows(host: Host, directory: RunDirectory, run: Run) -> list[dic
 def _say_who_answers(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:
     found = []
     for path, record in waits(run).items():
-        audience = find_audience(record.wait)
+        audience = record.wait.audience
         if audience in host.answers:
             why = "you are asked: `answer` must fit input_schema"
             found.append(_suggest("cpf_answer", why, run_id=run.run_id, step=path, answer="…"))

@@ -39,11 +39,11 @@ Tick = Callable[[Run], None]
 
 
 def look_after(host: Host, directory: RunDirectory, run: Run) -> None:
-    """Have *run* taken up if nobody works on it though it could go on.
+    """Have *run*, which is on its way, taken up if nobody works on it; a few times, if that changes nothing.
 
-    Its driver was killed, or a wait's time is up. A few times, if that changes nothing.
+    Its driver was killed, or a wait's time is up.
     """
-    if not can_go_on(run) or is_attended(directory):
+    if is_attended(directory):
         return
     revision, tries = host.taken_up.get(run.run_id, (run.revision, 0))
     tries = tries if revision == run.revision else 0
@@ -57,12 +57,10 @@ def is_attended(directory: RunDirectory) -> bool:
     return directory.seems_held() or is_driven_apart(directory)
 
 
-def can_go_on(run: Run) -> bool:
-    """Whether the run needs nothing from outside but somebody who drives it."""
-    if run.status == "waiting":
-        moment = now()
-        return any((record.wait.timeout_at or moment + "_") <= moment for record in waits(run).values())
-    return run.status == "running" and not is_interrupted(run)
+def is_overdue(run: Run) -> bool:
+    """Whether the time of a wait is up, which nobody has taken yet."""
+    moment = now()
+    return any((record.wait.timeout_at or moment + "_") <= moment for record in waits(run).values())
 
 
 def is_interrupted(run: Run) -> bool:
@@ -124,13 +122,14 @@ def _refuse(answer: bytes) -> None:
 
 
 def is_on_its_way(directory: RunDirectory, run: Run) -> bool:
-    """Whether the run will change without anybody's doing.
+    """Whether the run will change by itself, or needs nothing but somebody who drives it.
 
-    So one does that waits, when an answer is being delivered: its question must not be asked again.
+    One that waits does where an answer is being delivered: its question must not be asked again. One that
+    somebody interrupted does not, before they say so.
     """
     if run.status == "running":
         return not is_interrupted(run) or is_attended(directory)
-    return run.status == "waiting" and (can_go_on(run) or is_driven_apart(directory))
+    return run.status == "waiting" and (is_overdue(run) or is_driven_apart(directory))
 
 
 def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Run]:

@@ -174,7 +174,6 @@ class Server:
     # Doing
 
     def _do(self, client: Client, method: str, params: Result) -> Steps[Result]:
-        yield 0
         host = self._host
         match method:
             case "server/discover" if client.is_newest:

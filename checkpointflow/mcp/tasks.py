@@ -37,10 +37,10 @@ def make_task(directory: RunDirectory) -> dict[str, Any]:
 def show_task(host: Host, client: Client, directory: RunDirectory, unwilling: set[str]) -> dict[str, Any]:
     """The task as it is; *unwilling*: the questions that the person does not want to answer, by key."""
     run = directory.load()
-    look_after(host, directory, run)
     if run.status == "cancelled":
         return _make_head(run, "cancelled")
     if is_on_its_way(directory, run):
+        look_after(host, directory, run)
         return _make_head(run, "working")
     questions = list_open_questions(host, client, directory, run)
     if questions and not set(questions) & unwilling:

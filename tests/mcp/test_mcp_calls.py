@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -473,6 +474,43 @@ def test_a_question_that_is_answered_elsewhere_is_withdrawn_and_the_call_goes_on
         assert wire.answer_to(call)["result"]["structuredContent"]["status"] == "completed"
         (notice,) = [m["params"] for m in wire.heard if m.get("method") == "notifications/cancelled"]
         assert notice["requestId"] == asked["id"]
+
+
+def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_elsewhere(cpf: Cpf) -> None:
+    flow(cpf, "w", question("ok", yes=CHOICE), question("look", "agent", yes=CHOICE))
+    with Wire(cpf, "--patience", "1s") as wire:
+        wire.initialize(elicitation={})
+        call = wire.post("tools/call", {"name": "w"})
+        asked = wire.hear()
+        wire.answer_to(call)
+        assert cpf("resume", "@latest", "--set", "yes=no")["wait"]["step"] == "look"
+        response = {"id": asked["id"], "result": {"action": "accept", "content": {"yes": "yes"}}}
+        wire.send(json.dumps({"jsonrpc": "2.0", **response}).encode())
+        assert (
+            wire.value("cpf_wait", run_id=cpf("list")["result"]["runs"][0]["run_id"])["status"] == "waiting"
+        )
+    assert cpf("inspect", "@latest")["steps"]["ok"]["outputs"] == {"yes": "no"}
+
+
+def test_nobody_is_asked_while_an_answer_is_on_its_way(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a"), question("ok", yes=CHOICE))
+    with Wire(cpf, "--patience", "1s", can=FORMS) as wire:
+        run_id = wire.call("w")["requestState"].partition(".")[0]
+        with open(cpf.directory(run_id) / "driver.log") as log:
+            fcntl.flock(log, fcntl.LOCK_SH)  # as the cpf does that a killed server had deliver it
+            assert wire.call("cpf_wait", run_id=run_id)["resultType"] == "complete"
+        assert wire.call("cpf_wait", run_id=run_id)["resultType"] == "input_required"
+
+
+def test_an_interrupted_task_is_not_taken_up_unasked(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a", "sleep 30", idempotent=True))
+    with Wire(cpf, can=TASKS) as wire:
+        task_id = wire.call("w")["taskId"]
+        until(lambda: (cpf.directory(task_id) / "stdout" / "a.txt").exists())
+        os.kill(json.loads((cpf.directory(task_id) / "run.lock").read_text())["pid"], signal.SIGINT)
+        shown = poll(wire, task_id, "completed")["result"]["structuredContent"]
+        assert (shown["status"], shown["next"][0]["tool"]) == ("running", "cpf_retry")
+        assert wire.value("cpf_cancel", run_id=task_id, reason="x")["status"] == "cancelled"
 
 
 def test_two_calls_that_wait_for_the_same_run_ask_once_and_both_go_on(cpf: Cpf) -> None:

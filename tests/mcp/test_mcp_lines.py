@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -153,6 +154,8 @@ def test_a_cancelled_call_gets_no_answer_and_its_run_goes_on(cpf: Cpf) -> None:
         wire.send(json.dumps({"jsonrpc": "2.0", **notice}).encode())
         (run,) = wire.value("cpf_runs")["runs"]
         assert wire.value("cpf_wait", run_id=run["run_id"])["status"] == "completed"
+        time.sleep(0.5)
+        assert is_alive(wire)
         assert call not in [message.get("id") for message in wire.heard]
 
 
@@ -176,6 +179,15 @@ def test_the_end_of_its_input_is_the_end_of_the_server_and_not_of_its_runs(cpf: 
         out, err = wire.process.communicate(timeout=20)
         assert (wire.process.returncode, out, err) == (0, b"", b"")
     assert cpf("wait", "@latest")["status"] == "completed"
+
+
+def test_what_takes_no_time_is_answered_also_where_the_input_ends_behind_it(cpf: Cpf) -> None:
+    with Wire(cpf) as wire:
+        for method in ("server/discover", "tools/list", "resources/list"):
+            wire.post(method)
+        wire.post("tools/call", {"name": "cpf_runs"})
+        out, _ = wire.process.communicate(timeout=20)
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -173,6 +176,49 @@ def test_no_argument_becomes_an_option_of_a_command(cpf: Cpf) -> None:
             )
         assert "NUL" in wire.value("cpf_logs", run_id=run_id, step="\0")["error"]["message"]
         assert wire.value("cpf_runs", workflow="--status=failed")["runs"] == []
+
+
+START = """
+import sys
+from checkpointflow.cli import answer
+code = answer(["mcp"])
+print("\\n".join(sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+}}}  # fmt: skip
+UNUSED = {
+    "ruamel", "fastjsonschema", "filelock", "json", "subprocess", "tempfile", "hmac", "urllib.request",
+    "checkpointflow.engine.rules", "checkpointflow.documents.checker", "checkpointflow.documents.program",
+    "checkpointflow.mcp.calls", "checkpointflow.mcp.resources", "checkpointflow.cli.envelope",
+}  # fmt: skip
+
+
+def test_the_tools_are_told_after_a_start_that_imports_nothing_heavy(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a"), question("ok"), inputs=INPUTS)
+    cpf("run", "w", "--input", '{"page": ""}')  # from now on the cache has the document
+    line = json.dumps(LIST).encode() + b"\n"
+
+    def spend(*command: str) -> tuple[float, bytes, str]:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [sys.executable, "-c", *command],
+            input=line,
+            capture_output=True,
+            cwd=cpf.cwd,
+            env=cpf.env,
+            check=True,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return spent, done.stdout, done.stderr.decode()
+
+    rounds = [(spend(START), spend("import click, msgspec")) for _ in range(4)]
+    _, told, modules = rounds[0][0]
+    assert json.loads(told)["result"]["tools"][0]["name"] == "w"
+    assert UNUSED & set(modules.split()) == set()
+    assert min(own for (own, *_), _ in rounds) < 3 * min(floor for _, (floor, *_) in rounds)
 
 
 def test_the_guide_runs_and_logs_can_be_read(cpf: Cpf) -> None:

@@ -15,7 +15,7 @@
                          step.lock       held by the commands too, should they outlive the writer
                          cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
                          imported        it came in an archive, and nobody has said yet where it goes on
-                         driver.log      what a cpf in the background told, which no digest covers
+                         driver.log      what a cpf in the background, which locks it, told; it has no digest
 
 A name is relative to the run's directory, its parts joined by "/".
 """

@@ -95,7 +95,7 @@ def test_what_became_of_a_step_in_doubt_is_for_the_person_to_say(cpf: Cpf) -> No
 
 
 def _kill_driver(cpf: Cpf, run_id: str) -> None:
-    until(lambda: (cpf.directory(run_id) / "run.lock").read_text())
+    until(lambda: (cpf.directory(run_id) / "stdout" / "a.txt").exists())
     holder = json.loads((cpf.directory(run_id) / "run.lock").read_text())["pid"]
     os.kill(holder, signal.SIGKILL)
     end(find_users(cpf.directory(run_id) / "step.lock"))
@@ -105,6 +105,7 @@ def test_an_interrupted_run_goes_on_only_when_it_is_asked_to(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30", idempotent=True), cli("b"))
     with Wire(cpf, "--patience", "1s") as wire:
         run_id = wire.value("w")["run_id"]
+        until(lambda: (cpf.directory(run_id) / "stdout" / "a.txt").exists())
         os.kill(json.loads((cpf.directory(run_id) / "run.lock").read_text())["pid"], signal.SIGINT)
         until(lambda: not (cpf.directory(run_id) / "run.lock").read_text())
         shown = wire.value("cpf_wait", run_id=run_id)
@@ -447,7 +448,7 @@ def test_an_older_client_that_cannot_ask_says_so(cpf: Cpf) -> None:
 
 def test_a_person_who_thinks_longer_than_the_patience_is_asked_once_and_heard(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), note_runs("after"))
-    with Wire(cpf, "--patience", "2s") as wire:
+    with Wire(cpf, "--patience", "5s") as wire:
         wire.initialize(elicitation={})
         call = wire.post("tools/call", {"name": "w"})
         asked = wire.hear()
@@ -478,7 +479,7 @@ def test_a_question_that_is_answered_elsewhere_is_withdrawn_and_the_call_goes_on
 
 def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_elsewhere(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), question("look", "agent", yes=CHOICE))
-    with Wire(cpf, "--patience", "1s") as wire:
+    with Wire(cpf, "--patience", "5s") as wire:
         wire.initialize(elicitation={})
         call = wire.post("tools/call", {"name": "w"})
         asked = wire.hear()
@@ -494,8 +495,9 @@ def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_else
 
 def test_nobody_is_asked_while_an_answer_is_on_its_way(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a"), question("ok", yes=CHOICE))
-    with Wire(cpf, "--patience", "1s", can=FORMS) as wire:
+    with Wire(cpf, can=FORMS) as wire:
         run_id = wire.call("w")["requestState"].partition(".")[0]
+    with Wire(cpf, "--patience", "1s", can=FORMS) as wire:
         with open(cpf.directory(run_id) / "driver.log") as log:
             fcntl.flock(log, fcntl.LOCK_SH)  # as the cpf does that a killed server had deliver it
             assert wire.call("cpf_wait", run_id=run_id)["resultType"] == "complete"

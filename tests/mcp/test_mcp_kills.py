@@ -18,7 +18,7 @@ from tests.helpers import branch, cli, parallel
 from tests.mcp.wire import FORMS, TASKS, Json, Wire, flow, question
 
 LONG = os.environ.get("CPF_LONG") == "1"
-RUNS = 30 if LONG else 6
+RUNS = 30 if LONG else 4
 KILLS = 2
 ERAS = ("newest", "older", "tasks", "plain")
 CHOICE = {"enum": ["yes", "no"]}

@@ -49,7 +49,7 @@ schemas: $(READY) ## Write schemas/ anew from the Structs
 	$(BIN)/python -m tests.write_schemas
 
 crash: $(READY) ## The long search for lost or doubled work: every crash point, CPF_CHAOS_KILLS=3000 times kill -9
-	CPF_LONG=1 $(PYTEST) tests/crash
+	CPF_LONG=1 $(PYTEST) tests/crash tests/mcp/test_mcp_kills.py
 
 fuzz: $(READY) ## The long search for input that breaks something
 	CPF_FUZZ_EXAMPLES=20000 $(PYTEST) tests/unit tests/drivers/test_values_in_shells.py tests/cli/test_fuzz.py

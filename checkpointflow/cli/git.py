@@ -9,7 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from checkpointflow.store.files import make_private, translate_errors
-from checkpointflow.store.layout import CACHE, CANCEL, LOCK, LOCKS, OUTPUTS, RUNS, STEP_LOCK, WORKFLOWS
+from checkpointflow.store.layout import (
+    CACHE,
+    CANCEL,
+    LOCK,
+    LOCKS,
+    MCP_KEY,
+    OUTPUTS,
+    RUNS,
+    STEP_LOCK,
+    WORKFLOWS,
+)
 from checkpointflow.store.store import write_readme
 
 FILES = {
@@ -23,6 +33,7 @@ FILES = {
         f"/{RUNS}/.*",
         f"/{LOCKS}/",
         f"/{CACHE}/",
+        f"/{MCP_KEY}*",
     ),
     ".gitattributes": (f"/{RUNS}/** -text -merge -ident -filter -eol",),
 }

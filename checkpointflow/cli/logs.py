@@ -124,7 +124,9 @@ class _Wanted(NamedTuple):
         """The logs there are, in the order in which the attempts began."""
         return [
             Log(path, attempt, stream, file)
-            for path, attempt in self._list_attempts(run)
+            for path, attempt in dict.fromkeys(
+                self._list_attempts(run)
+            )  # begun, left to another cpf, and begun again
             for stream in self.streams
             if (file := self.directory.log(stream, path, attempt)).is_file()
         ]

@@ -39,10 +39,15 @@ def list_directories(here: Path, base: Path | None) -> list[Path]:
 
 def list_flows(here: Path, base: Path | None) -> Iterator[Found]:
     """All documents there, the nearest first; one that cannot be read stops nothing."""
+    return map(_read, list_files(here, base))
+
+
+def list_files(here: Path, base: Path | None) -> Iterator[Path]:
+    """The files that may hold one, the nearest first."""
     for directory in list_directories(here, base):
         for name in sorted(os.listdir(directory)):
             if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield _read(directory / name)
+                yield directory / name
 
 
 def find_flow(wanted: str, here: Path, base: Path | None) -> Found:

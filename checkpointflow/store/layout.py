@@ -4,6 +4,7 @@
            locks/                        of the locks that all runs share
            cache/                        documents that were understood; all of it may go
            keys/                         which run has which run key, by the digests of the keys
+           mcp.key                       what `cpf mcp` seals with, for the store's owner only
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
@@ -17,7 +18,7 @@
                          cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
                          note.json       what was said when it was handed over, which no digest covers
                          imported        it came in an archive, and nobody has said yet where it goes on
-                         driver.log      what a cpf in the background told, which no digest covers
+                         driver.log      what a cpf in the background, which locks it, told; it has no digest
 
 A name is relative to the run's directory, its parts joined by "/".
 """
@@ -28,7 +29,7 @@ import re
 
 from checkpointflow.engine.path import is_path
 
-README, RUNS, LOCKS, CACHE, KEYS = "README", "runs", "locks", "cache", "keys"
+README, RUNS, LOCKS, CACHE, KEYS, MCP_KEY = "README", "runs", "locks", "cache", "keys", "mcp.key"
 STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"

@@ -1,0 +1,94 @@
+"""What a model sees of a run: the envelope of `cpf status`, less what it has no use for, and `next`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import to_builtins
+
+from checkpointflow.cli.envelope import wrap_run
+from checkpointflow.cli.location import command_for
+from checkpointflow.engine.run import Run, waits
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.mcp.host import Host
+from checkpointflow.mcp.lines import encode_value
+from checkpointflow.mcp.protocol import Refused, Result
+from checkpointflow.mcp.runs import is_interrupted
+from checkpointflow.store.directory import RunDirectory
+
+KEPT = ("status", "run_id", "workflow_id", "current_step_id", "result", "error", "reason", "warnings")
+KEPT_OF_WAIT = (
+    "step", "audience", "event_name", "prompt", "summary", "instructions", "risk_level", "timeout_at",
+    "in_doubt", "input_schema",
+)  # fmt: skip
+
+
+def describe(host: Host, directory: RunDirectory, run: Run, note: str | None = None) -> Result:
+    """The result of a call about *run*."""
+    envelope = to_builtins(wrap_run("status", run, directory).envelope)
+    shown = {name: envelope[name] for name in KEPT if name in envelope}
+    open_ = envelope.get("waits") or ([envelope["wait"]] if "wait" in envelope else [])
+    if open_:
+        shown["waits"] = [{name: wait[name] for name in KEPT_OF_WAIT if name in wait} for wait in open_]
+    if note is not None:
+        shown["note"] = note
+    following = _say_what_follows(host, directory, run)
+    if following:
+        shown["next"] = following
+    return make_result(shown, is_error=run.status == "failed")
+
+
+def make_result(value: dict[str, Any], *, is_error: bool = False) -> Result:
+    """The result of a call that has come to *value*."""
+    content = [{"type": "text", "text": encode_value(value).decode()}]
+    return {"content": content, "structuredContent": value, "isError": is_error}
+
+
+def describe_error(error: CheckpointflowError | Refused) -> Result:
+    """The result of a call that was refused; the model may do better."""
+    if isinstance(error, Refused):
+        shown = error.error
+    else:
+        shown = {"code": error.code, "message": str(error)}
+        shown |= {} if error.details is None else {"details": error.details}
+    return make_result({"status": "error", "error": shown}, is_error=True)
+
+
+def _say_what_follows(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:
+    run_id = run.run_id
+    match run.status:
+        case "running" if is_interrupted(run):
+            return [_suggest("cpf_retry", "somebody interrupted it; this goes on with it", run_id=run_id)]
+        case "running":
+            return [_suggest("cpf_wait", "it goes on by itself; this answers when it rests", run_id=run_id)]
+        case "waiting":
+            return _say_who_answers(host, directory, run)
+        case "failed":
+            step = getattr(getattr(run.outcome, "error", None), "step_id", None)
+            logs = {"run_id": run_id, **({"step": step} if step else {})}
+            again = _suggest("cpf_retry", "runs the failed step again, and goes on", run_id=run_id)
+            return [_suggest("cpf_logs", "what the step printed", **logs), again]
+        case _:
+            return []
+
+
+def _say_who_answers(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:
+    found = []
+    for path, record in waits(run).items():
+        audience = record.wait.audience
+        if audience in host.answers:
+            why = "you are asked: `answer` must fit input_schema"
+            found.append(_suggest("cpf_answer", why, run_id=run.run_id, step=path, answer="…"))
+        elif audience == "user":
+            line = command_for("answer", directory, "--step", path)
+            why = "only the person may answer: show them the prompt and this line, then call cpf_wait"
+            found.append({"person_types": line, "why": why})
+    if len(found) < len(waits(run)) or any("person_types" in step for step in found):
+        found.append(
+            _suggest("cpf_wait", "answers when somebody has answered, and it rests again", run_id=run.run_id)
+        )
+    return found
+
+
+def _suggest(tool: str, why: str, **arguments: Any) -> Result:
+    return {"tool": tool, "arguments": arguments, "why": why}

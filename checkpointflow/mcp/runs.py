@@ -1,0 +1,145 @@
+"""What the server does to runs, by the commands that people use.
+
+What only looks, or begins a run that another cpf drives, is done in this process. What drives a run is done
+by a cpf of its own, which the end of this one does not touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from tempfile import TemporaryFile
+from time import monotonic
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from checkpointflow.cli import group
+from checkpointflow.cli.detach import drive_apart, is_driven_apart, start_apart
+from checkpointflow.cli.envelope import Envelope
+from checkpointflow.drivers.signals import PROCESS
+from checkpointflow.engine.run import Run, Started, waits
+from checkpointflow.errors import UsageError
+from checkpointflow.mcp.host import Host
+from checkpointflow.mcp.protocol import Refused
+from checkpointflow.store.clock import now
+from checkpointflow.store.directory import RunDirectory
+
+FIRST_PAUSE, MAX_PAUSE = 0.02, 0.25
+LOCK = "--lock-timeout=5"
+MAX_TRIES = 3
+
+T = TypeVar("T")
+Steps = Generator[float, None, T]
+"""What takes its time: yields how many seconds it would wait, and returns."""
+
+Tick = Callable[[Run], None]
+"""Is told of the run that somebody waits for, as it is now."""
+
+
+def look_after(host: Host, directory: RunDirectory, run: Run) -> None:
+    """Have *run*, which is on its way, taken up if nobody works on it; a few times, if that changes nothing.
+
+    Its driver was killed, or a wait's time is up.
+    """
+    if is_attended(directory):
+        return
+    revision, tries = host.taken_up.get(run.run_id, (run.revision, 0))
+    tries = tries if revision == run.revision else 0
+    if tries < MAX_TRIES:
+        host.taken_up[run.run_id] = run.revision, tries + 1
+        drive_apart(directory, None, allow_shared=directory.allow_shared)
+
+
+def is_attended(directory: RunDirectory) -> bool:
+    """Whether somebody works on the run, or is about to."""
+    return directory.seems_held() or is_driven_apart(directory)
+
+
+def is_overdue(run: Run) -> bool:
+    """Whether the time of a wait is up, which nobody has taken yet."""
+    moment = now()
+    return any((record.wait.timeout_at or moment + "_") <= moment for record in waits(run).values())
+
+
+def is_interrupted(run: Run) -> bool:
+    """Whether somebody stopped its driver, and has not gone on yet."""
+    return any(isinstance(r, Started) and r.on_hold == "interrupted" for r in run.active.values())
+
+
+def ask(host: Host, command: str, *arguments: str) -> Envelope:
+    """What *command* answers, done in this process. Raises CheckpointflowError."""
+    shared = ["--allow-shared"] if host.store.allow_shared else []
+    line = [command, *arguments, f"--base-dir={host.store.base}", *shared, "--json"]
+    try:
+        envelope: Envelope = group.main(line, prog_name="cpf", standalone_mode=False, obj={}).envelope
+    except click.UsageError as error:
+        raise UsageError(problem=error.format_message()) from None
+    finally:
+        PROCESS.is_listening = False  # the command listens to signals from its start on; the server does not
+    return envelope
+
+
+def have_done(
+    directory: RunDirectory,
+    command: str,
+    *arguments: str,
+    until: Callable[[Run], bool] = lambda _: False,
+    payload: Any | UnsetType = UNSET,
+) -> Steps[None]:
+    """Have a cpf of its own do *command*; wait until it has ended, or what it does shows in the run.
+
+    payload: what it finds as JSON on standard input. Raises Refused, PersistenceError.
+    """
+    with TemporaryFile() as told, TemporaryFile() as given:
+        if payload is not UNSET:
+            given.write(msgspec.json.encode(payload))
+            given.seek(0)
+        shared = ["--allow-shared"] if directory.allow_shared else []
+        process = start_apart(directory, command, *arguments, *shared, stdin=given, stdout=told)
+        try:
+            while process.poll() is None:
+                if until(directory.load()):
+                    return
+                yield FIRST_PAUSE
+        finally:
+            process.returncode = process.returncode or 0  # it goes on by itself
+        told.seek(0)
+        _refuse(told.read())
+
+
+def _refuse(answer: bytes) -> None:
+    """Raises Refused if *answer* is an envelope that tells why a request was refused, or is none."""
+    try:
+        envelope = msgspec.json.decode(answer)
+    except msgspec.MsgspecError:
+        raise Refused({"code": "ERR_INTERNAL", "message": "cpf gave no answer"}) from None
+    if envelope["status"] == "error":
+        error = envelope["error"]
+        # At its end stands a line to go on with in a shell, where the model would answer for the person.
+        raise Refused({**error, "message": error["message"].partition("; go on with: ")[0]})
+
+
+def is_on_its_way(directory: RunDirectory, run: Run) -> bool:
+    """Whether the run will change by itself, or needs nothing but somebody who drives it.
+
+    One that waits does where an answer is being delivered: its question must not be asked again. One that
+    somebody interrupted does not, before they say so.
+    """
+    if run.status == "running":
+        return not is_interrupted(run) or is_attended(directory)
+    return run.status == "waiting" and (is_overdue(run) or is_driven_apart(directory))
+
+
+def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Run]:
+    """The run once it rests, or as it is after so many *seconds*."""
+    end, pause = monotonic() + seconds, FIRST_PAUSE
+    while True:
+        run = directory.load()
+        if not is_on_its_way(directory, run) or monotonic() >= end:
+            return run
+        look_after(host, directory, run)
+        tick(run)
+        yield pause
+        pause = min(pause * 1.3, MAX_PAUSE)

@@ -1,0 +1,69 @@
+"""Runs as tasks, for clients that look after them by themselves: a task's id is the run's.
+
+A run that asks what a person can be asked through the client requires input. One that waits for anybody else
+has come to a result, which says so: the model may be the one to answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checkpointflow.engine.path import ROOT
+from checkpointflow.engine.run import Run
+from checkpointflow.mcp.forms import Question, list_questions
+from checkpointflow.mcp.host import Host
+from checkpointflow.mcp.protocol import INVALID_PARAMS, Client, ProtocolError, dress, require_text
+from checkpointflow.mcp.results import describe
+from checkpointflow.mcp.runs import is_on_its_way, look_after
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.layout import is_run_id
+
+POLL_MILLISECONDS, ASKED_POLL_MILLISECONDS = 500, 2000
+
+
+def find_task(host: Host, params: dict[str, Any]) -> RunDirectory:
+    """The run that `taskId` names. Raises ProtocolError, RunNotFound."""
+    task_id = require_text(params, "taskId")
+    if not is_run_id(task_id):
+        raise ProtocolError(INVALID_PARAMS, "`taskId` is no id of a task")
+    return host.store.find(task_id)
+
+
+def make_task(directory: RunDirectory) -> dict[str, Any]:
+    """A task that has just been made."""
+    return _make_head(directory.load(), "working")
+
+
+def show_task(host: Host, client: Client, directory: RunDirectory, unwilling: set[str]) -> dict[str, Any]:
+    """The task as it is; *unwilling*: the questions that the person does not want to answer, by key."""
+    run = directory.load()
+    if run.status == "cancelled":
+        return _make_head(run, "cancelled")
+    if is_on_its_way(directory, run):
+        look_after(host, directory, run)
+        return _make_head(run, "working")
+    questions = list_open_questions(host, client, directory, run)
+    if questions and not set(questions) & unwilling:
+        requests = {key: question.request for key, question in questions.items()}
+        return {**_make_head(run, "input_required"), "inputRequests": requests}
+    note = "the person does not want to answer now; the run waits" if questions else None
+    return {**_make_head(run, "completed"), "result": dress(client, describe(host, directory, run, note))}
+
+
+def list_open_questions(host: Host, client: Client, directory: RunDirectory, run: Run) -> dict[str, Question]:
+    """What the client is to ask the person, by key."""
+    return {} if "user" in host.answers else list_questions(directory, run, client)
+
+
+def _make_head(run: Run, status: str) -> dict[str, Any]:
+    cursor = run.cursors.get(ROOT)
+    at = f" at {cursor.step}" if cursor and cursor.step else ""
+    return {
+        "taskId": run.run_id,
+        "status": status,
+        "statusMessage": f"{run.status}{at}",
+        "createdAt": run.started_at,
+        "lastUpdatedAt": run.updated_at,
+        "ttlMs": None,
+        "pollIntervalMs": ASKED_POLL_MILLISECONDS if status == "input_required" else POLL_MILLISECONDS,
+    }

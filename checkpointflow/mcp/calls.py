@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import to_builtins
 
 from checkpointflow.diagnostics import find_nearest, shorten
-from checkpointflow.drivers.json_text import read_json
-from checkpointflow.engine.run import Run, Waiting, waits
+from checkpointflow.engine.answers import Answer, find_wait
+from checkpointflow.engine.run import waits
 from checkpointflow.errors import CheckpointflowError, EventMismatch, InvalidInput, RunNotWaiting
+from checkpointflow.json_text import read_json
 from checkpointflow.mcp.asking import Asking
 from checkpointflow.mcp.flows import Flow
 from checkpointflow.mcp.following import Call, deliver, follow, go_on
@@ -118,7 +120,12 @@ def _show_logs(call: Call, run_id: str, step: str | None = None, tail: int = 40)
 
 def _answer(call: Call, run_id: str, step: str, answer: Any) -> Steps[Result]:
     directory = call.find(run_id)
-    record = _find_wait(directory.load(), step)
+    run = directory.load()
+    record = waits(run).get(step)
+    if record is None:  # it was given before, or is refused
+        given = Answer(payload=_read_text(answer) if isinstance(answer, str) else answer, step=step)
+        find_wait(run, given, partial(directory.facts, run))
+        return (yield from follow(call, directory))
     audience = record.wait.audience
     if audience not in call.host.answers:
         problem = f"{step} asks the {audience}, and no model may answer; see `next` of cpf_wait"
@@ -135,14 +142,6 @@ def _read_text(text: str) -> Any:
         return read_json(text.encode())
     except ValueError:
         return text
-
-
-def _find_wait(run: Run, step: str) -> Waiting:
-    if run.outcome is not None or not waits(run):
-        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="it takes no answer")
-    if step not in waits(run):
-        raise EventMismatch(problem=f"{shorten(step)} takes no answer; these wait: {', '.join(waits(run))}")
-    return waits(run)[step]
 
 
 def _retry(call: Call, run_id: str, step: str | None = None) -> Steps[Result]:

@@ -144,7 +144,10 @@ def deliver(directory: RunDirectory, path: str, record: Waiting, payload: Any) -
     def is_taken(run: Run) -> bool:
         return waits(run).get(path) != record
 
-    words = [f"--event={record.wait.event_name}", f"--step={path}", "--input=-", "--progress=plain", LOCK]
+    doubt = record.wait.in_doubt
+    attempt = [] if doubt is None else [f"--attempt={doubt.attempt}"]
+    which = [f"--event={record.wait.event_name}", f"--step={path}", *attempt]
+    words = [*which, "--input=-", "--progress=plain", LOCK]
     yield from have_done(directory, "resume", *words, until=is_taken, payload=payload)
 
 

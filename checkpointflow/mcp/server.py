@@ -9,11 +9,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from checkpointflow.drivers.json_text import read_json
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
+from checkpointflow.json_text import read_json
 from checkpointflow.mcp.asking import Asking
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.lines import MAX_LINE_BYTES, Inbox, encode_line

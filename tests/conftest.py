@@ -40,6 +40,7 @@ def pytest_configure() -> None:
         plenty = memory.f_bavail * memory.f_frsize >= 2**30
         if plenty and not memory.f_flag & os.ST_NOEXEC:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this runs in the background
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # of whoever runs the tests: cpf would ask it for the servers of the tests
 

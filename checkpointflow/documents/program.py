@@ -317,6 +317,8 @@ class CompiledStep:
         """As any text; but what some variables hold is code, or the command makes code of it."""
         compiled: dict[str, Any] = compile_value(env)
         with_values = {name: holes(read)[0] for name, read in compiled.items() if isinstance(read, Template)}
+        if not with_values:  # as most: to judge them the whole command is read
+            return compiled
         command = self.try_read("command") or CommandTemplate(self.shell, ())
         for name, hole in zip(with_values, find_demands(command, with_values), strict=True):
             problem, hint = hole.context.problem, hole.context.hint

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from checkpointflow import json_text as jsontext
 from checkpointflow.cli.guide import GUIDE, find_parts
 from checkpointflow.cli.init import NAMES
 from checkpointflow.documents import checker
@@ -14,7 +15,6 @@ from checkpointflow.documents import yaml as source
 from checkpointflow.documents.decoding import _list_kinds
 from checkpointflow.documents.model import Defaults, Workflow
 from checkpointflow.drivers import http, sources
-from checkpointflow.drivers import json_text as jsontext
 from checkpointflow.engine import kinds
 from checkpointflow.expressions import scanner
 from checkpointflow.expressions import syntax as expression

@@ -22,6 +22,7 @@ from checkpointflow.cli import export as cli_export
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_bytes, read_own_copies, read_workflow
 from checkpointflow.engine.actions import RunCommand, Success
+from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.messages import Cancel, Deliver
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run
@@ -306,7 +307,8 @@ def archives(place: Path) -> tuple[bytes, bytes]:
         export_run(directory, out)
         exported.append(out.getvalue())
         if run.status == "waiting":
-            run = local.resume(directory, event="q_event", payload={}, world=world)
+            answer = Answer(event="q_event", payload={})
+            run = local.deliver(directory, [answer], world=world).run
     return exported[0], exported[1]
 
 
@@ -393,7 +395,7 @@ def test_an_export_is_there_as_a_whole_or_not_at_all(memory: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, disk.mounted():
         patch.setattr(cli_export, "export_run", export)
         for content in (b"old" * 10_000, b"new" * 10_000):
-            cli_export._write(directory, file, 0)
+            cli_export._write(directory, file, 0, None)
             disk.tell(content)
 
     def judge(root: Path, acknowledged: bytes | None, following: bytes | None) -> str | None:

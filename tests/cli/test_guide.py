@@ -88,8 +88,8 @@ def test_an_unknown_topic_like_no_other_is_told_without_a_guess(cpf: Cpf) -> Non
 # The whole
 
 
-def test_the_guide_has_less_than_13000_words() -> None:
-    assert len(TEXT.split()) < 13_000
+def test_the_guide_has_less_than_13500_words() -> None:
+    assert len(TEXT.split()) < 13_500
 
 
 def test_every_yaml_example_is_a_whole_document_and_so_is_validated() -> None:

@@ -21,6 +21,7 @@ from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
+MAX_DETAILS = 20
 
 EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}
 
@@ -61,6 +62,9 @@ class ErrorShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step_id: str | None = None
     tail: Annotated[tuple[str, ...], Meta(description="The last lines that the failed step printed.")] = ()
     details: Any = None
+    count: Annotated[int | None, Meta(description="How many details there are, of which some are shown.")] = (
+        None
+    )
 
 
 class LogShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -190,7 +194,10 @@ def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory
         message += f"; {_advise(more['next'])}"
     if run is not None and directory is not None and command == "resume":
         more |= _show_waits(run, directory)
-    shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=error.details)
+    details, count = error.details, None
+    if isinstance(details, list) and len(details) > MAX_DETAILS:
+        details, count = details[:MAX_DETAILS], len(details)
+    shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=details, count=count)
     envelope = Envelope(**_head(command, "error", error.exit_code), **more, error=shown)
     return Answer(envelope, run, directory, offers=offers)
 

@@ -1,35 +1,83 @@
-"""`cpf inspect`: everything about a run."""
+"""`cpf inspect`: everything about a run, what is long as a head and where the rest lies."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+import msgspec
 from msgspec import to_builtins
 
 from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.options import run_options
+from checkpointflow.cli.output import is_read_as_text
 from checkpointflow.cli.standing import warnings_about, warnings_of_chain
+from checkpointflow.digests import sha256
 from checkpointflow.documents.environment import list_variables
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.layout import STATE, output_name
+
+MAX_VALUE_BYTES = 2 * 1024
+MAX_HEAD = 200
+MAX_STEPS_BYTES = 8 * 1024
 
 
 @click.command()
 @run_options()
-def command(directory: RunDirectory) -> Answer:
-    """Show everything about a run: inputs, steps, outputs, history; the exit code is that of its state."""
+@click.option("--full", is_flag=True, help="All values and all steps, however long; and the history.")
+@click.option("--history", is_flag=True, help="What happened, a fact at a time, oldest first.")
+def command(directory: RunDirectory, full: bool, history: bool) -> Answer:
+    """Show everything about a run: inputs, steps, outputs; the exit code is that of its state.
+
+    Of a value of more than 2 KiB its head is shown, and which file has all of it; of many steps the latest.
+    """
     run = directory.load()
+    inputs: Any = run.inputs
+    steps: dict[str, Any] = to_builtins(run.steps)
+    told = warnings_about(run, directory) + warnings_of_chain(run, directory)
+    if not (full or is_read_as_text()):
+        inputs = {name: _shorten(value, directory) for name, value in run.inputs.items()}
+        latest = _choose_latest(steps, directory)
+        left_out = len(steps) - len(latest)
+        told += (f"{left_out} earlier steps are left out; all of them: --full",) if left_out else ()
+        steps = latest
     return wrap_run(
         "inspect",
         run,
         directory,
-        warnings=warnings_about(run, directory) + warnings_of_chain(run, directory),
-        inputs=run.inputs,
-        steps=to_builtins(run.steps),
-        history=tuple(directory.history(run)),
+        warnings=told,
+        inputs=inputs,
+        steps=steps,
+        history=tuple(directory.history(run)) if full or history or is_read_as_text() else None,
         environment=_list_environment(run, directory),
     )
+
+
+def _choose_latest(steps: dict[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    """As many of *steps*, the last first, as there is room for, in their order; each value short."""
+    chosen: dict[str, Any] = {}
+    room = MAX_STEPS_BYTES
+    for path, record in reversed(steps.items()):
+        short = {name: _shorten(value, directory) for name, value in record.items()}
+        room -= len(msgspec.json.encode(short))
+        if chosen and room < 0:
+            break
+        chosen[path] = short
+    return dict(reversed(chosen.items()))
+
+
+def _shorten(value: Any, directory: RunDirectory) -> Any:
+    """*value*, or if it is long its size, its head, and the file that has all of it."""
+    data = msgspec.json.encode(value)
+    if len(data) <= MAX_VALUE_BYTES:
+        return value
+    apart = directory.place / output_name(sha256(data).hexdigest())
+    text = value if isinstance(value, str) else data[: 4 * MAX_HEAD].decode(errors="ignore")
+    file = apart if apart.is_file() else directory.place / STATE
+    return {"bytes": len(data), "head": text[:MAX_HEAD], "file": str(file)}
 
 
 def _list_environment(run: Run, directory: RunDirectory) -> tuple[str, ...] | None:

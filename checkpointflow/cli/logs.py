@@ -31,6 +31,7 @@ from checkpointflow.store.files import open_safely, translate_errors
 
 MAX_LOGS = 20
 MAX_SHOWN_BYTES = 4 * 1024
+MAX_ALL_BYTES = 12 * 1024
 MAX_FULL_BYTES = 16 * 1024 * 1024
 BLOCK_BYTES = 64 * 1024
 POLL_SECONDS = 0.1
@@ -99,11 +100,22 @@ def command(
         return None
     found = [log for log in wanted.list_logs(run) if not failed or _has_failed(run, log.step)]
     found.sort(key=lambda log: not _is_to_blame(run, log.step))  # stable: the others stay in their order
-    shown = found if whole_run else found[:MAX_LOGS]
-    logs = tuple(_show(log, tail, MAX_FULL_BYTES if full else MAX_SHOWN_BYTES) for log in shown)
-    left_out = len(found) - len(shown)
+    logs = tuple(_show_all(found if whole_run else found[:MAX_LOGS], tail, full=full, bounded=not whole_run))
+    left_out = len(found) - len(logs)
     warnings = (f"{left_out} more logs are there; show them with --all",) if left_out else ()
     return wrap_run("logs", run, directory, exit_code=0, logs=logs, warnings=warnings)
+
+
+def _show_all(logs: list[Log], tail: int | None, *, full: bool, bounded: bool) -> Iterator[LogShown]:
+    """As many of *logs* as there is room for, if they are *bounded*."""
+    room = MAX_ALL_BYTES
+    for log in logs:
+        most = MAX_FULL_BYTES if full else MAX_SHOWN_BYTES
+        shown = _show(log, tail, most if full or not bounded else min(most, room))
+        room -= len(shown.text)
+        yield shown
+        if bounded and not full and room <= 0:
+            return
 
 
 def _is_to_blame(run: Run, step: str) -> bool:

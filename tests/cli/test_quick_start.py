@@ -103,7 +103,7 @@ def test_status_and_inspect_tell_what_happened(waiting: tuple[Cpf, Answer]) -> N
     cpf, answer = waiting
     run_id = answer["run_id"]
     assert cpf("status", "--run-id", run_id).code == 40
-    inspected = cpf("inspect", "--run-id", run_id)
+    inspected = cpf("inspect", "--run-id", run_id, "--history")
     assert inspected.code == 40
     assert inspected["inputs"] == {"page_id": "123456", "source_file": "docs/architecture.md"}
     assert inspected["steps"]["plan"]["outputs"]["plan_file"] == "plan-123456.json"

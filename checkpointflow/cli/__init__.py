@@ -51,7 +51,7 @@ COMMANDS = {
     "delete": "Remove a run that has ended.",
     "gc": "Remove old runs, and what crashes have left.",
     "completion": "Print what a shell needs to complete the words of cpf.",
-    "mcp": "Serve the workflows as tools for models (MCP), on stdin and stdout.",
+    "mcp": "Serve workflows as tools for models (MCP).",
     "schema": "Print a published JSON Schema: workflow, envelope or state.",
 }
 

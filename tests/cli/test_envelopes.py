@@ -26,7 +26,7 @@ from tests.helpers import ask, cli, end
 SCHEMA_PLACE = Path(__file__).parent.parent.parent / "schemas"
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(write_schema("envelope")))
 
-ENVELOPED = sorted(set(COMMANDS) - {"guide", "schema"})
+ENVELOPED = sorted(set(COMMANDS) - {"guide", "schema", "mcp"})
 
 
 def is_envelope(answer: Answer) -> None:

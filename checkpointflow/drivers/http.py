@@ -27,18 +27,18 @@ from msgspec.structs import replace
 from checkpointflow import __version__
 from checkpointflow.diagnostics import shorten
 from checkpointflow.drivers.addresses import Proxy, connect, find_proxy, list_passwords
-from checkpointflow.drivers.answers import (
+from checkpointflow.drivers.logs import Log, create
+from checkpointflow.drivers.outcomes import fail
+from checkpointflow.drivers.responses import (
     MAX_HEAD_BYTES,
-    Answer,
     Format,
+    Response,
     Unreadable,
     read_blocks,
     read_format,
     read_retry_after,
     read_value,
 )
-from checkpointflow.drivers.logs import Log, create
-from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.drivers.urls import Refused, Url, parse_url
 from checkpointflow.engine.actions import CallHttp, Failure, Outcome, Success
@@ -254,7 +254,7 @@ class Call:
             if self._proxy and request.url.scheme == "http":
                 target, headers = request.url.text, {**headers, **_log_in(self._proxy)}
             connection.request(request.method, target, request.body, headers)
-        answer = Answer(sock, method=request.method)
+        answer = Response(sock, method=request.method)
         answer.begin()
         return answer
 
@@ -297,7 +297,7 @@ class Call:
         connection.sock = sock
         headers = {"Host": f"{host}:{url.port}".encode(), **_log_in(proxy)}
         connection.request("CONNECT", f"{host}:{url.port}", None, headers)
-        answer = Answer(sock, method="CONNECT")
+        answer = Response(sock, method="CONNECT")
         answer.begin()
         if answer.status // 100 != 2:
             reason = shorten(_decode_header(answer.reason), 100)

@@ -165,7 +165,7 @@ def _decode(blocks: Iterable[bytes], codec: str) -> Iterator[bytes]:
         raise Unreadable(f"is not text in {codec}, as it says") from None
 
 
-class Answer(http.client.HTTPResponse):
+class Response(http.client.HTTPResponse):
     """An answer whose head and chunks must be whole: http.client takes where they break off for their end.
 
     Of what a server says before its answer (RFC 9110, 15.2) http.client skips only 100; 101 is not asked for.

@@ -80,6 +80,9 @@ def end(
     when it sees one end, and killed until none is found. *reap* takes in the leader.
     """
     with _adopt_orphans():
+        # First: who just becomes another program has no environment for a moment, and is known by its parent,
+        # who may be gone at the next look.
+        _find(family)
         _send(signal.SIGTERM, family)
         if _wait_until_gone(family, grace_seconds, reap):
             return True

@@ -389,7 +389,7 @@ def test_an_export_is_there_as_a_whole_or_not_at_all(memory: Path) -> None:
     disk = _insert(memory)
     file = disk.root / "run.tar.gz"
 
-    def export(_: RunDirectory, out: BinaryIO, __: float) -> list[str]:
+    def export(_: RunDirectory, out: BinaryIO, __: float, ___: None) -> list[str]:
         return [str(out.write(content))]
 
     with pytest.MonkeyPatch.context() as patch, disk.mounted():

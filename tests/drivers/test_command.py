@@ -45,8 +45,10 @@ def command(place: Path, script: str, **more: object) -> Command:
 def perform(running: Command) -> Outcome:
     """What comes of it, as whoever drives a run finds out."""
     begun = running.begin()
-    if begun is not None:
-        return begun
+    return await_end(running) if begun is None else begun
+
+
+def await_end(running: Command) -> Outcome:
     has_ended = select.select([running.watch], [], [], running.action.timeout_seconds)[0]
     return running.finish() if has_ended else running.expire()
 
@@ -461,7 +463,8 @@ def test_a_time_out_stops_the_whole_group(place: Path) -> None:
 )
 def test_nothing_lives_on_after_a_stop(place: Path, script: str) -> None:
     running = command(place, script)
-    thread = threading.Thread(target=perform, args=(running,))
+    assert running.begin() is None
+    thread = threading.Thread(target=await_end, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.3)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from checkpointflow.cli.guide import GUIDE, find_parts
+from checkpointflow.cli.guide import read_topics
 from checkpointflow.cli.location import find_run, find_store, make_shortener
 from checkpointflow.drivers.catalog import list_flows
 from checkpointflow.engine.run import Run, waits
@@ -48,7 +48,7 @@ def list_flow_ids(context: click.Context) -> Candidates:
 
 def list_topics(_: click.Context) -> Candidates:
     """The parts of the guide."""
-    yield from ((name, "") for name in find_parts(GUIDE.read_text(encoding="utf-8")))
+    yield from ((name, "") for name in read_topics())
 
 
 def _load(context: click.Context) -> Run:

@@ -11,19 +11,26 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
+AGENTS = GUIDE.with_name("agents.md")
 
 
 @click.command()
 @click.argument("topic", required=False, shell_complete=complete("list_topics"))
 @click.option("--topics", is_flag=True, help="List what TOPIC can be.")
 def command(topic: str | None, topics: bool) -> None:
-    """Print the whole user guide, or the part of it that TOPIC names."""
-    text = GUIDE.read_bytes().decode()
+    """Print the whole user guide, or the part of it that TOPIC names; `agents` is all that an agent needs."""
     if topics:
-        text = "".join(f"{name}\n" for name in find_parts(text))
+        text = "".join(f"{name}\n" for name in read_topics())
     elif topic is not None:
-        text = _find_part(topic, find_parts(text))
+        text = _find_topic(topic, read_topics())
+    else:
+        text = GUIDE.read_bytes().decode()
     click.echo(text.encode(), nl=False)
+
+
+def read_topics() -> dict[str, str]:
+    """What can be asked for by name: the parts of the guide, and `agents`, a text of its own."""
+    return {**find_parts(GUIDE.read_bytes().decode()), AGENTS.stem: AGENTS.read_bytes().decode()}
 
 
 def find_parts(text: str) -> dict[str, str]:
@@ -50,7 +57,7 @@ def _name_heading(heading: str) -> str:
     return "-".join(re.findall(r"[a-z0-9_]+", heading.lower())).removeprefix("cpf-")
 
 
-def _find_part(topic: str, known: dict[str, str]) -> str:
+def _find_topic(topic: str, known: dict[str, str]) -> str:
     name = _name_heading(topic)
     if name in known:
         return known[name]

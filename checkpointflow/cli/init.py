@@ -10,7 +10,8 @@ import click
 from checkpointflow.cli.envelope import Answer, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.errors import FileAlreadyThere, PersistenceError
+from checkpointflow.errors import FileAlreadyThere, PersistenceError, UsageError
+from checkpointflow.store.files import translate_errors
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 NAMES = {
@@ -22,6 +23,7 @@ NAMES = {
     "runbook": "an alarm: time-outs and escalation",
 }
 
+SKILL = "skills/cpf/SKILL.md"
 SCHEMA_FILE = ".checkpointflow.schema.json"
 # Relative to the workflow, so that it holds in every clone, and without a network.
 MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
@@ -45,12 +47,20 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
     help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find it.",
 )
 @click.option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
+@click.option("--skill", is_flag=True, help="Instead, write what agents that work here have to know.")
 @base_dir_option
-def command(file: str, template: str, force: bool, schema: bool, git: bool, base_dir: str | None) -> Answer:
+def command(
+    file: str, template: str, force: bool, schema: bool, git: bool, skill: bool, base_dir: str | None
+) -> Answer:
     """Write a workflow to start from.
 
-    With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository.
+    With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository. With
+    --skill: write .agents/skills/cpf/SKILL.md, and the same below .claude/ where that is.
     """
+    if git and skill:
+        raise UsageError(problem="--git and --skill write different things; say one of them")
+    if skill:
+        return wrap_result("init", {"files": _write_skill(over=force)})
     if git:
         from checkpointflow.cli.git import prepare
 
@@ -67,6 +77,18 @@ def command(file: str, template: str, force: bool, schema: bool, git: bool, base
         # It holds nothing of the user's: one that an older cpf wrote is brought up to date.
         _write(result["schema"], schema_text("workflow"), over=True)
     return wrap_result("init", result)
+
+
+def _write_skill(*, over: bool) -> list[str]:
+    """Write the skill wherever agents look for one here; returns the files."""
+    text = (TEMPLATES.parent / "skill.md").read_bytes()
+    homes = [home for home in (".agents", ".claude") if home == ".agents" or os.path.isdir(home)]
+    files = [f"{home}/{SKILL}" for home in homes]
+    for file in files:
+        with translate_errors(file):
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+        _write(file, text, over=over)
+    return files
 
 
 def _write(file: str, data: bytes, *, over: bool) -> None:

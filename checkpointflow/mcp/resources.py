@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, unquote
 
-from checkpointflow.cli.guide import GUIDE, find_parts
+from checkpointflow.cli.guide import GUIDE, read_topics
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.lines import encode_value
@@ -55,7 +55,7 @@ def _read(host: Host, parts: list[str]) -> tuple[str, str] | None:
         case ["guide"]:
             return MARKDOWN, GUIDE.read_text(encoding="utf-8")
         case ["guide", topic]:
-            part = find_parts(GUIDE.read_text(encoding="utf-8")).get(topic)
+            part = read_topics().get(topic)
             return None if part is None else (MARKDOWN, part)
         case ["runs", run_id]:
             return _ask(host, "inspect", f"--run-id={run_id}")

@@ -25,6 +25,7 @@ from tests.conftest import Cpf
 
 TEXT = GUIDE.read_text()
 PARTS = find_parts(TEXT)
+TOPICS = [*PARTS, "agents"]
 HEADINGS = [line for line in re.sub(r"(?ms)^```.*?^```$", "", TEXT).splitlines() if line.startswith("##")]
 
 
@@ -68,7 +69,7 @@ def test_a_topic_may_be_said_as_the_heading_is(cpf: Cpf, said: str, heading: str
 
 
 def test_topics_are_listed(cpf: Cpf) -> None:
-    assert cpf("guide", "--topics").text.splitlines() == list(PARTS)
+    assert cpf("guide", "--topics").text.splitlines() == TOPICS
 
 
 def test_of_an_unknown_topic_the_likely_one_and_all_others_are_told(cpf: Cpf) -> None:

@@ -23,14 +23,17 @@ DRAWN = re.compile(r"\r?\x1b\[[0-9]*[AJK]")
 class Terminal:
     """cpf with stdin, stdout and stderr at one pseudo-terminal, which it also is controlled by.
 
+    shell: in place of cpf, one in which it is to be typed.
     raw: all that it has printed so far, with `\\n` alone as newlines; shown: without looks.
     """
 
-    def __init__(self, cpf: Cpf, *arguments: str, columns: int = 80, **env: str) -> None:
+    def __init__(
+        self, cpf: Cpf, *arguments: str, columns: int = 80, shell: tuple[str, ...] = (), **env: str
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "checkpointflow", *arguments],
+            shell or [sys.executable, "-m", "checkpointflow", *arguments],
             stdin=slave, stdout=slave, stderr=slave, cwd=cpf.cwd, env=cpf.env | {"TERM": "xterm"} | env,
             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip

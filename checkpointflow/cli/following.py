@@ -68,8 +68,10 @@ def _find_next(run: Run, directory: RunDirectory) -> Iterator[Next]:
 
 
 def _list_questions(run: Run, directory: RunDirectory, trust: list[str]) -> Iterator[Next]:
-    moment, open_ = now(), waits(run)
-    late = [p for p, r in open_.items() if r.wait.timeout_at is not None and r.wait.timeout_at <= moment]
+    open_ = waits(run)
+    ends = {path: r.wait.timeout_at for path, r in open_.items() if r.wait.timeout_at is not None}
+    moment = now() if ends else ""  # the calendar takes long to load
+    late = [path for path, end in ends.items() if end <= moment]
     if late:
         why = f"the time of {', '.join(late[:3])} is up: go on without an answer"
         yield make_next(directory, why, "resume", *trust)

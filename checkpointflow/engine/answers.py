@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from checkpointflow.diagnostics import find_nearest
-from checkpointflow.digests import sha256
-from checkpointflow.engine.facts import EventTaken, Fact
+from checkpointflow.engine.facts import EventTaken, Fact, digest_answer
 from checkpointflow.engine.run import Given, Run, Waiting, waits
 from checkpointflow.errors import AnsweredOtherwise, EventMismatch, RunNotWaiting
 
@@ -31,11 +29,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     event: str | None = None
     step: str | None = None
     attempt: int | None = None
-
-
-def digest_answer(payload: Any) -> str:
-    """What tells whether two answers are the same: as JSON, in whatever order the members stand."""
-    return sha256(msgspec.json.encode(payload, order="sorted")).hexdigest()
 
 
 def find_wait(run: Run, answer: Answer, facts: Callable[[], Iterable[Fact]] = tuple) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any, TypeVar, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
-from checkpointflow.engine.answers import digest_answer
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
@@ -40,6 +39,7 @@ from checkpointflow.engine.facts import (
     StepSucceeded,
     Wait,
     WaitOpened,
+    digest_answer,
     encode_fact,
 )
 from checkpointflow.engine.path import ROOT, owner, split, step_path

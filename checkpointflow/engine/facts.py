@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
+from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import Action, Error, StoredFile
 
 
@@ -225,3 +226,8 @@ def encode_fact(fact: Fact) -> bytes:
     if data is None:
         data = fact.__dict__["json"] = msgspec.json.encode(fact)
     return data
+
+
+def digest_answer(payload: Any) -> str:
+    """What tells whether two answers are the same: as JSON, in whatever order the members stand."""
+    return sha256(msgspec.json.encode(payload, order="sorted")).hexdigest()

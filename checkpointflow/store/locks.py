@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -162,7 +161,7 @@ def seems_alive(pid: int, host: str) -> bool:
 # Processes that inherited a lock
 
 
-class Process(NamedTuple):
+class Process(Struct, frozen=True):
     """One that is there; start: when it was started, in ticks since the system was.
 
     has_ended: it has, and whoever started it has not taken note yet (a zombie).

@@ -63,3 +63,15 @@ def test_an_operator_with_300_runs_sees_the_newest_nearest_to_the_prompt(cpf: Cp
     assert len(lines) == 32 and "The newest 30" in lines[-1]
     assert first[-4:] in lines[-2]
     assert len(cpf("list", "--limit", "0")["result"]["runs"]) == 300
+
+
+def test_a_job_with_a_terminal_has_the_text_and_what_the_runner_reads(cpf: Cpf) -> None:
+    """Some runners give their jobs a terminal."""
+    files = {name: cpf.cwd / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    env = {name: str(file) for name, file in files.items()} | {"GITHUB_ACTIONS": "true", "CI": "true"}
+    code, shown = at_a_terminal(cpf, "run", cpf.flow(cli("bad", "echo no room >&2; exit 3")), **env)
+    assert (code, obeys_nothing(shown)) == (30, True)
+    assert [line for line in plain(shown).splitlines() if line.startswith("::error")] != []
+    assert "cpf retry " in plain(shown)
+    assert "status" in files["GITHUB_OUTPUT"].read_text()
+    assert "no room" in files["GITHUB_STEP_SUMMARY"].read_text()

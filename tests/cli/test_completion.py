@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
+from tests.terminals import Terminal
 
 BASH = """\
 eval "$(cpf completion bash)"
@@ -58,6 +59,29 @@ def test_bash_completes_what_cpf_tells_it(cpf: Cpf, path: str) -> None:
         done = bash(cpf, path, BASH.format(words=words))
         assert (done.returncode, done.stderr) == (0, "")
         assert expected <= set(done.stdout.split()), (words, done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("shell", "beforehand"),
+    [
+        (("bash", "--norc", "-i"), 'eval "$(cpf completion bash)"'),
+        (("zsh", "-f", "-i"), 'autoload -Uz compinit; compinit -u -D; eval "$(cpf completion zsh)"'),
+        (("fish", "--no-config", "-i"), "cpf completion fish | source"),
+    ],
+    ids=lambda given: given[0] if isinstance(given, tuple) else "",
+)
+def test_whoever_presses_tab_has_the_rest_typed(
+    cpf: Cpf, path: str, shell: tuple[str, ...], beforehand: str
+) -> None:
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"there is no {shell[0]} here")
+    run_id = cpf.run(ask("q", prompt="Go on?"))["run_id"]
+    with Terminal(cpf, shell=shell, PATH=path, TERM="dumb" if shell[0] == "fish" else "xterm") as terminal:
+        terminal.type(beforehand, "echo rea''dy")
+        terminal.expect("ready", 30)
+        terminal.press(b"cpf veri\t").expect("verify", 30)
+        terminal.press(b" --help\n").expect("Usage: cpf verify", 30)
+        terminal.press(f"cpf status {run_id[-4:-1]}\t\n".encode()).expect("Go on?", 30)
 
 
 @pytest.mark.parametrize(("shell", "check"), [("bash", "-n"), ("zsh", "-n"), ("fish", "-n")])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.engine.answers import Answer, digest_answer, find_wait
-from checkpointflow.engine.facts import EventTaken
+from checkpointflow.engine.answers import Answer, find_wait
+from checkpointflow.engine.facts import EventTaken, digest_answer
 from checkpointflow.engine.run import Given
 from checkpointflow.errors import AnsweredOtherwise, EventMismatch, RunNotWaiting
 from tests.helpers import Story, ask, branch, cli, end, parallel

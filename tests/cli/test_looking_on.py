@@ -21,7 +21,7 @@ from tests.conftest import Answer, Cpf, gone, until
 from tests.helpers import ask, cli, end
 from tests.terminals import CTRL_C, Terminal, at_a_terminal, plain
 
-SLOW = "touch started; while ! test -e go; do sleep 0.02; done"
+SLOW = 'touch started; until test -e go || test ! -e "$PWD"; do sleep 0.02; done'
 
 
 def begun(cpf: Cpf, *more: Any) -> Any:

@@ -225,7 +225,11 @@ def test_a_run_whose_wait_is_not_over_waits_on(cpf: Cpf) -> None:
 def holding(cpf: Cpf, **lock: Any) -> Iterator[str]:
     """The id of a run whose step holds the lock `key` until this is left."""
     file = cpf.flow(
-        cli("hold", "touch held; until [ -e go ]; do sleep 0.02; done", lock={"key": "key", **lock}),
+        cli(
+            "hold",
+            "touch held; until [ -e go ] || [ ! -e $PWD ]; do sleep 0.02; done",
+            lock={"key": "key", **lock},
+        ),
         name="holder.yaml",
     )
     process = cpf.start("run", "-f", file)

@@ -53,7 +53,9 @@ def test_none_is_none_on_a_terminal(cpf: Cpf) -> None:
 
 
 def test_a_terminal_has_the_last_line_redrawn(cpf: Cpf) -> None:
-    with Terminal(cpf, "run", cpf.flow(cli("slow", "while ! test -e go; do sleep 0.02; done"))) as person:
+    with Terminal(
+        cpf, "run", cpf.flow(cli("slow", 'until test -e go || test ! -e "$PWD"; do sleep 0.02; done'))
+    ) as person:
         person.expect("● slow 1.")
         person.expect("● slow 2.")
         (cpf.cwd / "go").touch()
@@ -75,7 +77,9 @@ def test_verbose_streams_what_steps_print_with_their_names(cpf: Cpf) -> None:
 
 
 def test_verbose_shows_lines_while_the_step_runs(cpf: Cpf) -> None:
-    file = cpf.flow(cli("slow", "echo early; while ! test -e go; do sleep 0.02; done; echo late"))
+    file = cpf.flow(
+        cli("slow", 'echo early; until test -e go || test ! -e "$PWD"; do sleep 0.02; done; echo late')
+    )
     with Terminal(cpf, "run", file, "-v") as person:
         person.expect("slow | early\n")
         (cpf.cwd / "go").touch()

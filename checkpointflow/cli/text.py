@@ -137,7 +137,9 @@ def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) 
         yield from view_value(answer.envelope.result, 1)
     if answer.envelope.replayed:
         yield ()
-        yield ("  This answer was given before, and counts once; --step gives the same to another step.",)
+        again = "This answer was given before, and counts once; --step gives the same to another step."
+        is_start = answer.envelope.command == "run"
+        yield (f"  {'This run was started before, with the same key.' if is_start else again}",)
     if answer.envelope.history is not None:
         from checkpointflow.cli.details import view_details
 

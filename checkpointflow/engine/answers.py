@@ -122,7 +122,7 @@ def _refuse(run: Run, answer: Answer) -> EventMismatch | RunNotWaiting:
     listed = ", ".join(f"{record.wait.event_name} at {path}" for path, record in open_.items())
     what = f" for the event {answer.event}" if answer.event else ""
     where = f" at {answer.step}" if answer.step else ""
-    which = f" about attempt {answer.attempt}" if answer.attempt else ""
+    which = f" for an answer about attempt {answer.attempt}" if answer.attempt else ""
     near = find_nearest(answer.event, events - {answer.event}) if answer.event else None
     near = near or (find_nearest(answer.step, open_.keys() - {answer.step}) if answer.step else None)
     hint = f"; did you mean {near}?" if near else ""

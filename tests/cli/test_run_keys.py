@@ -46,6 +46,7 @@ def test_a_start_said_again_finds_the_run_that_it_started(
         "replayed": "",
     }
     assert (ledger(cpf), runs(cpf)) == (1, [first["run_id"]])
+    assert "This run was started before, with the same key." in cpf(*KEYED, "--text").text
 
 
 def test_another_key_is_another_run(cpf: Cpf) -> None:

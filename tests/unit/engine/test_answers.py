@@ -40,7 +40,7 @@ def test_another_event_is_refused_with_what_is_waited_for() -> None:
 def test_another_step_or_attempt_is_refused() -> None:
     with pytest.raises(EventMismatch, match="does not wait at yes;"):
         find(asking(), step="yes")
-    with pytest.raises(EventMismatch, match="does not wait about attempt 2;"):
+    with pytest.raises(EventMismatch, match="does not wait for an answer about attempt 2;"):
         find(asking(), attempt=2)
 
 

@@ -46,6 +46,10 @@ class Reply(NamedTuple):
     def error(self) -> str:
         return self.envelope.get("error", {}).get("code", "")
 
+    @property
+    def replayed(self) -> bool:
+        return bool((self.envelope or {}).get("replayed"))
+
 
 class Machine:
     """Where cpf is called, in processes that carry *tag*; the chances are those of *chance*."""

@@ -182,13 +182,20 @@ class Storm:
         return {"outcome": recipe.truth, **outputs}
 
     def _note_answer(self, wait: dict[str, Any] | None, line: tuple[str, ...], reply: Reply) -> bool:
-        """Whether the answer that was sent with *line* was taken, as far as *reply* tells."""
+        """Whether the answer that was sent with *line* was taken by that call, as far as *reply* tells.
+
+        The same answer counts once: the other calls are told that it was given before.
+        """
         if wait is None or "--input" not in line or reply.code not in WENT_ON:
             return False
+        is_first = not reply.replayed
         if wait["event_name"] != "step_outcome":
-            assert wait["step"] not in self.books.taken, f"{wait['step']} has taken two answers"
-            self.books.taken[wait["step"]] = json.loads(line[-1])
-        return True
+            payload = json.loads(line[-1])
+            assert not (is_first and wait["step"] in self.books.taken), (
+                f"{wait['step']} has taken two answers"
+            )
+            assert self.books.taken.setdefault(wait["step"], payload) == payload, "another one was taken"
+        return is_first
 
     def _race(self, at: dict[str, Any]) -> None:
         """Several do the same at once, of whom one may be struck: of several answers one is taken."""
@@ -198,7 +205,8 @@ class Storm:
         calls = [self.machine.start(*line) for line in lines]
         self._perhaps_strike(self.chance.choice(calls), 0.5)
         replies = [self._finish(call) for call in calls]
-        taken = [self._note_answer(wait, line, reply) for line, reply in zip(lines, replies, strict=True)]
+        in_turn = sorted(zip(lines, replies, strict=True), key=lambda pair: pair[1].replayed)
+        taken = [self._note_answer(wait, line, reply) for line, reply in in_turn]
         assert sum(taken) <= 1, f"{sum(taken)} of {len(taken)} answers were taken"
         is_sure = alone and wait is not None and "timeout_at" not in wait and not self.books.may_be_cancelled
         if is_sure and not any(r.struck or "--input" not in r.line for r in replies):

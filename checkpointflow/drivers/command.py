@@ -32,7 +32,7 @@ from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import make_private, read_file, sync_directory, sync_file, translate_errors
+from checkpointflow.store.files import make_private, read_file, sync_file, sync_names, translate_errors
 from checkpointflow.store.layout import ARTIFACTS, log_names, value_name
 from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
@@ -271,8 +271,7 @@ class Command:
                     size += len(block)
                 copy.flush()
                 sync_file(copy.fileno())
-            for above in Path(name).parents:
-                sync_directory(self.directory.place / above)
+            sync_names(self.directory.place, [name])
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _explain_failure(self, code: int, signal: int | None) -> Failure:

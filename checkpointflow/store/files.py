@@ -12,9 +12,9 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from checkpointflow.digests import sha256
@@ -281,6 +281,12 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_names(place: Path, names: Iterable[str]) -> None:
+    """Have *names*, paths from *place*, survive a power cut, with those of the directories on the way."""
+    for above in dict.fromkeys(above for name in names for above in PurePath(name).parents):
+        sync_directory(place / above)
 
 
 def sync_tree(directory: Path) -> None:

@@ -14,7 +14,7 @@ from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import is_text, list_files, read_digest, sync_file
+from checkpointflow.store.files import is_text, list_files, read_digest, sync_file, sync_names
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.layout import ARTIFACTS, log_names
 
@@ -24,7 +24,7 @@ def seal_logs(directory: RunDirectory, action: Action) -> tuple[StoredFile, ...]
     if isinstance(action, Sleep):
         return ()
     found = (_seal(directory, name) for name in log_names(action.path, action.attempt))
-    return tuple(file for file in found if file is not None and file.size)
+    return _make_lasting(directory, [file for file in found if file is not None and file.size])
 
 
 def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[StoredFile, ...]:
@@ -44,11 +44,8 @@ def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[
     known = {name: (file.size, file.sha256) for name, file in find_sealed_files(facts).items()}
     nameable = sorted(name for name in names - find_artifacts(facts).keys() if is_text(name))
     found = [file for name in nameable if (file := _seal(directory, name)) is not None]
-    return tuple(
-        file
-        for file in found
-        if (file.size or file.path in known) and known.get(file.path) != (file.size, file.sha256)
-    )
+    changed = (file for file in found if known.get(file.path) != (file.size, file.sha256))
+    return _make_lasting(directory, [file for file in changed if file.size or file.path in known])
 
 
 def seal_file(fd: int, name: str) -> StoredFile | None:
@@ -63,6 +60,14 @@ def seal_file(fd: int, name: str) -> StoredFile | None:
         return StoredFile(path=name, size=size, sha256=digest)
     except OSError:
         return None
+
+
+def _make_lasting(directory: RunDirectory, files: list[StoredFile]) -> tuple[StoredFile, ...]:
+    try:
+        sync_names(directory.place, (file.path for file in files))
+    except OSError:
+        return ()  # nobody vouches for what may be gone tomorrow
+    return tuple(files)
 
 
 def _seal(directory: RunDirectory, name: str) -> StoredFile | None:

@@ -21,7 +21,7 @@ import pytest
 from checkpointflow.cli import export as cli_export
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_bytes, read_own_copies, read_workflow
-from checkpointflow.engine.actions import RunCommand, Success
+from checkpointflow.engine.actions import RunCommand, StoredFile, Success
 from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.messages import Cancel, Deliver
 from checkpointflow.engine.rules import advance
@@ -408,13 +408,26 @@ def test_an_export_is_there_as_a_whole_or_not_at_all(memory: Path) -> None:
     assert len({change.site for change in disk.changes if change.site}) == 2
 
 
-def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(tmp_path: Path) -> None:
-    disk, directory = RecordingDisk(tmp_path), RunDirectory(tmp_path)
-    action = RunCommand(path="s", attempt=1, shell="sh", script="", idempotency_key="k")
+def test_what_a_step_printed_is_on_the_disk_before_the_history_vouches_for_it(memory: Path) -> None:
+    """Its name and those of the directories above it, too."""
+    disk = _insert(memory)
+    directory = RunDirectory(disk.root / "run")
+    action = RunCommand(path="a/s", attempt=1, shell="sh", script="", idempotency_key="k")
+    disk.makedirs(directory.place)
+    disk.settle()
     with disk.mounted():
-        disk.mkdir(tmp_path / "stdout")
-        fd = disk.open(directory.log("stdout", "s", 1), os.O_WRONLY | os.O_CREAT)
+        disk.mkdir(directory.place / "stdout")
+        disk.mkdir(directory.place / "stdout/a")
+        fd = disk.open(directory.log("stdout", "a/s", 1), os.O_WRONLY | os.O_CREAT)
         disk.pwrite(fd, b"text", 0)
-        assert [file.size for file in seal_logs(directory, action)] == [4]
+        disk.tell(seal_logs(directory, action))
         disk.close(fd)
-    assert [change.kind for change in disk.changes][-2:] == ["write", "sync"]
+
+    def judge(root: Path, acknowledged: tuple[StoredFile, ...] | None, _: object) -> str | None:
+        there = {file: file.read_bytes() for file in root.rglob("*.txt")}
+        lost = [file.path for file in acknowledged or () if there.get(root / "run" / file.path) != b"text"]
+        return f"lost: {lost}" if lost else None
+
+    assert [file.size for file in disk.changes[-1].told] == [4]
+    ways = [search(disk.changes, judge, memory, in_order=in_order) for in_order in (True, False)]
+    assert not find_superfluous(memory, *ways)

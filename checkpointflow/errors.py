@@ -223,6 +223,13 @@ class EvaluationError(CheckpointflowError):
         super().__init__(problem=problem, text=text)
 
 
+class NoAnswer(CheckpointflowError):
+    """The command that was to answer gave no answer at all; the question stays open."""
+
+    code, exit_code = "ERR_NO_ANSWER", 30
+    sentence = "the command {problem}; the question stays open"
+
+
 class NoTransition(CheckpointflowError):
     code, exit_code = "ERR_NO_TRANSITION", 30
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "cancel": "Stop a run for good.",
     "answer": "Answer what a run asks, field by field, at a terminal.",
     "waits": "List what the runs of the store wait for.",
+    "work": "Have a command answer what waits.",
     "list": "List the runs of the store, newest first.",
     "diff": "Show what differs between two runs, or two checkpoints of one.",
     "graph": "Draw a workflow, or a run of one.",

@@ -51,14 +51,13 @@ class Driving:
 
     def _choose_observer(self, find: Callable[[Run], RunDirectory]) -> Observe:
         """What tells of a run's progress: to a person, or to nobody."""
-        watched = is_watched()
-        if self._form == "none" or (self._form == "auto" and not watched and not self._verbose):
+        if not tells_progress(self._form, verbose=self._verbose):
             return ignore
         from checkpointflow.cli.progress import Progress  # late: few who run something in a pipe look on
         from checkpointflow.cli.screen import find_screen
 
         is_plain = self._form == "plain" or os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
-        is_live = watched and not is_plain
+        is_live = is_watched() and not is_plain
         return Progress(
             find_screen(sys.stderr),
             is_live=is_live,
@@ -90,6 +89,19 @@ class Driving:
         )
 
 
+def tells_progress(form: Form, *, verbose: bool = False) -> bool:
+    """Whether anybody looks on."""
+    return form == "plain" or (form == "auto" and (is_watched() or verbose))
+
+
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(("auto", "plain", "none")),
+    default="auto",
+    help="How to tell what is going on: plain is a line for each thing, none is nothing.",
+)
+
+
 def drive_options(command: F) -> F:
     """`--progress`, `--verbose`, `--ok-when`: the command is given a `driving` that heeds them."""
 
@@ -106,12 +118,7 @@ def drive_options(command: F) -> F:
             help="End with 0 for this state, too, as a CI job may want for a run that waits.",
         ),
         click.option("--verbose", "-v", is_flag=True, help="Show what the steps print, too."),
-        click.option(
-            "--progress",
-            type=click.Choice(("auto", "plain", "none")),
-            default="auto",
-            help="How to tell what is going on: plain is a line for each thing, none is nothing.",
-        ),
+        progress_option,
     ):
         decorated = option(decorated)
     return decorated

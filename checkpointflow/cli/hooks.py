@@ -20,13 +20,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from checkpointflow.cli.operators import run_command
 from checkpointflow.errors import UsageError
 from checkpointflow.store.files import describe_sharing, open_safely, read_all
-from checkpointflow.store.locks import MARKS, add_mark, make_mark
+from checkpointflow.store.locks import make_mark
 
 CONFIG = "config.yaml"
 MAX_SECONDS = 60.0
-MAX_LINE = 500
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,38 +82,6 @@ def notify(base: Path, status: str, envelope: bytes) -> tuple[str, ...]:
         return (str(error),)
     if not command:
         return ()
-    name = f"notify.{status} of {base / CONFIG}"
-    try:
-        code, said = _run(command, envelope, make_mark(str(base), f"notify.{status}", os.getpid()))
-    except OSError as error:
-        return (f"{name} failed: {error}",)
-    if code is None:
-        return (f"{name} took longer than {MAX_SECONDS:g} seconds, and was ended",)
-    return () if code == 0 else (f"{name} ended with {code}" + (f": {said}" if said else ""),)
-
-
-def _run(command: str, envelope: bytes, mark: str) -> tuple[int | None, str]:
-    """The exit code, and the last line on stderr; None: its time was up, and nothing is left of it."""
-    import subprocess  # late: few stores have a hook
-    from tempfile import TemporaryFile
-
-    from checkpointflow.drivers.processes import end, find_attempt
-
-    with TemporaryFile() as told:  # no pipe: what goes on in the background would hold it open
-        process = subprocess.Popen(
-            ["sh", "-c", command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=told,
-            start_new_session=True,
-            env=os.environ | {MARKS: add_mark(os.environ.get(MARKS), mark)},
-        )
-        try:
-            process.communicate(envelope, MAX_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None, ""
-        finally:
-            if process.returncode is None:  # also when cpf is told to stop
-                end(find_attempt({mark}, process.pid), reap=lambda: (process.poll(), None)[1])
-        told.seek(max(0, told.seek(0, os.SEEK_END) - MAX_LINE))
-        return process.returncode, told.read().decode(errors="replace").strip().rpartition("\n")[2]
+    mark = make_mark(str(base), f"notify.{status}", os.getpid())
+    problem = run_command(command, envelope, mark, MAX_SECONDS).problem
+    return () if problem is None else (f"notify.{status} of {base / CONFIG} {problem}",)

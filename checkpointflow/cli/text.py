@@ -44,6 +44,8 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
         return view_logs(answer.envelope.logs)
     if command == "tick" and result != UNSET and not result["taken"]:
         return (("Nothing was due.",),)
+    if command == "work" and result != UNSET and not (any(result["count"].values()) or result["fell_away"]):
+        return (("Nothing waits for an answer.",),)
     if command == "flows" and result == {"flows": []}:
         return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":

@@ -14,6 +14,7 @@
                          artifacts/      what steps left behind
                          values/         what commands under way are given in files
                          run.lock        the writer's lock, with a hint at who holds it
+                         questions/      the locks of who has one answered
                          step.lock       held by the commands too, should they outlive the writer
                          cancel.json     why somebody, who holds its lock, asks the writer to cancel the run
                          note.json       what was said when it was handed over, which no digest covers
@@ -27,12 +28,14 @@ from __future__ import annotations
 
 import re
 
+from checkpointflow.digests import sha256
 from checkpointflow.engine.path import is_path
 
 README, RUNS, LOCKS, CACHE, KEYS, MCP_KEY = "README", "runs", "locks", "cache", "keys", "mcp.key"
 STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"
+QUESTIONS = "questions"
 WORKFLOWS, OUTPUTS, ARTIFACTS, VALUES = "workflows", "outputs", "artifacts", "values"
 STREAMS = ("stdout", "stderr")
 
@@ -93,6 +96,11 @@ def value_name(path: str, variable: str, value: object) -> str:
     return f"{VALUES}/{path}/{variable}.{'txt' if isinstance(value, str) else 'json'}"
 
 
+def question_name(path: str) -> str:
+    """The lock of whoever has the question at *path* answered."""
+    return f"{QUESTIONS}/{sha256(path.encode()).hexdigest()}.lock"
+
+
 def is_value(name: str) -> bool:
     """Whether *name* is of a file that a command was given."""
     return name.startswith(f"{VALUES}/")
@@ -120,5 +128,6 @@ def is_local(name: str) -> bool:
     return (
         name in (LOCK, STEP_LOCK, CANCEL, IMPORTED, DRIVER_LOG)
         or is_value(name)
+        or name.startswith(f"{QUESTIONS}/")
         or ("/" not in name and name.endswith(".tmp"))
     )

@@ -10,6 +10,7 @@ from tests.terminals import at_a_terminal, obeys_nothing, plain
 
 ROWS = [
     ("tick", "Nothing was due."),
+    ("work --once --exec false", "Nothing waits for an answer."),
     ("wait @latest --timeout 1s", "cpf answer "),
     ("wait {failed} @latest", "status: failed"),
     ("list --failed --since 1h", "exit code 3: no room"),

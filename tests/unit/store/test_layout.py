@@ -11,12 +11,14 @@ from checkpointflow.store.layout import (
     is_aside,
     is_digest,
     is_id_part,
+    is_local,
     is_log,
     is_member,
     is_run_id,
     log_name,
     log_names,
     output_name,
+    question_name,
 )
 
 RUN_ID = "01JQ0000000000000000000000"
@@ -51,6 +53,11 @@ def test_a_file_named_by_its_digest_says_so() -> None:
         f"outputs/{DIGEST}.json.tmp",
     )
     assert not any(map(digest_in, odd))
+
+
+def test_the_lock_of_a_question_is_one_file_whatever_its_path() -> None:
+    assert is_local(question_name("each[1]/q@2")) and not is_member(question_name("q"))
+    assert question_name("a/b").count("/") == 1 and question_name("q") != question_name("q@2")
 
 
 def test_the_first_attempt_has_no_number() -> None:

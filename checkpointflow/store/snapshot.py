@@ -248,7 +248,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     *fetch* gives the contents of the file beside with that digest, having checked that they are it.
     """
     apart = _Apart(fetch)
-    snapshot = _parse(data)
+    snapshot = parse(data)
     odd = next((path for path in snapshot.steps if not is_path(path)), None)
     if odd is not None:
         raise Damaged(f"{odd!r} is no path of a step; the file was left as it is")
@@ -260,7 +260,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     return Decoded(copy_as(snapshot, Run, inputs=inputs, steps=steps, **derived), Known(apart.known, {}))
 
 
-def _parse(data: bytes) -> Snapshot:
+def parse(data: bytes) -> Snapshot:
     """What stands in *data* itself. Raises Damaged."""
     try:
         with suppress(msgspec.ValidationError):

@@ -199,14 +199,10 @@ class _Beside:
             data = msgspec.json.encode(value)
             found = (value, None)
             if len(data) > limit:
-                found = (value, _digest(data))
-                self.files[_digest(data)] = data
+                name = sha256(data).hexdigest()
+                found, self.files[name] = (value, name), data
         self.seen[key] = found
         return found[1]
-
-
-def _digest(data: bytes) -> str:
-    return sha256(data).hexdigest()
 
 
 def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:

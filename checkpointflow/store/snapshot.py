@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
@@ -28,6 +28,7 @@ from checkpointflow.engine.run import (
     Cursor,
     Failed,
     Given,
+    OfVisit,
     Opened,
     Record,
     Run,
@@ -59,25 +60,17 @@ class SavedOpened(Opened, frozen=True, kw_only=True, tag="open"):
     ended_in: tuple[str, ...] = ()
 
 
-class SavedSucceeded(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="state",
-    tag="succeeded",
-    omit_defaults=True,
-):
+class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
     """next: the step that it chose to go to, if it chose; outputs_in: the file that holds long outputs."""
 
     outputs: Any = UNSET
     outputs_in: str | None = None
     exit_code: int | None = None
     status_code: int | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = field(default_factory=dict)
     stdout: str | None = None
-    artifacts: dict[str, StoredFile] = {}
-    lost: dict[str, str] = {}
+    artifacts: dict[str, StoredFile] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
     next: str | None = None
     attempts: int = 1
     started_at: str

@@ -129,15 +129,8 @@ class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="s
 RunOutcome = Completion | Breakdown | Cancellation
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    """One execution of a workflow, at one revision.
-
-    checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
-    steps holds the latest visit of each step, by path, in the order in which they were come to.
-    answers: the last to each event, by its name, the latest last.
-    active: those of them that have not ended; inside: the paths of those in each body but the
-    root; so that nobody looks through all for them.
-    """
+class RunHead(Struct, frozen=True, kw_only=True):
+    """What all that tells of a run begins with."""
 
     run_id: str
     status: Status
@@ -148,6 +141,18 @@ class Run(Struct, frozen=True, kw_only=True):
     workflow: Identity
     cwd: str | None
     inputs: dict[str, Any]
+
+
+class Run(RunHead, frozen=True, kw_only=True):
+    """One execution of a workflow, at one revision.
+
+    checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
+    steps holds the latest visit of each step, by path, in the order in which they were come to.
+    answers: the last to each event, by its name, the latest last.
+    active: those of them that have not ended; inside: the paths of those in each body but the
+    root; so that nobody looks through all for them.
+    """
+
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, Record]

@@ -8,15 +8,14 @@ such, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from checkpointflow.engine.actions import Error
-from checkpointflow.engine.facts import Identity, Wait
+from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Cursor, Status
+from checkpointflow.engine.run import Cursor, RunHead
 from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import STATE, is_run_id
@@ -36,17 +35,10 @@ class _Record(Struct, frozen=True):
     wait: Wait | None = None
 
 
-class Head(Struct, frozen=True, kw_only=True):
+class Head(RunHead, frozen=True, kw_only=True):
     """As much of a snapshot as a list of runs tells."""
 
     schema_version: str
-    run_id: str
-    status: Status
-    checkpoint_id: str
-    started_at: str
-    updated_at: str
-    workflow: Identity
-    inputs: dict[str, Any] = {}
     outcome: _Outcome | None = None
     cursors: dict[str, Cursor]
     steps: dict[str, _Record]

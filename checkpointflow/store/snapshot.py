@@ -13,7 +13,7 @@ where the outputs would be.
 # No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct, field
@@ -21,7 +21,6 @@ from msgspec import UNSET, Struct, field
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.copying import copy_as
-from checkpointflow.engine.facts import Identity
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import (
     Cancelled,
@@ -32,10 +31,10 @@ from checkpointflow.engine.run import (
     Opened,
     Record,
     Run,
+    RunHead,
     RunOutcome,
     Skipped,
     Started,
-    Status,
     Succeeded,
     Waiting,
     find_active,
@@ -86,7 +85,14 @@ class SavedFailed(Failed, frozen=True, kw_only=True, tag="failed"):
 SavedRecord = Started | Waiting | SavedOpened | Skipped | SavedSucceeded | SavedFailed | Cancelled
 
 
-class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Snapshot(
+    RunHead,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="schema_version",
+    tag=STATE_VERSION,
+):
     """One execution of a workflow, at one revision.
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
@@ -95,21 +101,11 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     inputs_in, outputs_in and their like name a file beside that holds what is too long for a snapshot.
     """
 
-    schema_version: Literal["checkpointflow-state/v1"] = STATE_VERSION
-    run_id: str
-    status: Status
-    revision: int
-    checkpoint_id: str
-    started_at: str
-    updated_at: str
-    workflow: Identity
-    cwd: str | None
-    inputs: dict[str, Any]
     inputs_in: str | None = None
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
-    answers: dict[str, Given] = {}
+    answers: dict[str, Given] = field(default_factory=dict)
 
 
 class _ShortSnapshot(Snapshot, frozen=True, kw_only=True):
@@ -166,7 +162,6 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
     snapshot = copy_as(
         run,
         Snapshot,
-        schema_version=STATE_VERSION,
         inputs=run.inputs if inputs_in is None else {},
         inputs_in=inputs_in,
         # A record in which nothing is long is written as it is, which is the same as one of ours.

@@ -19,14 +19,7 @@ from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
 from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
 from checkpointflow.drivers.signals import ignores_children, name_signal
-from checkpointflow.engine.actions import (
-    ArtifactSpec,
-    Failure,
-    Outcome,
-    RunCommand,
-    StoredFile,
-    Success,
-)
+from checkpointflow.engine.actions import ArtifactSpec, Failure, Outcome, RunCommand, StoredFile, Success
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json

@@ -228,7 +228,9 @@ class Call:
         """The first answer that is no redirect, and what it answers."""
         action = self.action
         given = {"url": action.url, "headers": action.headers, "body": action.body}
-        asked = _make_request(replace(action, **self._secrets.fill(given)))
+        action = replace(action, **self._secrets.fill(given))
+        url, body = parse_url(action.url), _encode_body(action)
+        asked = Request(action.method, url, _complete_headers(action, body), body)
         # A redirect is chosen by a server, which is data as well.
         self._trusted = {*action.allow_hosts, *([] if action.host_is_data else [asked.url.host])}
         for _ in range(MAX_REDIRECTS + 1):
@@ -285,7 +287,9 @@ class Call:
             return self._socket
         if self._proxy:
             self._open_tunnel(self._socket, url, self._proxy)
-        tls = _make_tls().wrap_socket(self._socket, server_hostname=url.host, do_handshake_on_connect=False)
+        context = ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        tls = context.wrap_socket(self._socket, server_hostname=url.host, do_handshake_on_connect=False)
         self._hold(tls)
         tls.do_handshake()
         return tls
@@ -354,12 +358,6 @@ def _decode_header(header: str) -> str:
         return header.strip()
 
 
-def _make_request(action: CallHttp) -> Request:
-    """What the author asks for. Raises Refused."""
-    url, body = parse_url(action.url), _encode_body(action)
-    return Request(action.method, url, _complete_headers(action, body), body)
-
-
 def _encode_body(action: CallHttp) -> bytes | None:
     """The body, by the type that its headers declare. Raises Refused."""
     if action.body is UNSET:
@@ -388,12 +386,6 @@ def _complete_headers(action: CallHttp, body: bytes | None) -> dict[str, str]:
         if fault := find_fault(name, value):
             raise Refused(fault)
     return headers
-
-
-def _make_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _log_in(proxy: Proxy) -> dict[str, bytes]:

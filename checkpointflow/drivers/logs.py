@@ -82,7 +82,7 @@ class Log:
 
     def seal(self) -> StoredFile | None:
         """Its seal, if it holds anything; it would survive a power cut."""
-        return None if self.fd is None else seal_file(self.fd, self.name)
+        return None if self.fd is None or not self.is_there else seal_file(self.fd, self.name)
 
     def close(self) -> None:
         """Done with it."""

@@ -80,11 +80,6 @@ class _Deed:
         self.deadline = float("inf")
         self.has_begun = False
 
-    @property
-    def has_predecessors(self) -> bool:
-        """Whether attempts before it may have left something running."""
-        return isinstance(self.attempt, Command) and self.action.attempt > 1
-
 
 _End = tuple[_Deed, Outcome | NotBegun | BaseException | None, tuple[StoredFile, ...]]
 """How an action ended, and what it left in its logs; None: it has not even begun, but may now."""
@@ -144,7 +139,7 @@ class Executor:
             deed.has_begun = True
             left = datetime.fromisoformat(action.until) - datetime.fromisoformat(self._clock())
             deed.deadline = time.monotonic() + left.total_seconds()
-        elif action.lock is not None or deed.has_predecessors:
+        elif action.lock is not None or (isinstance(deed.attempt, Command) and action.attempt > 1):
             self._start_thread(deed, lambda: self._make_way(action, deed))
         else:
             self._begin(deed)

@@ -29,15 +29,14 @@ class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     within: str | None = None
 
 
-class RunCommand(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="do",
-    tag="run_command",
-    omit_defaults=True,
+class _Action(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", omit_defaults=True
 ):
+    path: str
+    attempt: int
+
+
+class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
     files: values that it is given in files, by the variables for the files' names; fail_fast: it ends with
@@ -47,8 +46,6 @@ class RunCommand(
     secrets: those whose marks stand in its values.
     """
 
-    path: str
-    attempt: int
     shell: str
     script: str
     fail_fast: bool = False
@@ -66,15 +63,7 @@ class RunCommand(
     secrets: tuple[str, ...] = ()
 
 
-class CallHttp(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="do",
-    tag="call_http",
-    omit_defaults=True,
-):
+class CallHttp(_Action, frozen=True, kw_only=True, tag="call_http"):
     """Make an HTTP call.
 
     body: sent as JSON, or as it is when it is text; UNSET: none; secrets: those whose marks stand in it;
@@ -82,8 +71,6 @@ class CallHttp(
     host_is_data: not the author but a value chose the host, which must then be public, or one of allow_hosts.
     """
 
-    path: str
-    attempt: int
     method: str
     url: str
     host_is_data: bool = False
@@ -99,11 +86,9 @@ class CallHttp(
     secrets: tuple[str, ...] = ()
 
 
-class Sleep(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do", tag="sleep"):
+class Sleep(_Action, frozen=True, kw_only=True, tag="sleep"):
     """Wait until the time *until* (UTC, ISO 8601), before the *attempt*-th attempt."""
 
-    path: str
-    attempt: int
     until: str
 
 
@@ -131,8 +116,8 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
     media_type: str | None = None
 
 
-class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """The action did what it should. stdout, headers (by lower-case names): if they are kept.
+class Yield(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a step or an attempt came to. stdout, headers (by lower-case names): if they are kept.
 
     lost: why what was printed is not the outputs, or not kept as stdout, each by that name, for whoever
     refers to them.
@@ -145,6 +130,10 @@ class Success(Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
     stdout: str | None = None
     artifacts: dict[str, StoredFile] = {}
     lost: dict[str, str] = {}
+
+
+class Success(Yield, frozen=True, kw_only=True, tag=True):
+    """The action did what it should."""
 
 
 class Failure(Struct, frozen=True, tag=True):

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from checkpointflow.diagnostics import find_nearest
-from checkpointflow.engine.facts import EventTaken, Fact, digest_answer
+from checkpointflow.engine.facts import EventTaken, Fact, Wait, digest_answer
 from checkpointflow.engine.run import Given, Run, Waiting, waits
 from checkpointflow.errors import AnsweredOtherwise, EventMismatch, RunNotWaiting
 
@@ -39,7 +39,7 @@ def find_wait(run: Run, answer: Answer, facts: Callable[[], Iterable[Fact]] = tu
     """
     if _is_repeated(run, answer):
         return None
-    found = {path: record for path, record in waits(run).items() if _may_mean(answer, path, record)}
+    found = {path: record for path, record in waits(run).items() if _may_mean(answer, path, record.wait)}
     if len(found) == 1:
         return next(iter(found))
     if found:
@@ -62,17 +62,9 @@ def find_taken(facts: Iterable[Fact], answer: Answer) -> EventTaken | None:
     """The last of *facts* that is an answer to the event, step and attempt that *answer* names."""
     taken = None
     for fact in facts:
-        if isinstance(fact, EventTaken) and _is_about(fact, answer):
+        if isinstance(fact, EventTaken) and _names(answer, fact.event_name, fact.path, fact.attempt):
             taken = fact
     return taken
-
-
-def _is_about(fact: EventTaken, answer: Answer) -> bool:
-    return (
-        answer.event in (None, fact.event_name)
-        and answer.step in (None, fact.path)
-        and answer.attempt in (None, fact.attempt)
-    )
 
 
 def _is_repeated(run: Run, answer: Answer) -> bool:
@@ -91,14 +83,13 @@ def _find_last(run: Run, event: str | None) -> Given | None:
     return run.answers.get(event) if event is not None else next(reversed(run.answers.values()), None)
 
 
-def _may_mean(answer: Answer, path: str, record: Waiting) -> bool:
-    wait = record.wait
-    attempt = None if wait.in_doubt is None else wait.in_doubt.attempt
-    return (
-        answer.event in (None, wait.event_name)
-        and answer.step in (None, path)
-        and answer.attempt in (None, attempt)
-    )
+def _may_mean(answer: Answer, path: str, wait: Wait) -> bool:
+    return _names(answer, wait.event_name, path, None if wait.in_doubt is None else wait.in_doubt.attempt)
+
+
+def _names(answer: Answer, event: str, step: str, attempt: int | None) -> bool:
+    """Whether *answer* is about these, as far as it says what it is about."""
+    return answer.event in (None, event) and answer.step in (None, step) and answer.attempt in (None, attempt)
 
 
 def _list_waits(found: dict[str, Waiting]) -> list[dict[str, str]]:

@@ -255,7 +255,8 @@ def _note(run: Run, path: str, record: Record) -> None:
                 raise ValueError(f"{body} would have more than {MAX_IN_LIST} steps")
             # Only the latest visit is kept, or a loop would make the run grow without end.
             before = step_path(body, step, visit - 1)
-            _drop(run, [before] if before in run.steps else [], [])
+            if before in run.steps:
+                _drop_step(run, before)
         run.cursors[body] = replace(cursor, step=step, visits=seen)
     _set(run, path, record)
 
@@ -274,30 +275,28 @@ def _forget_bodies(run: Run, left: str) -> None:
     """Drop what the block at *left* had kept of its failed bodies: it was survived, and is left now."""
     record = run.steps.get(left)
     if isinstance(record, Failed) and record.block is not None:
-        _drop(run, *_find_within(run, bodies_of(run, left)))
+        _drop_bodies(run, bodies_of(run, left))
 
 
-def _find_within(run: Run, bodies: Iterable[str]) -> tuple[list[str], list[str]]:
-    """All steps in those of *bodies* that are there, however deep, and with them all bodies."""
-    steps, found = list[str](), [body for body in bodies if body in run.cursors]
+def _drop_bodies(run: Run, bodies: Iterable[str]) -> None:
+    """Drop those of *bodies* that are there, with all steps and bodies in them, however deep."""
+    found = [body for body in bodies if body in run.cursors]
     for body in found:  # which grows meanwhile
-        inside = run.inside.get(body, {})
-        steps += inside
-        found += [inner for path in inside for inner in bodies_of(run, path) if inner in run.cursors]
-    return steps, found
-
-
-def _drop(run: Run, steps: Iterable[str], bodies: Iterable[str]) -> None:
-    for path in steps:
-        del run.steps[path]
-        run.active.pop(path, None)
-        if "/" in path:
-            body = path.rpartition("/")[0]
-            del run.inside[body][path]
-            if not run.inside[body]:
-                del run.inside[body]
-    for body in bodies:
+        for path in run.inside.pop(body, ()):
+            found += [inner for inner in bodies_of(run, path) if inner in run.cursors]
+            del run.steps[path]
+            run.active.pop(path, None)
         del run.cursors[body]
+
+
+def _drop_step(run: Run, path: str) -> None:
+    del run.steps[path]
+    run.active.pop(path, None)
+    if "/" in path:
+        body = path.rpartition("/")[0]
+        del run.inside[body][path]
+        if not run.inside[body]:
+            del run.inside[body]
 
 
 # A body
@@ -321,7 +320,7 @@ def _close_body(run: Run, fact: BodyClosed) -> None:
     if fact.error is not None:
         _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
         return
-    _drop(run, *_find_within(run, [fact.body]))
+    _drop_bodies(run, [fact.body])
     _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
 
 
@@ -339,8 +338,9 @@ def _reopen(run: Run, path: str) -> None:
     body = split(path)[0]
     after = takewhile(path.__ne__, reversed(run.steps if body == ROOT else run.inside[body]))
     later = [path, *reversed([p for p in after if split(p)[0] == body])]
-    _drop(run, *_find_within(run, [inner for block in later for inner in bodies_of(run, block)]))
-    _drop(run, later, [])
+    for step in later:
+        _drop_bodies(run, bodies_of(run, step))
+        _drop_step(run, step)
     cursor = run.cursors[body]
     # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
     counts = {s: v for _, s, v in map(split, later)}

@@ -145,7 +145,7 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
 
 
 class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
-    """lost: as in Success; next: the step that it chose to go to, if it chose."""
+    """lost: as in a Yield; next: the step that it chose to go to, if it chose."""
 
     outputs: Any = UNSET
     exit_code: int | None = None

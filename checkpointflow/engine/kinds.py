@@ -62,9 +62,7 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
     compiled = body.program.step(step.id)
     match step:
         case Cli() | Api():
-            return StepStarted(
-                at=scene.now, path=path, action=make_action(scene, body, step, path, attempt=1)
-            )
+            return begin_attempt(scene, body, step, path, attempt=1)
         case AwaitEvent():
             return WaitOpened(at=scene.now, path=path, wait=_make_wait(scene, body, step))
         case Switch(default=default):
@@ -99,8 +97,13 @@ def _list_items(compiled: CompiledStep, names: Mapping[str, Any]) -> list[Any]:
 # What it does
 
 
-def make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Effect:
-    """The *attempt*-th try of a step that does something, all values in place. Raises EvaluationError."""
+def begin_attempt(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> StepStarted:
+    """The *attempt*-th try of *step* begins. Raises EvaluationError."""
+    return StepStarted(at=scene.now, path=path, action=_make_action(scene, body, step, path, attempt))
+
+
+def _make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Effect:
+    """What a step does that does something, all values in place."""
     assert isinstance(step, Cli | Api)
     compiled = body.program.step(step.id)
     names = scope(scene, body)

@@ -13,7 +13,11 @@ from msgspec import Struct
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
 
 
-class Begin(Struct, frozen=True, kw_only=True):
+class _Message(Struct, frozen=True, kw_only=True):
+    now: str
+
+
+class Begin(_Message, frozen=True, kw_only=True):
     """Start a run.
 
     digest: SHA-256 of the document; documents: those of all that it calls, by name; source, cwd: where it
@@ -21,7 +25,6 @@ class Begin(Struct, frozen=True, kw_only=True):
     key: its run key, which no other run of its store has.
     """
 
-    now: str
     run_id: str
     inputs: Any
     digest: str
@@ -33,70 +36,60 @@ class Begin(Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(_Message, frozen=True, kw_only=True):
     """What became of an action."""
 
-    now: str
     path: str
     attempt: int
     outcome: Outcome
 
 
-class Deliver(Struct, frozen=True, kw_only=True):
+class Deliver(_Message, frozen=True, kw_only=True):
     """An event from outside for the wait at *path*; by: who gave it, as `user@host`."""
 
-    now: str
     path: str
     payload: Any
     by: str | None = None
 
 
-class Interrupt(Struct, frozen=True, kw_only=True):
+class Interrupt(_Message, frozen=True, kw_only=True):
     """The driver was told to stop, and has stopped whatever it was doing."""
 
-    now: str
 
-
-class Recover(Struct, frozen=True, kw_only=True):
+class Recover(_Message, frozen=True, kw_only=True):
     """The outcomes of *lost* will never come: each may or may not have happened."""
 
-    now: str
     lost: tuple[Action, ...]
 
 
-class Seal(Struct, frozen=True, kw_only=True):
+class Seal(_Message, frozen=True, kw_only=True):
     """What lies in *files* is final, as far as the driver knows."""
 
-    now: str
     files: tuple[StoredFile, ...]
 
 
-class Defer(Struct, frozen=True, kw_only=True):
+class Defer(_Message, frozen=True, kw_only=True):
     """The driver did not begin an attempt: somebody else holds the lock that it needs, or is to drive on."""
 
-    now: str
     path: str
     attempt: int
 
 
-class Retry(Struct, frozen=True, kw_only=True):
+class Retry(_Message, frozen=True, kw_only=True):
     """Do again what failed, or the step at *path* and all that came after it."""
 
-    now: str
     path: str | None = None
 
 
-class ChooseDirectory(Struct, frozen=True, kw_only=True):
+class ChooseDirectory(_Message, frozen=True, kw_only=True):
     """Commands are to run in the directory *cwd* from now on."""
 
-    now: str
     cwd: str
 
 
-class Cancel(Struct, frozen=True, kw_only=True):
+class Cancel(_Message, frozen=True, kw_only=True):
     """Nothing more is wanted of the run."""
 
-    now: str
     reason: str
 
 

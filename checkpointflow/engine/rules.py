@@ -16,22 +16,9 @@ from typing import Any, assert_never
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import point_at
-from checkpointflow.documents.model import (
-    ActionStep,
-    AnyStep,
-    AwaitEvent,
-)
+from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent
 from checkpointflow.documents.program import Program
-from checkpointflow.engine.actions import (
-    Action,
-    CallHttp,
-    Error,
-    Failure,
-    RunCommand,
-    Sleep,
-    Slept,
-    Success,
-)
+from checkpointflow.engine.actions import Action, CallHttp, Error, Failure, RunCommand, Sleep, Slept, Success
 from checkpointflow.engine.bodies import Body, Scene, locate, root
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.evolution import apply, evolve, fork
@@ -53,7 +40,7 @@ from checkpointflow.engine.facts import (
     Wait,
     WaitOpened,
 )
-from checkpointflow.engine.kinds import check_inputs, choose, retry_of
+from checkpointflow.engine.kinds import begin_attempt, check_inputs, choose, retry_of
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -88,21 +75,8 @@ from checkpointflow.engine.run import (
     waits,
 )
 from checkpointflow.engine.scope import scope
-from checkpointflow.engine.settle import (
-    begin_attempt,
-    end_attempt,
-    enter_step,
-    fail,
-    is_overdue,
-    settle,
-)
-from checkpointflow.errors import (
-    InvalidEvent,
-    NoTransition,
-    NotRetryable,
-    RunNotWaiting,
-    WaitExpired,
-)
+from checkpointflow.engine.settle import end_attempt, enter_step, fail, is_overdue, settle
+from checkpointflow.errors import InvalidEvent, NoTransition, NotRetryable, RunNotWaiting, WaitExpired
 
 STEP_OUTCOME = "step_outcome"
 
@@ -198,24 +172,16 @@ def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
 
 def _begin(program: Program, message: Begin) -> RunBegan:
     workflow = program.workflow
-    inputs = check_inputs(program, message.inputs)
-    return RunBegan(
-        at=message.now,
-        run_id=message.run_id,
-        workflow=copy_as(
-            workflow,
-            Identity,
-            version=None if workflow.version is None else str(workflow.version),
-            digest=message.digest,
-            documents=message.documents,
-            source=message.source,
-        ),
-        inputs=inputs,
-        cwd=message.cwd,
-        by=message.by,
-        environment=message.environment,
-        key=message.key,
+    identity = copy_as(
+        workflow,
+        Identity,
+        version=None if workflow.version is None else str(workflow.version),
+        digest=message.digest,
+        documents=message.documents,
+        source=message.source,
     )
+    inputs = check_inputs(program, message.inputs)
+    return copy_as(message, RunBegan, at=message.now, workflow=identity, inputs=inputs, copied_from=None)
 
 
 def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:

@@ -12,20 +12,20 @@ from typing import Any, Literal, assert_never
 
 from msgspec import UNSET, Struct
 
-from checkpointflow.engine.actions import Action, Error, StoredFile
+from checkpointflow.engine.actions import Action, Error, Yield
 from checkpointflow.engine.facts import Identity, Wait
 from checkpointflow.engine.path import body_path, step_path
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
 
-class _Record(
+class OfVisit(
     Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="state", omit_defaults=True
 ):
     """What a run knows of one visit of one step."""
 
 
-class Active(_Record, frozen=True, kw_only=True):
+class Active(OfVisit, frozen=True, kw_only=True):
     """One that has not ended: under way, waiting or open."""
 
     started_at: str
@@ -56,27 +56,22 @@ class Opened(Active, frozen=True, kw_only=True, tag="open"):
     failed: dict[str, Error] = {}
 
 
-class Skipped(_Record, frozen=True, kw_only=True, tag="skipped"):
+class Skipped(OfVisit, frozen=True, kw_only=True, tag="skipped"):
     ended_at: str
 
 
-class Succeeded(_Record, frozen=True, kw_only=True, tag="succeeded"):
-    """lost: as in Success; next: the step that it chose to go to, if it chose."""
+class Succeeded(
+    Yield, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="state", tag="succeeded"
+):
+    """next: the step that it chose to go to, if it chose."""
 
-    outputs: Any = UNSET
-    exit_code: int | None = None
-    status_code: int | None = None
-    headers: dict[str, str] = {}
-    stdout: str | None = None
-    artifacts: dict[str, StoredFile] = {}
-    lost: dict[str, str] = {}
     next: str | None = None
     attempts: int = 1
     started_at: str
     ended_at: str
 
 
-class Failed(_Record, frozen=True, kw_only=True, tag="failed"):
+class Failed(OfVisit, frozen=True, kw_only=True, tag="failed"):
     """block: how far its bodies had come, if it has any; they can be taken up again from there."""
 
     error: Error
@@ -87,14 +82,13 @@ class Failed(_Record, frozen=True, kw_only=True, tag="failed"):
     ended_at: str
 
 
-class Cancelled(_Record, frozen=True, kw_only=True, tag="cancelled"):
+class Cancelled(OfVisit, frozen=True, kw_only=True, tag="cancelled"):
     """Under way, or waiting, when the run was cancelled."""
 
     started_at: str
     ended_at: str
 
 
-_ENDED_WELL = {Skipped, Succeeded}
 Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 
 
@@ -135,15 +129,8 @@ class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="s
 RunOutcome = Completion | Breakdown | Cancellation
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    """One execution of a workflow, at one revision.
-
-    checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
-    steps holds the latest visit of each step, by path, in the order in which they were come to.
-    answers: the last to each event, by its name, the latest last.
-    active: those of them that have not ended; inside: the paths of those in each body but the
-    root; so that nobody looks through all for them.
-    """
+class RunHead(Struct, frozen=True, kw_only=True):
+    """What all that tells of a run begins with."""
 
     run_id: str
     status: Status
@@ -154,6 +141,18 @@ class Run(Struct, frozen=True, kw_only=True):
     workflow: Identity
     cwd: str | None
     inputs: dict[str, Any]
+
+
+class Run(RunHead, frozen=True, kw_only=True):
+    """One execution of a workflow, at one revision.
+
+    checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
+    steps holds the latest visit of each step, by path, in the order in which they were come to.
+    answers: the last to each event, by its name, the latest last.
+    active: those of them that have not ended; inside: the paths of those in each body but the
+    root; so that nobody looks through all for them.
+    """
+
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, Record]
@@ -179,10 +178,8 @@ def group_by_body(steps: Iterable[str]) -> dict[str, dict[str, None]]:
 def bodies_of(run: Run, block: str) -> list[str]:
     """The bodies of *block* that are under way, or that failed and were kept; none if it is no block."""
     record = run.steps[block]
-    if type(record) in _ENDED_WELL:  # sooner known than what is no instance of a Struct, and most are
-        return []
-    opened = record.block if isinstance(record, Failed) else record
-    return [body_path(block, k) for k in (*opened.open, *opened.failed)] if isinstance(opened, Opened) else []
+    opened = record.block if type(record) is Failed else record  # isinstance is slow to say no of a Struct
+    return [body_path(block, k) for k in (*opened.open, *opened.failed)] if type(opened) is Opened else []
 
 
 def pending(run: Run) -> list[Action]:

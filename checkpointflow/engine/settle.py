@@ -11,14 +11,7 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from checkpointflow.documents.model import (
-    ActionStep,
-    AnyStep,
-    AwaitEvent,
-    End,
-    Goto,
-    Recoverable,
-)
+from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Goto, Recoverable
 from checkpointflow.engine.actions import Action, Error, Sleep
 from checkpointflow.engine.bodies import (
     Body,
@@ -42,8 +35,8 @@ from checkpointflow.engine.facts import (
     Wait,
 )
 from checkpointflow.engine.kinds import (
+    begin_attempt,
     is_skipped,
-    make_action,
     make_inputs,
     may_help,
     pause,
@@ -194,11 +187,6 @@ def enter_step(scene: Scene, body: Body, step: AnyStep) -> Fact:
         return start(scene, body, step, path)
     except CheckpointflowError as error:
         return fail(scene, step, path, Error(code=error.code, message=str(error)))
-
-
-def begin_attempt(scene: Scene, body: Body, step: AnyStep, path: str, attempt: int) -> Fact:
-    """The *attempt*-th try of *step* begins. Raises EvaluationError."""
-    return StepStarted(at=scene.now, path=path, action=make_action(scene, body, step, path, attempt))
 
 
 def end_attempt(

@@ -44,15 +44,7 @@ from checkpointflow.store.files import (
     translate_errors,
 )
 from checkpointflow.store.history import find_end, fold
-from checkpointflow.store.layout import (
-    HISTORY,
-    STATE,
-    is_artifact,
-    is_local,
-    is_log,
-    is_member,
-    is_run_id,
-)
+from checkpointflow.store.layout import HISTORY, STATE, is_artifact, is_local, is_log, is_member, is_run_id
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import name_aside, remove
 from checkpointflow.store.verify import refuse, require_sound, verify
@@ -110,7 +102,7 @@ def export_run(
 
 def _choose_members(directory: RunDirectory) -> tuple[list[str], list[str]]:
     """The names of what is handed over, and what to say of the rest. Raises PersistenceError."""
-    names, left_out, tally = list[str](), list[str](), _Tally()
+    names, left_out = list[str](), list[str]()
     with translate_errors(directory.place):
         files = dict(list_files(directory.place, all_of_it=True))
         for name, status in files.items():
@@ -121,7 +113,7 @@ def _choose_members(directory: RunDirectory) -> tuple[list[str], list[str]]:
             else:
                 names.append(name)
                 try:
-                    tally.add(name, status.st_size)
+                    _check_limits(name, status.st_size, len(names))
                 except _Refused as error:
                     raise PersistenceError(
                         file=directory.place / name, problem=f"{error}; no import would take it"
@@ -190,21 +182,14 @@ class _Refused(Exception):
     """Why an archive is not taken."""
 
 
-class _Tally:
-    """What an archive holds so far; beyond the limits _Refused, for who writes one as for who reads it."""
-
-    def __init__(self) -> None:
-        self._files = 0
-
-    def add(self, name: str, size: int) -> None:
-        """A file called *name* of *size* bytes."""
-        self._files += 1
-        if len(os.fsencode(name)) > MAX_NAME:
-            raise _Refused(f"the name {name[:200]!r}… has more than {MAX_NAME} bytes")
-        if self._files > MAX_FILES:
-            raise _Refused(f"with {name[:200]!r} there are more than {MAX_FILES} files")
-        if size > MAX_JSON_BYTES and _is_record(name):
-            raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
+def _check_limits(name: str, size: int, number: int) -> None:
+    """Raise _Refused if the *number*-th file, called *name*, is beyond them, for writers as for readers."""
+    if len(os.fsencode(name)) > MAX_NAME:
+        raise _Refused(f"the name {name[:200]!r}… has more than {MAX_NAME} bytes")
+    if number > MAX_FILES:
+        raise _Refused(f"with {name[:200]!r} there are more than {MAX_FILES} files")
+    if size > MAX_JSON_BYTES and _is_record(name):
+        raise _Refused(f"{name[:200]!r} has more than {MAX_JSON_BYTES} bytes")
 
 
 def _is_record(name: str) -> bool:
@@ -263,20 +248,20 @@ class _Source:
 
 def _unpack(source: _Source, staging: Path, name: str) -> str:
     """Write the members of the archive into *staging*; returns the run's id."""
-    run_id, tally = None, _Tally()
+    run_id = None
     with (
         _translate_damage(name),
         gzip.GzipFile(fileobj=cast(BinaryIO, source), mode="rb") as packed,
         tarfile.open(fileobj=packed, mode="r|", tarinfo=_Header) as archive,
     ):
-        for member in archive:
+        for number, member in enumerate(archive, 1):
             top, rest = _split_name(member)
             if run_id not in (None, top):
                 raise _Refused(f"it holds more than one run: {run_id} and {top}")
             run_id = top
             archive.members = []  # type: ignore[attr-defined]  # or all headers would be kept, with all they say
             source.take(tarfile.BLOCKSIZE + len(str(member.pax_headers)))
-            tally.add(rest, member.size)
+            _check_limits(rest, member.size, number)
             if member.isreg():
                 content = archive.extractfile(member)
                 assert content is not None

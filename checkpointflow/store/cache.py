@@ -51,10 +51,9 @@ class Cache(Struct, frozen=True):
             return None
         name = _name(data)
         try:
-            if _is_shared(self.base):
-                return None
+            _require_private(self.base)
             with open_safely(self.base / CACHE / name) as fd:
-                whole = read_all(fd) if os.fstat(fd).st_size <= MAX_ENTRY_BYTES else b""
+                whole = read_all(fd, MAX_ENTRY_BYTES)
         except OSError:
             return None
         digest, entry = whole[:_DIGEST_LENGTH], whole[_DIGEST_LENGTH:]
@@ -69,31 +68,26 @@ class Cache(Struct, frozen=True):
         name, place = _name(data), self.base / CACHE
         with suppress(OSError):
             make_private(place)
-            if not _is_shared(self.base):
-                _make_room(place)
-                _write(place / name, _digest(name, entry) + entry)
+            entries = _list_by_age(self.base)
+            for _, outdated in entries[: MAX_ENTRIES // 2] if len(entries) >= MAX_ENTRIES else ():
+                outdated.unlink()
+            _write(place / name, _digest(name, entry) + entry)
 
     def clear(self) -> bool:
         """Take away all of it; whether there was anything."""
         with suppress(OSError):
-            if self.base is not None and not _is_shared(self.base):
-                names = os.listdir(self.base / CACHE)
-                for name in names:
-                    os.unlink(self.base / CACHE / name)
-                return bool(names)
+            entries = [] if self.base is None else _list_by_age(self.base)
+            for _, entry in entries:
+                entry.unlink()
+            return bool(entries)
         return False
 
 
 def find_outdated(base: Path) -> list[Path]:
     """The entries that were made so long ago that few can be of use."""
-    place, found = base / CACHE, []
     with suppress(OSError):
-        if not _is_shared(base):
-            for name in os.listdir(place):
-                with suppress(OSError):
-                    if time.time() - os.lstat(place / name).st_mtime > MAX_AGE_SECONDS:
-                        found.append(place / name)
-    return found
+        return [entry for made, entry in _list_by_age(base) if time.time() - made > MAX_AGE_SECONDS]
+    return []
 
 
 def _name(data: bytes) -> str:
@@ -114,16 +108,16 @@ def _digest(name: str, entry: bytes) -> bytes:
     return sha256(name.encode() + entry).hexdigest().encode()
 
 
-def _is_shared(base: Path) -> bool:
-    return (base / CACHE).is_symlink() or any(map(describe_sharing, (base, base / CACHE)))
+def _require_private(base: Path) -> None:
+    """Raise OSError if others could have put entries into the store at *base*."""
+    if (base / CACHE).is_symlink() or any(map(describe_sharing, (base, base / CACHE))):
+        raise PermissionError
 
 
-def _make_room(place: Path) -> None:
-    names = os.listdir(place)
-    if len(names) >= MAX_ENTRIES:
-        by_age = sorted(names, key=lambda name: os.lstat(place / name).st_mtime)
-        for name in by_age[: MAX_ENTRIES // 2]:
-            os.unlink(place / name)
+def _list_by_age(base: Path) -> list[tuple[float, Path]]:
+    """The entries of the store at *base*, the oldest first, and when each was made. Raises OSError."""
+    _require_private(base)
+    return sorted((os.lstat(entry).st_mtime, entry) for entry in (base / CACHE).iterdir())
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
-    AttemptFailed,
     BlockOpened,
     Fact,
+    OfStep,
     StepFailed,
     StepSkipped,
     StepStarted,
@@ -186,27 +186,22 @@ def collect_visits(facts: list[Fact]) -> dict[str, Visit]:
     """Every visit of every step that *facts* tell of, by path, in the order in which they began."""
     found: dict[str, Visit] = {}
     for fact in facts:
-        match fact:
-            case StepStarted(path=path, at=now, action=action):
-                visit = found.get(path, Visit(state="started", started_at=now))
-                found[path] = replace(visit, state="started", attempts=action.attempt, ended_at=None)
-            case WaitOpened(path=path, at=now, wait=wait):
-                visit = found.get(path, Visit(state="waiting", started_at=now))
-                found[path] = replace(visit, state="waiting", event_name=wait.event_name)
-            case BlockOpened(path=path, at=now):
-                found[path] = Visit(state="open", started_at=now)
-            case StepSkipped(path=path, at=now):
-                found[path] = Visit(state="skipped", started_at=now, ended_at=now)
-            case StepSucceeded() | StepFailed() | AttemptFailed():
-                visit = found.get(fact.path, Visit(state="started", started_at=fact.at))
-                found[fact.path] = _end_visit(visit, fact)
-            case _:
-                pass
+        if isinstance(fact, OfStep):
+            visit = found.get(fact.path, Visit(state="started", started_at=fact.at))
+            found[fact.path] = _go_on(visit, fact)
     return found
 
 
-def _end_visit(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -> Visit:
+def _go_on(visit: Visit, fact: OfStep) -> Visit:
     match fact:
+        case StepStarted(action=action):
+            return replace(visit, state="started", attempts=action.attempt, ended_at=None)
+        case WaitOpened(wait=wait):
+            return replace(visit, state="waiting", event_name=wait.event_name)
+        case BlockOpened():
+            return replace(visit, state="open")
+        case StepSkipped():
+            return replace(visit, state="skipped", ended_at=fact.at)
         case StepSucceeded():
             return replace(
                 visit,
@@ -220,7 +215,7 @@ def _end_visit(visit: Visit, fact: StepSucceeded | StepFailed | AttemptFailed) -
             )
         case StepFailed(error=error, next=chosen):
             return replace(visit, state="failed", error=to_builtins(error), next=chosen, ended_at=fact.at)
-        case AttemptFailed():
+        case _:
             return visit
 
 

@@ -135,7 +135,7 @@ class RunDirectory:
         except Damaged as damage:
             raise StateCorrupt(file=self.place / STATE, problem=str(damage)) from None
         run, self._known = decoded.run, decoded.known
-        facts = self._read_facts_beyond(run.checkpoint_id)
+        facts = self.read_beyond(run.checkpoint_id)
         if not facts:
             return run
         try:
@@ -149,11 +149,7 @@ class RunDirectory:
             self.catch_up()
         return run
 
-    def is_ahead_of(self, checkpoint_id: str) -> bool:
-        """Whether the history tells more than the snapshot, of the checkpoint *checkpoint_id*, does."""
-        return bool(self._read_facts_beyond(checkpoint_id))
-
-    def _read_facts_beyond(self, checkpoint_id: str) -> list[Fact]:
+    def read_beyond(self, checkpoint_id: str) -> list[Fact]:
         """What has happened since the checkpoint of the snapshot. Raises StateCorrupt."""
         try:
             rest = read_rest(self.place, checkpoint_id)
@@ -272,12 +268,11 @@ class RunDirectory:
             self._due, self._may_lag = time.monotonic() + MAX_LAG_SECONDS, may_lag
             try:
                 yield
+                self.catch_up()
             except BaseException:
                 with suppress(PersistenceError):  # something is told already, and nothing is lost
                     self.catch_up()
                 raise
-            else:
-                self.catch_up()
             finally:
                 self.step_lock = None
                 self._history.close()

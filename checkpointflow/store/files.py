@@ -94,8 +94,7 @@ def read_file(file: Path) -> bytes:
             raise FileMissing(file=file, problem=problem)
         if status.st_size > MAX_BYTES:
             raise FileMissing(file=file, problem=f"it is larger than {MAX_BYTES} bytes")
-        with os.fdopen(os.dup(fd), "rb") as opened:
-            return opened.read(MAX_BYTES + 1)
+        return read_all(fd, MAX_BYTES)
     except OSError as error:
         raise FileMissing(file=file, problem=f"it cannot be read ({explain(error)})") from None
     finally:
@@ -113,14 +112,8 @@ def explain(error: Exception) -> str:
 
 
 def _name_kind(mode: int) -> str:
-    for test, name in (
-        (stat.S_ISDIR, "a directory"),
-        (stat.S_ISFIFO, "a pipe"),
-        (stat.S_ISSOCK, "a socket"),
-    ):
-        if test(mode):
-            return name
-    return "a device"
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 # Files of a store
@@ -200,7 +193,7 @@ def read_all(fd: int, limit: int = MAX_WHOLE_BYTES) -> bytes:
     if size > limit:
         raise OSError(errno.EFBIG, f"it is larger than {limit} bytes")
     data = os.read(fd, size + 1)
-    while len(data) > size and (more := os.read(fd, 1 << 20)):  # it has grown meanwhile
+    while size < len(data) <= limit and (more := os.read(fd, 1 << 20)):  # it has grown meanwhile
         data += more
     return data
 
@@ -255,22 +248,18 @@ def sync_data(fd: int) -> None:
 # Directories
 
 
-def make_private(directory: Path) -> None:
-    """Make *directory* and what is missing above it, for its owner only."""
-    missing = []
-    while not directory.is_dir():
-        missing.append(directory)
-        directory = directory.parent
+def make_private(directory: Path) -> list[Path]:
+    """Make *directory* and what is missing above it, for its owner only; returns what was missing."""
+    missing = [above for above in (directory, *directory.parents) if not above.is_dir()]
     for place in reversed(missing):
         with suppress(FileExistsError):  # another process was quicker
             os.mkdir(place, 0o700)
+    return missing
 
 
 def make_lasting(directory: Path) -> None:
     """Make *directory*, and what is missing above it, such that their names survive a power cut."""
-    missing = [above for above in (directory, *directory.parents) if not above.is_dir()]
-    make_private(directory)
-    for made in missing:
+    for made in make_private(directory):
         sync_directory(made.parent)
 
 

@@ -8,13 +8,14 @@ such, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from checkpointflow.engine.actions import Error
+from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Status
+from checkpointflow.engine.run import Cursor, RunHead
 from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import STATE, is_run_id
@@ -24,59 +25,29 @@ from checkpointflow.store.store import Store
 ENDED = ("completed", "failed", "cancelled")
 
 
-class _Identity(Struct, frozen=True):
-    id: str
-    name: str | None = None
-    version: str | None = None
-
-
-class _Cursor(Struct, frozen=True):
-    step: str | None = None
-
-
-class _Wait(Struct, frozen=True):
-    audience: str
-    event_name: str
-    prompt: str | None = None
-    timeout_at: str | None = None
-    risk_level: str | None = None
-
-
-class _Error(Struct, frozen=True):
-    message: str
-    step_id: str | None = None
-
-
 class _Outcome(Struct, frozen=True):
-    error: _Error | None = None
+    error: Error | None = None
     reason: str | None = None
 
 
 class _Record(Struct, frozen=True):
     started_at: str = ""
-    wait: _Wait | None = None
+    wait: Wait | None = None
 
 
-class Head(Struct, frozen=True, kw_only=True):
+class Head(RunHead, frozen=True, kw_only=True):
     """As much of a snapshot as a list of runs tells."""
 
     schema_version: str
-    run_id: str
-    status: Status
-    checkpoint_id: str
-    started_at: str
-    updated_at: str
-    workflow: _Identity
-    inputs: dict[str, Any] = {}
     outcome: _Outcome | None = None
-    cursors: dict[str, _Cursor]
+    cursors: dict[str, Cursor]
     steps: dict[str, _Record]
 
     @property
     def step(self) -> str | None:
         """Where the run stands: at its first wait, else at the step that its root has come to."""
         first = next(iter(self.waits), None)
-        return first or self.cursors.get(ROOT, _Cursor()).step
+        return first or self.cursors.get(ROOT, Cursor()).step
 
     @property
     def waits(self) -> dict[str, _Record]:
@@ -113,7 +84,7 @@ def read_head(directory: RunDirectory) -> Head:
     """The head of the run as it stands. Raises RunNotFound, PersistenceError, StateCorrupt."""
     try:
         head = _decode(directory, directory.read(STATE))
-        if directory.is_ahead_of(head.checkpoint_id):
+        if directory.read_beyond(head.checkpoint_id):
             return _decode(directory, encode(directory.load()).state)
     except CheckpointflowError:
         raise

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
 from checkpointflow.engine.actions import Action, Sleep, StoredFile
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import is_text, list_files, read_digest, sync_file, sync_names
+from checkpointflow.store.files import (
+    is_text,
+    list_files,
+    open_safely,
+    read_digest,
+    sync_file,
+    sync_names,
+)
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.layout import ARTIFACTS, log_names
 
@@ -49,12 +57,9 @@ def seal_artifacts(directory: RunDirectory, run: Run, new: list[Fact]) -> tuple[
 
 
 def seal_file(fd: int, name: str) -> StoredFile | None:
-    """The seal of the open file *fd* as *name*, if it can be read; it would survive a power cut."""
+    """The seal of the open regular file *fd* as *name*, if it can be read; it would survive a power cut."""
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        size, digest = read_digest(fd, status.st_size)  # somebody may go on writing
+        size, digest = read_digest(fd, os.fstat(fd).st_size)  # somebody may go on writing
         if size:
             sync_file(fd)
         return StoredFile(path=name, size=size, sha256=digest)
@@ -71,11 +76,6 @@ def _make_lasting(directory: RunDirectory, files: list[StoredFile]) -> tuple[Sto
 
 
 def _seal(directory: RunDirectory, name: str) -> StoredFile | None:
-    try:
-        fd = os.open(directory.file(name), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except (OSError, CheckpointflowError):
-        return None
-    try:
+    with suppress(OSError, CheckpointflowError), open_safely(directory.file(name)) as fd:
         return seal_file(fd, name)
-    finally:
-        os.close(fd)
+    return None

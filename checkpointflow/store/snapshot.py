@@ -13,28 +13,28 @@ where the outputs would be.
 # No `from __future__ import annotations`: msgspec would have to compile the texts at each start.
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.copying import copy_as
-from checkpointflow.engine.facts import Identity
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import (
     Cancelled,
     Cursor,
     Failed,
     Given,
+    OfVisit,
     Opened,
     Record,
     Run,
+    RunHead,
     RunOutcome,
     Skipped,
     Started,
-    Status,
     Succeeded,
     Waiting,
     find_active,
@@ -59,25 +59,17 @@ class SavedOpened(Opened, frozen=True, kw_only=True, tag="open"):
     ended_in: tuple[str, ...] = ()
 
 
-class SavedSucceeded(
-    Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="state",
-    tag="succeeded",
-    omit_defaults=True,
-):
+class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
     """next: the step that it chose to go to, if it chose; outputs_in: the file that holds long outputs."""
 
     outputs: Any = UNSET
     outputs_in: str | None = None
     exit_code: int | None = None
     status_code: int | None = None
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = field(default_factory=dict)
     stdout: str | None = None
-    artifacts: dict[str, StoredFile] = {}
-    lost: dict[str, str] = {}
+    artifacts: dict[str, StoredFile] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
     next: str | None = None
     attempts: int = 1
     started_at: str
@@ -93,7 +85,14 @@ class SavedFailed(Failed, frozen=True, kw_only=True, tag="failed"):
 SavedRecord = Started | Waiting | SavedOpened | Skipped | SavedSucceeded | SavedFailed | Cancelled
 
 
-class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Snapshot(
+    RunHead,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="schema_version",
+    tag=STATE_VERSION,
+):
     """One execution of a workflow, at one revision.
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
@@ -102,21 +101,11 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     inputs_in, outputs_in and their like name a file beside that holds what is too long for a snapshot.
     """
 
-    schema_version: Literal["checkpointflow-state/v1"] = STATE_VERSION
-    run_id: str
-    status: Status
-    revision: int
-    checkpoint_id: str
-    started_at: str
-    updated_at: str
-    workflow: Identity
-    cwd: str | None
-    inputs: dict[str, Any]
     inputs_in: str | None = None
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
-    answers: dict[str, Given] = {}
+    answers: dict[str, Given] = field(default_factory=dict)
 
 
 class _ShortSnapshot(Snapshot, frozen=True, kw_only=True):
@@ -173,7 +162,6 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
     snapshot = copy_as(
         run,
         Snapshot,
-        schema_version=STATE_VERSION,
         inputs=run.inputs if inputs_in is None else {},
         inputs_in=inputs_in,
         # A record in which nothing is long is written as it is, which is the same as one of ours.
@@ -199,14 +187,10 @@ class _Beside:
             data = msgspec.json.encode(value)
             found = (value, None)
             if len(data) > limit:
-                found = (value, _digest(data))
-                self.files[_digest(data)] = data
+                name = sha256(data).hexdigest()
+                found, self.files[name] = (value, name), data
         self.seen[key] = found
         return found[1]
-
-
-def _digest(data: bytes) -> str:
-    return sha256(data).hexdigest()
 
 
 def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
@@ -248,7 +232,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     *fetch* gives the contents of the file beside with that digest, having checked that they are it.
     """
     apart = _Apart(fetch)
-    snapshot = _parse(data)
+    snapshot = parse(data)
     odd = next((path for path in snapshot.steps if not is_path(path)), None)
     if odd is not None:
         raise Damaged(f"{odd!r} is no path of a step; the file was left as it is")
@@ -260,7 +244,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     return Decoded(copy_as(snapshot, Run, inputs=inputs, steps=steps, **derived), Known(apart.known, {}))
 
 
-def _parse(data: bytes) -> Snapshot:
+def parse(data: bytes) -> Snapshot:
     """What stands in *data* itself. Raises Damaged."""
     try:
         with suppress(msgspec.ValidationError):

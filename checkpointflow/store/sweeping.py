@@ -120,7 +120,7 @@ def sweep(
         with _note_refusal(swept, run.directory.place):
             removal = _describe(run.directory, force) if dry_run else delete(run.directory, force=force)
             swept.deleted.append(removal)
-    for remains in _find_remains(store):
+    for remains in filter(_is_remains, [store.runs / name for name in store.names()]):
         with _note_refusal(swept, remains):
             swept.remains.append(_clear(remains, dry_run))
     for entry in find_outdated(store.base):
@@ -191,12 +191,8 @@ def _find_outdated(
             yield run
 
 
-def _find_remains(store: Store) -> Iterator[Path]:
-    """Directories that a deletion, an import or a creation left when it died, an hour ago or more."""
-    return (store.runs / name for name in store.names() if _is_remains(store.runs / name))
-
-
 def _is_remains(directory: Path) -> bool:
+    """Whether a deletion, an import or a creation left *directory* when it died, an hour ago or more."""
     try:
         status = os.lstat(directory)
         if not stat.S_ISDIR(status.st_mode):

@@ -52,7 +52,7 @@ from checkpointflow.store.layout import (
     log_names,
     output_name,
 )
-from checkpointflow.store.snapshot import STATE_VERSION, Snapshot, encode
+from checkpointflow.store.snapshot import Damaged, encode, parse
 
 PASSING = {
     LOCK: "whoever held it last was killed",
@@ -86,8 +86,7 @@ class Verified(Struct, kw_only=True):
 def verify(directory: RunDirectory) -> Verified:
     """Check all that can be checked of the run in *directory*. Raises nothing for what is damaged."""
     found = Verified(findings=[], warnings=[], unchecked=[])
-    state = _read(directory, found)
-    walk = _Walk(directory, state, None if state is None else _decode_snapshot(state, found), found)
+    walk = _Walk(directory, found)
     try:
         with directory.open(HISTORY) as file:
             walk.go(file)
@@ -127,34 +126,20 @@ def find_break(directory: RunDirectory, run: Run) -> str | None:
     return str(Finding(HISTORY, f"it does not hold the checkpoint {run.checkpoint_id}"))
 
 
-def _read(directory: RunDirectory, found: Verified) -> bytes | None:
-    try:
-        return directory.read(STATE)
-    except CheckpointflowError as error:
-        found.findings.append(Finding(STATE, str(error)))
-        return None
-
-
-def _decode_snapshot(data: bytes, found: Verified) -> Snapshot | None:
-    try:
-        return msgspec.json.decode(data, type=Snapshot)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        problem = f"it is not of the schema {STATE_VERSION} ({error or type(error).__name__})"
-        found.findings.append(Finding(STATE, problem))
-        return None
-
-
 class _Walk:
     """Through the history, a commit at a time, so that it takes no more memory than the run does.
 
     naming: the facts that tell of files.
     """
 
-    def __init__(
-        self, directory: RunDirectory, state: bytes | None, snapshot: Snapshot | None, found: Verified
-    ) -> None:
-        self._directory, self._state, self._found = directory, state, found
-        self._goal = None if snapshot is None else snapshot.checkpoint_id
+    def __init__(self, directory: RunDirectory, found: Verified) -> None:
+        self._directory, self._found = directory, found
+        self._state, self._goal = b"", ""
+        try:
+            self._state = directory.read(STATE)
+            self._goal = parse(self._state).checkpoint_id
+        except (CheckpointflowError, Damaged) as error:
+            found.findings.append(Finding(STATE, str(error)))
         self._end = 0
         self._beyond: int | None = None  # how many facts follow that checkpoint, once we have come to it
         self.naming: list[Fact] = []
@@ -204,14 +189,14 @@ class _Walk:
             self._beyond += len(facts)
         elif commit[-1].checkpoint_id == self._goal:
             self._beyond = 0
-            _check_snapshot(self._directory, self._state or b"", found.run, found)
+            _check_snapshot(self._directory, self._state, found.run, found)
         return True
 
     def _blame_chain(self, broken: Finding | None) -> None:
         """It does not come to the snapshot."""
         if broken is not None:
             self._found.findings.append(broken)
-        elif self._goal is not None:
+        elif self._goal:
             self._found.findings.append(Finding(HISTORY, describe_missing(self._goal)))
         elif self._found.run is None:
             self._found.findings.append(Finding(HISTORY, "it is empty"))

@@ -19,7 +19,6 @@ from checkpointflow.errors import RunKeyTaken, UsageError
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import make_private, sync_directory, sync_file, translate_errors, write_at
 from checkpointflow.store.layout import KEYS, STATE, is_run_id
-from checkpointflow.store.locks import take_lock
 from checkpointflow.store.store import Store
 
 MAX_KEY = 256
@@ -56,7 +55,7 @@ def claim(store: Store, key: str) -> Iterator[Claim]:
     with ExitStack() as stack:
         with translate_errors(file):
             make_private(file.parent)
-            fd = take_lock(file, stack, lambda fd: fcntl.flock(fd, fcntl.LOCK_EX))
+            fd = _lock(file, stack)
             sync_directory(file.parent)
         yield Claim(store, fd)
 
@@ -74,6 +73,16 @@ def keep_key(store: Store, began: RunBegan) -> Iterator[None]:
             raise RunKeyTaken(run_id=other.place.name, key=began.key, why=why)
         claimed.give(began.run_id)
         yield
+
+
+def _lock(file: Path, stack: ExitStack) -> int:
+    """A descriptor of *file*, locked until *stack* ends, and still what lies there."""
+    while True:
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        stack.callback(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink == 1:  # it was not swept meanwhile
+            return fd
 
 
 def sweep_claims(store: Store, before: float, *, dry_run: bool) -> Iterator[Path]:

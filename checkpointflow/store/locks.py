@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,7 +23,6 @@ from checkpointflow.store.files import open_safely, read_all, translate_errors
 PROC = Path("/proc")
 MARKS = "CPF_WITHIN"
 MAX_PID = 2**31 - 1
-POLLING_SECONDS = 0.02  # between two looks whether a lock is free
 MAX_HOLDER_BYTES = 1 << 20  # what stands there holds a reason, which comes from a command line
 
 
@@ -58,35 +56,48 @@ def hold_lock(
     *given_up*; PersistenceError.
     """
     holder = Holder(pid=os.getpid(), host=os.uname().nodename, command=command, since=now, reason=reason)
-    end = time.monotonic() + timeout_seconds
-
-    def lock(fd: int) -> None:
-        while True:
-            try:
-                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError):  # the latter of some network file systems
-                if given_up() or time.monotonic() >= end:
-                    raise LockConflict(what=what, holder=_describe_holder(file)) from None
-            time.sleep(POLLING_SECONDS)
-
     with ExitStack() as stack:
         with translate_errors(file):
-            fd = take_lock(file, stack, lock)
+            fd = _take_free(file, stack)
+            if fd is None:
+                fd = _wait_for(file, stack, what, timeout_seconds, given_up)
             stack.callback(_erase, fd)
         with suppress(OSError):
             _note(fd, msgspec.json.encode(holder) + b"\n")
         yield fd
 
 
-def take_lock(file: Path, stack: ExitStack, lock: Callable[[int], None]) -> int:
-    """A descriptor of *file*, locked by *lock* until *stack* ends, and still what lies there."""
-    while True:
-        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
-        stack.callback(os.close, fd)
-        lock(fd)
-        stack.callback(fcntl.flock, fd, fcntl.LOCK_UN)  # for children, too, that have inherited it
-        if os.fstat(fd).st_nlink:  # it was not removed meanwhile
-            return fd
+def _take_free(file: Path, stack: ExitStack) -> int | None:
+    """The descriptor of *file*, locked until *stack* ends, if nobody holds it, or else None.
+
+    It is the lock that `filelock` takes, which costs more to import than most commands take altogether.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    fd = os.open(file, flags, 0o600)
+    stack.callback(os.close, fd)
+    if os.fstat(fd).st_nlink != 1:  # to write into it could be to write into another file: let filelock judge
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody holds it, or this file system has no such locks, which filelock tells
+        return None
+    stack.callback(fcntl.flock, fd, fcntl.LOCK_UN)  # for children, too, that have inherited it
+    return fd
+
+
+def _wait_for(
+    file: Path, stack: ExitStack, what: str, timeout_seconds: float, given_up: Callable[[], bool]
+) -> int:
+    from filelock import FileLock, Timeout  # late: see above
+
+    taken: list[int] = []
+    lock = FileLock(file, mode=0o600, on_acquired=taken.append, thread_local=False)
+    try:
+        lock.acquire(timeout=timeout_seconds, poll_interval=0.02, cancel_check=given_up)
+    except Timeout:
+        raise LockConflict(what=what, holder=_describe_holder(file)) from None
+    stack.callback(lock.release)
+    return taken[-1]
 
 
 def _note(fd: int, text: bytes) -> None:

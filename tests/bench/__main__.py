@@ -27,7 +27,7 @@ from typing import NamedTuple
 from tests.bench import floors
 from tests.helpers import ask, branch, cli, foreach, parallel
 
-PACKAGES = ("checkpointflow", "click", "msgspec", "fastjsonschema", "ruamel")
+PACKAGES = ("checkpointflow", "click", "msgspec", "fastjsonschema", "ruamel", "filelock")
 BARE = ["python", "-I", "-c", "pass"]
 CPF = ["cpf"]
 PEER = shlex.split(os.environ.get("CPF_PEER", ""))

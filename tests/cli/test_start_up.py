@@ -13,6 +13,7 @@ from tests.helpers import ask, cli
 HEAVY = {
     "YAML": "ruamel",
     "schema compiler": "fastjsonschema",
+    "lock": "filelock",
     "HTTP": "http",
     "URLs": "urllib.request",
     "processes": "subprocess",
@@ -21,7 +22,7 @@ HEAVY = {
     "expressions": "checkpointflow.expressions.syntax",
 }
 UNUSED = {
-    "ruamel", "fastjsonschema", "json", "logging", "random", "http", "importlib.metadata",
+    "ruamel", "fastjsonschema", "filelock", "json", "logging", "random", "http", "importlib.metadata",
     "checkpointflow.documents.yaml", "checkpointflow.documents.checker", "checkpointflow.schemas.rewriting",
     "checkpointflow.shells.commands", "checkpointflow.shells.programs",
     "checkpointflow.cli.progress", "checkpointflow.cli.view", "checkpointflow.cli.screen",

@@ -25,7 +25,7 @@ import json, os, sys, time
 from importlib import import_module
 for name in "resume", "cancel", "run":
     import_module("checkpointflow.cli." + name)
-for name in "ruamel.yaml", "hashlib", "fastjsonschema", "checkpointflow.documents.decoding":
+for name in "filelock", "ruamel.yaml", "hashlib", "fastjsonschema", "checkpointflow.documents.decoding":
     import_module(name)
 from checkpointflow.cli import main
 lines, start_at = json.loads(sys.argv[1])

@@ -10,7 +10,6 @@ import re
 import stat
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,6 @@ from checkpointflow.engine.run import Run
 from checkpointflow.errors import LockConflict, PersistenceError, RunNotFound, StateCorrupt
 from checkpointflow.store.clock import make_ulid
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.locks import take_lock
 from checkpointflow.store.store import Store
 from tests.helpers import Story, ask, cli, foreach
 
@@ -277,20 +275,6 @@ def test_a_lock_whose_holder_was_killed_is_free(store: Store) -> None:
     assert not store.find(RUN_ID).seems_held()
     with store.find(RUN_ID).hold("resume", "now"):
         pass
-
-
-def test_who_waited_for_a_lock_whose_file_was_removed_has_that_of_the_next(tmp_path: Path) -> None:
-    """Failed with: two writers of a run that was deleted and imported again meanwhile."""
-    file, locked = tmp_path / "run.lock", list[int]()
-
-    def lock(fd: int) -> None:
-        if not locked:
-            file.unlink()
-        locked.append(fd)
-
-    with ExitStack() as stack:
-        fd = take_lock(file, stack, lock)
-        assert (len(locked), os.fstat(fd).st_ino) == (2, file.stat().st_ino)
 
 
 def test_an_id_sorts_by_its_time() -> None:

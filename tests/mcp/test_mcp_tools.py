@@ -189,7 +189,7 @@ LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
 }}}  # fmt: skip
 UNUSED = {
-    "ruamel", "fastjsonschema", "json", "subprocess", "tempfile", "hmac", "urllib.request",
+    "ruamel", "fastjsonschema", "filelock", "json", "subprocess", "tempfile", "hmac", "urllib.request",
     "checkpointflow.engine.rules", "checkpointflow.documents.checker", "checkpointflow.documents.program",
     "checkpointflow.mcp.calls", "checkpointflow.mcp.resources", "checkpointflow.cli.envelope",
 }  # fmt: skip

@@ -41,24 +41,12 @@ from msgspec.structs import replace
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
 from checkpointflow.documents.graph import Edge, StepList, targets
-from checkpointflow.documents.model import (
-    AnyStep,
-    Api,
-    AwaitEvent,
-    Cli,
-    End,
-    Switch,
-    Workflow,
-)
+from checkpointflow.documents.model import AnyStep, Api, AwaitEvent, Cli, End, Switch, Workflow
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.references import schema_of
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import as_text, holds
-from checkpointflow.expressions.syntax import (
-    Expression,
-    Reference,
-    references,
-)
+from checkpointflow.expressions.syntax import Expression, Reference, references
 from checkpointflow.expressions.templates import list_texts
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import Change

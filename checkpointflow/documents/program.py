@@ -22,14 +22,7 @@ from msgspec import Struct, structs
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.documents.fields import ALWAYS, ITEM, Field, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
-from checkpointflow.documents.model import (
-    AnyStep,
-    AwaitEvent,
-    Cli,
-    Shell,
-    Workflow,
-    drop_mapping,
-)
+from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references

@@ -12,16 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from checkpointflow.shells.contexts import (
-    AS_ARGUMENT,
-    BARE,
-    EXPANDED,
-    HOLE,
-    SHELLS,
-    Findings,
-    Input,
-    Word,
-)
+from checkpointflow.shells.contexts import AS_ARGUMENT, BARE, EXPANDED, HOLE, SHELLS, Findings, Input, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.sed_programs import Part, find_parts
 from checkpointflow.shells.shell_builtins import ASSIGNMENT, KINDS, PREFIXES, keep_single, refuse_all

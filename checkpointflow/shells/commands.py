@@ -200,7 +200,7 @@ class _CommandReader(WordReader):
         own = {hole for word in words for hole in word.holes}
         for file in self.found.files[pipeline[1] :]:
             self.found.run_file(file, given.name, given.hint)
-        files = {hole for file in self.found.files for hole in file.holes}
+        files = self.found.holes_in_files
         own |= files if given.takes_files else set()
         written = [hole for hole in self.found.holes_since(pipeline[0]) if hole not in own]
         self.found.refuse(files.intersection(written), given.name, given.hint_for_files or given.hint)
@@ -345,9 +345,7 @@ class _CommandReader(WordReader):
         if document.is_quoted:
             self.found.holes += [DOCUMENT] * lines.count(HOLE)
             hint = "leave the quotes of its delimiter out, and write \\$ for a literal $"
-            self.found.refuse(
-                self.found.holes_since(first), "a here-document whose delimiter is quoted", hint
-            )
+            self.refuse_since(first, "a here-document whose delimiter is quoted", hint)
             return
         inner, text = _CommandReader(lines, self.shell, self.found, self.level + 1), ""
         while inner.at < len(lines):
@@ -355,7 +353,7 @@ class _CommandReader(WordReader):
         self.found.note_json(text, self.found.holes_since(first))
         self.found.inputs.append(self.found.holes_since(first))
         if document.read_by:
-            self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)
+            self.refuse_since(first, document.read_by.name, document.read_by.hint)
 
     def read_lines(self, document: Document) -> str:
         start, joined = self.at, ""

@@ -185,6 +185,11 @@ class Findings:
     def holes_since(self, first: int) -> range:
         return range(first, len(self.holes))
 
+    @property
+    def holes_in_files(self) -> set[int]:
+        """The holes in the names of files."""
+        return {hole for file in self.files for hole in file.holes}
+
     def refuse(self, holes: Iterable[int], name: str, hint: str) -> None:
         for hole in holes:
             if self.holes[hole].problem is None:

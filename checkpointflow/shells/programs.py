@@ -191,8 +191,7 @@ def names_file(word: Word) -> bool:
 
 def hint_for(word: Word, found: Findings) -> str:
     """What to write in place of *word*, which is run: it may be what a command prints of a file."""
-    named = {hole for file in found.files for hole in file.holes}
-    is_fetched = bool(word.holes) and set(word.holes) <= named
+    is_fetched = bool(word.holes) and found.holes_in_files.issuperset(word.holes)
     return (SHELL_INPUT.hint_for_files or "") if is_fetched else AS_ARGUMENT
 
 
@@ -344,8 +343,7 @@ def _judge_files(name: str, usage: Usage, arguments: Arguments, found: Findings)
         files += arguments.operands[:1]
     for word in files:
         if word.source.startswith(("<(", "=(")):
-            named = {hole for file in found.files for hole in file.holes}
-            found.refuse(set(word.holes) - named, f"{name} {usage.verdict}", usage.hint)
+            found.refuse(set(word.holes) - found.holes_in_files, f"{name} {usage.verdict}", usage.hint)
         found.run_file(word, f"{name} {usage.verdict}", usage.hint)
 
 

@@ -174,18 +174,7 @@ def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
 
 # What begins like this is an option to most commands.
 _OPTIONS = (
-    "-",
-    "-a",
-    "-A",
-    "-1",
-    "-rf",
-    "-x1",
-    "-o=b",
-    "-a.b",
-    "-a/b",
-    "--",
-    "--a",
-    "--all=1",
+    *("-", "-a", "-A", "-1", "-rf", "-x1", "-o=b", "-a.b", "-a/b", "--", "--a", "--all=1"),
     "-" + 40 * "a",
 )
 

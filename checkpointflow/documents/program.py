@@ -26,7 +26,7 @@ from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Work
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates
+from checkpointflow.expressions.templates import Template, compile_value, holes, list_leaves
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
@@ -104,7 +104,8 @@ class Program:
 
     @cached_property
     def _inner_lists(self) -> dict[tuple[str, str], StepList]:
-        return {_name_list(steps): steps for steps in self.lists[1:]}
+        found = ((steps.outer, steps) for steps in self.lists)
+        return {(outer.steps[steps.at].id, steps.branch): steps for outer, steps in found if outer}
 
     def inner_list(self, step_id: str, branch: str = "") -> StepList:
         """The steps of the body of the foreach *step_id*, or of its *branch* if it is a parallel."""
@@ -169,15 +170,6 @@ class Program:
         properties = ("workflow", "outputs", "properties")
         for name, read in self.mapping:
             yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
-
-
-def _name_list(steps: StepList) -> tuple[str, str]:
-    """The step that the list belongs to, and its branch there."""
-    assert steps.outer is not None
-    owner = steps.outer.steps[steps.at]
-    number = steps.path[-2]
-    is_branch = steps.path[-1] == "steps" and isinstance(number, int)
-    return owner.id, str(owner.branches[number].id) if is_branch else ""  # type: ignore[union-attr, index]
 
 
 class CompiledStep:
@@ -358,34 +350,26 @@ def _list_uses(
 ) -> Iterator[Use | Diagnostic]:
     """The expressions in what was *read* at *path*, and its faults."""
     field = str(path[len(steps.path) + 1] if index is not None else path[1])
-    for inner, found in _list_expressions(read):
+    for inner, found in list_leaves(read):
         at = (*path, *inner)
         if isinstance(found, ExpressionError):
             offset = found.column - 1
             yield Diagnostic(found.problem, at, found.hint, quotes=(found.text,), offset=offset)
         else:
-            for expression, hole in found:
+            for expression, hole in _list_holes(found):
                 yield Use(at, expression, names, steps, index, field, hole)
 
 
-def _list_expressions(
-    read: Any,
-) -> Iterator[tuple[Path, list[tuple[Expression, CommandHole | None]] | ExpressionError]]:
+def _list_holes(read: Any) -> list[tuple[Expression, CommandHole | None]]:
+    """The expressions of a text that was *read*; none for what has no holes."""
     match read:
-        case ExpressionError():
-            yield (), read
         case Expression():
-            yield (), [(read, None)]
+            return [(read, None)]
         case CommandTemplate():
-            yield (), [(hole.expression, hole) for hole in command_holes(read)]
-        case UrlTemplate(template=template):
-            yield (), [(expression, None) for expression in holes(template)]
-        case _:
-            for path, found in list_templates(read):
-                if isinstance(found, ExpressionError):
-                    yield path, found
-                else:
-                    yield path, [(expression, None) for expression in holes(found)]
+            return [(hole.expression, hole) for hole in command_holes(read)]
+        case UrlTemplate(template=template) | (Template() as template):
+            return [(expression, None) for expression in holes(template)]
+    return []
 
 
 def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:

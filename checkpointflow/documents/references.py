@@ -11,8 +11,9 @@ from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, su
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach
 from checkpointflow.documents.program import Program, Use
+from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.syntax import Expression, Reference, references
-from checkpointflow.expressions.templates import list_templates
+from checkpointflow.expressions.templates import Template, list_leaves
 
 
 def check_references(program: Program, uses: Iterable[Use]) -> Iterator[Diagnostic]:
@@ -184,4 +185,5 @@ def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
         root = items.root
         schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
         return schema.get("items") if isinstance(schema, dict) else None
-    return None if any(True for _ in list_templates(items)) else {"enum": items}
+    is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
+    return None if is_open else {"enum": items}

@@ -169,21 +169,12 @@ def _read_truth(node: Node, value: Any) -> bool:
 
 
 def _compare(node: Comparison, scope: Mapping[str, Any]) -> bool:
-    match node.operator:
-        case "==":
-            return _are_equal(node, scope)
-        case "!=":
-            return not _are_equal(node, scope)
-        case "<":
-            return _compare_order(node, scope) < 0
-        case "<=":
-            return _compare_order(node, scope) <= 0
-        case ">":
-            return _compare_order(node, scope) > 0
-        case ">=":
-            return _compare_order(node, scope) >= 0
-        case _:
-            assert_never(node.operator)
+    if node.operator == "==" or node.operator == "!=":
+        return _are_equal(node, scope) is (node.operator == "==")
+    return _compare_order(node, scope) in _ORDERS[node.operator]
+
+
+_ORDERS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
 
 
 def _are_equal(node: Comparison, scope: Mapping[str, Any]) -> bool:
@@ -230,7 +221,7 @@ def _are_same(left: Any, right: Any) -> bool:
 
 
 def _compare_order(node: Comparison, scope: Mapping[str, Any]) -> int:
-    """Below zero, zero or above: how the left side stands to the right one."""
+    """-1, 0 or 1: how the left side stands to the right one."""
     left, right = _evaluate(node.left, scope), _evaluate(node.right, scope)
     if isinstance(left, str) and isinstance(right, str):
         return (left > right) - (left < right)
@@ -318,38 +309,22 @@ def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) 
 def _format_path(path: Path) -> str:
     """*path* as one would write it."""
     text = "".join(
-        f"[{part}]"
-        if isinstance(part, int)
-        else f".{part}"
-        if PLAIN_NAME.fullmatch(part)
-        else f"[{as_text([part])[1:-1]}]"
+        f".{part}" if isinstance(part, str) and PLAIN_NAME.fullmatch(part) else as_text([part])
         for part in path
     )
     return shorten(text.removeprefix("."))
 
 
 def _describe_operand(node: Node, value: Any) -> str:
-    """*value* by its place in the source and its kind."""
-    match node:
-        case Reference(path):
-            return f"{_format_path(path)} is {_describe_kind(value)}"
-        case Constant(value):
-            return f"the literal is {_describe_kind(value)}"
-        case _:
-            return f"the part in parentheses is {_describe_kind(value)}"
+    """*value*, which *node* has, by its place in the source and its kind."""
+    place = "the literal" if isinstance(node, Constant) else "the part in parentheses"
+    return f"{_format_path(node.path) if isinstance(node, Reference) else place} is {_describe_kind(value)}"
+
+
+_KINDS = ((bool, "a boolean"), ((int, float), "a number"), (str, "text"), (list, "a list"))
 
 
 def _describe_kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
+    if value is None:
+        return "null"
+    return next((words for kinds, words in _KINDS if isinstance(value, kinds)), "an object")

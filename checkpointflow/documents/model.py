@@ -355,10 +355,16 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     ] = None
 
 
+def properties_of(schema: Any) -> dict[Any, Any]:
+    """The properties that *schema*, right or wrong, names."""
+    found = schema.get("properties") if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def drop_mapping(outputs: dict[str, Any]) -> dict[str, Any]:
     """A workflow's `outputs` as the JSON Schema that its result must fit: without each property's `from`."""
-    properties = outputs.get("properties")
-    if not isinstance(properties, dict):
+    properties = properties_of(outputs)
+    if not properties:
         return outputs
     own = {
         name: {key: entry[key] for key in entry if key != "from"} if isinstance(entry, dict) else entry

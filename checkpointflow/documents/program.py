@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, ITEM, Field, Names, Reader, list_fields
+from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import ExpressionError
@@ -190,17 +190,17 @@ class CompiledStep:
 
     def read(self, *names: str) -> Any:
         """The compiled field; None if the step has none. Raises ExpressionError."""
-        found = self._compile(list_fields(type(self.step)).get(names))
+        found = self._compile(names)
         return _require_sound(found[0][1]) if found else None
 
     def try_read(self, *names: str) -> Any:
         """As `read`, and None for a text that cannot be read."""
-        found = self._compile(list_fields(type(self.step)).get(names))
+        found = self._compile(names)
         return None if not found or isinstance(found[0][1], ExpressionError) else found[0][1]
 
     def read_all(self, *names: str) -> list[Any]:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
-        return [_require_sound(read) for _, read in self._compile(list_fields(type(self.step)).get(names))]
+        return [_require_sound(read) for _, read in self._compile(names)]
 
     @cached_property
     def condition(self) -> Expression | None:
@@ -267,7 +267,7 @@ class CompiledStep:
         command = getattr(self.step, "command", "")
         for field in list_fields(type(self.step)).values():
             names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
-            for inner, read in self._compile(field):
+            for inner, read in self._compile(field.names):
                 path = (*self.path, *inner)
                 for use in _list_uses(path, read, names, self.body, self.index):
                     if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
@@ -276,17 +276,16 @@ class CompiledStep:
                         )
                     yield use
 
-    def _compile(self, field: Field | None) -> list[tuple[Path, Any]]:
-        """What stands in *field*, for each item where a list is on the way, compiled, with its path."""
-        if field is None:
-            return []
-        if field.names not in self._fields:
+    def _compile(self, names: Names) -> list[tuple[Path, Any]]:
+        """What stands under *names*, for each item where a list is on the way, compiled, with its path."""
+        field = list_fields(type(self.step)).get(names)
+        if field is not None and names not in self._fields:
             if field.reader == "command" and isinstance(self.step, Cli):
                 found = self._compile_command(self.step.command)
             else:
-                found = [(p, self._read_value(field.reader, v)) for p, v in entries(self.step, field.names)]
-            self._fields[field.names] = found
-        return self._fields[field.names]
+                found = [(path, self._read_value(field.reader, v)) for path, v in entries(self.step, names)]
+            self._fields[names] = found
+        return self._fields.get(names, [])
 
     def _compile_command(self, command: str | tuple[str, ...]) -> list[tuple[Path, Any]]:
         """A list is one command; but if parts of it cannot be read alone, they are told, each by its path."""

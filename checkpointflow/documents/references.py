@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, suggest
 from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach
+from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach, properties_of
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.syntax import Expression, Reference, references
@@ -165,8 +165,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case _:
             return True
     for part in parts:
-        properties = schema.get("properties") if isinstance(schema, dict) else None
-        schema = properties.get(part) if isinstance(properties, dict) else None
+        schema = properties_of(schema).get(part)
     return True if schema is None else schema
 
 

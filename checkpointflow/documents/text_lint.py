@@ -9,7 +9,7 @@ from typing import Any
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, tell_odd
 from checkpointflow.documents.fields import list_fields
 from checkpointflow.documents.graph import entries
-from checkpointflow.documents.model import AwaitEvent, Cli
+from checkpointflow.documents.model import AwaitEvent, Cli, properties_of
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.documents.yaml import Source
 from checkpointflow.expressions.templates import list_texts
@@ -110,11 +110,10 @@ def _list_names(program: Program) -> Iterator[_Names]:
 
 
 def _list_properties(schema: Any, path: Path) -> Iterator[_Names]:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if isinstance(properties, dict):
-        yield [(name, (*path, "properties", name), True) for name in properties]
-        for name, entry in properties.items():
-            yield from _list_properties(entry, (*path, "properties", name))
+    properties = properties_of(schema)
+    yield [(name, (*path, "properties", name), True) for name in properties]
+    for name, entry in properties.items():
+        yield from _list_properties(entry, (*path, "properties", name))
 
 
 def _warn_of_look_alikes(names: _Names, source: Source) -> Iterator[Diagnostic]:

@@ -100,6 +100,10 @@ class StepList:
         """The step called *step_id*. Raises KeyError."""
         return self.steps[self.index[step_id]]
 
+    def find_around(self, step_id: str) -> AnyStep | None:
+        """The step called *step_id* of this list, or of one around it."""
+        return next((body.find(step_id) for body, _ in self.walk_outwards() if step_id in body.index), None)
+
     @cached_property
     def graph(self) -> Graph:
         """The ways from step to step; all targets must be there."""

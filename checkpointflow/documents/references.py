@@ -84,8 +84,8 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
     if not isinstance(name, str):
         return _refuse(use, ("steps",), "`steps` needs the id of a step, as in steps.plan.outputs.url", None)
     parts = rest[1:]
-    seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
-    if seen is None:
+    step = use.body.find_around(name)
+    if step is None:
         return _refuse_unseen(name, use, program)
     if not parts or parts[0] not in _PARTS:
         hint = suggest(str(parts[0]), _PARTS) if parts else None
@@ -93,8 +93,7 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
         return _refuse(use, ("steps", name, *parts[:1]), message, hint or f"as in steps.{name}.outputs")
     if parts[0] != "outputs":
         return None
-    schema = schema_of_outputs(seen.steps[seen.index[name]])
-    lack = find_lacking(schema, parts[1:], unsaid_is_closed=False)
+    lack = find_lacking(schema_of_outputs(step), parts[1:], unsaid_is_closed=False)
     return _refuse_lack(use, ("steps", *rest), lack, 3, "the schema of its outputs allows no others")
 
 
@@ -143,8 +142,8 @@ def find_lacking(schema: Any, parts: Path, *, unsaid_is_closed: bool) -> tuple[i
     return None
 
 
-def schema_of_outputs(step: AnyStep) -> Any:
-    """The schema that the outputs of *step* fit; for an event, its payload's."""
+def schema_of_outputs(step: AnyStep | None) -> Any:
+    """The schema that the outputs of *step* fit, if there is one; for an event, its payload's."""
     if isinstance(step, AwaitEvent):
         return step.input_schema
     return getattr(step, "outputs", None)
@@ -156,8 +155,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case ("inputs", *parts):
             schema: Any = program.workflow.inputs
         case ("steps", str() as name, "outputs", *parts):
-            seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
-            schema = None if seen is None else schema_of_outputs(seen.steps[seen.index[name]])
+            schema = schema_of_outputs(use.body.find_around(name))
         case ("item", *parts):
             schema = _schema_of_item(use, program)
         case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):

@@ -12,7 +12,7 @@ the dangers of dash and bash together.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from checkpointflow.patterns import compile_late
@@ -210,25 +210,15 @@ class _CommandReader(WordReader):
 
     def read_reserved(self, word: str) -> bool:
         """Reads on behind *word* to where a command may stand, if *word* is reserved there."""
-        match word:
-            case "case":
-                self.read_case()
-            case "for" | "select" | "foreach":
-                self.read_loop()
-            case "function":
-                self.read_function()
-            case "[[":
-                self.read_condition()
-            case "time":
-                self.skip_options()
-            case "repeat" if self.shell == "zsh":
-                self.skip_blanks()
-                self.found.require_integers(self.read_needed_word().holes, "the count of repeat")
-            case "coproc":
-                self.lose()
-            case _:
-                return word in _OPENERS
+        read = _RESERVED.get(word)
+        if read is None or (word == "repeat" and self.shell != "zsh"):
+            return word in _OPENERS
+        read(self)
         return True
+
+    def read_count(self) -> None:
+        self.skip_blanks()
+        self.found.require_integers(self.read_needed_word().holes, "the count of repeat")
 
     def skip_options(self) -> None:
         self.skip_blanks()
@@ -372,3 +362,14 @@ class _CommandReader(WordReader):
                 return self.text[start:begin]
             slashes = len(joined) - len(joined.rstrip("\\"))
             joined = joined[:-1] if slashes % 2 else ""
+
+
+_RESERVED: Mapping[str, Callable[[_CommandReader], None]] = {
+    "case": _CommandReader.read_case,
+    **dict.fromkeys(("for", "select", "foreach"), _CommandReader.read_loop),
+    "function": _CommandReader.read_function,
+    "[[": _CommandReader.read_condition,
+    "time": _CommandReader.skip_options,
+    "repeat": _CommandReader.read_count,
+    "coproc": _CommandReader.lose,
+}

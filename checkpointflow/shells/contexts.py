@@ -154,9 +154,6 @@ def find_expansions(source: str) -> set[str]:
     return found
 
 
-IN_ENV_ITSELF: tuple[Only, str, str, str] = ("operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
-
-
 class Findings:
     """The holes so far, and what can only be judged when all of the command has been read."""
 
@@ -255,7 +252,7 @@ class Findings:
             self.require_integers(holes, f"the integer variable {variable}")
         else:
             if variable == "ENV":
-                self.restrict(holes, *IN_ENV_ITSELF)
+                self.restrict(holes, "operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
             self.assigned.append((variable, holes))
 
     def settle(self) -> None:

@@ -17,7 +17,7 @@ r"""Expression -> value: what an expression means in a scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
@@ -52,20 +52,12 @@ class _LostValue(_NoValue):
     """The same of what is there, and is not nothing."""
 
 
-class Empty(Mapping[str, Any]):
+class Empty(dict[str, Any]):
     """An object of a scope without members; why: what a message about a missing one says."""
 
     def __init__(self, why: str) -> None:
+        super().__init__()
         self.why = why
-
-    def __getitem__(self, name: str) -> Any:
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 class Lost(Struct, frozen=True):
@@ -268,7 +260,7 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
                 raise _NoValue(_explain_absence(_format_path(path[:length]), value, part))
         if isinstance(value, Lost):
             raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
-    return value if isinstance(value, _JSON) else dict(value)
+    return value if isinstance(value, _JSON) and not isinstance(value, Empty) else dict(value)
 
 
 def _read_index(part: str | int) -> int | None:

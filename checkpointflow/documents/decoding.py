@@ -296,9 +296,8 @@ def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[Diag
         return
     # Without a kind nothing is known of the fields but the ones that all kinds have.
     yield _refuse_kind(value, list(kinds), path)
-    common = [field for field in kinds["end"].fields if field.encode_name != "result"]
-    for field in common:
-        if field.encode_name in value:
+    for field in kinds["end"].fields:
+        if field.encode_name in _COMMON & value.keys():
             yield from _fit(value[field.encode_name], field.type, (*path, field.encode_name))
 
 

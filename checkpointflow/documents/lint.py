@@ -24,7 +24,7 @@
 | W135 | names that look alike, and are not the same                           | the second name     |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
-W110 and W121 are in `absence.py`, W130 to W132 in `text_lint.py`. The ids are stable.
+W110 and W121 are in `absence.py`, W130 to W132 and W135 in `text_lint.py`. The ids are stable.
 `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
 
@@ -41,7 +41,7 @@ from msgspec.structs import replace
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
 from checkpointflow.documents.graph import Edge, StepList, targets
-from checkpointflow.documents.model import AnyStep, Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
+from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.references import schema_of
 from checkpointflow.errors import EvaluationError
@@ -99,7 +99,8 @@ def _warn_of_falls(lists: list[StepList], uses: list[Use]) -> Iterator[Diagnosti
     fed = _list_feeders(uses)
     for body in lists:
         graph = body.graph
-        deciders = {arm: step.id for step in body.steps for arm in _list_arms(step)}
+        jumps = ((step.id, path[0], target) for step in body.steps for path, target in targets(step))
+        deciders = {arm: name for name, field, arm in jumps if field in ("transitions", "cases", "default")}
         for edge in graph.edges:
             on_main_line = edge.start < graph.end and edge.start in graph.reachable
             if edge.why in ("follow", "skip") and on_main_line:
@@ -114,14 +115,6 @@ def _list_feeders(uses: list[Use]) -> set[Any]:
     """The steps that the outputs of the workflow come from; whoever completes after one means it."""
     ends = (use.expression for use in uses if use.path[:2] == ("workflow", "outputs"))
     return {rest[0] for read in ends for first, *rest in references(read) if first == "steps"}
-
-
-def _list_arms(step: AnyStep) -> Iterator[str]:
-    """The steps that a decision chooses between."""
-    if isinstance(step, AwaitEvent | Switch):
-        yield from (
-            target for path, target in targets(step) if path[0] in ("transitions", "cases", "default")
-        )
 
 
 def _describe_fall(body: StepList, edge: Edge, end: str, decider: str) -> Diagnostic:

@@ -59,9 +59,10 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
 def _check_secret(reference: Path, use: Use) -> Diagnostic | None:
     if len(reference) == 1:
         return _refuse(use, reference, "`secrets` needs a name, as in secrets.TOKEN", None)
-    if use.hole is not None and use.hole.form == "raw":
+    form = use.hole and use.hole.form
+    if form == "raw":
         return _refuse(use, reference, "a secret cannot be spliced in by raw:", "leave raw: out")
-    if use.hole is not None and use.hole.form == "file":
+    if form == "file":
         hint = "leave file: out; bash can make a pipe of it: <(printf %s ${secrets.TOKEN})"
         return _refuse(use, reference, "a secret is never written into a file", hint)
     if not isinstance(use.expression.root, Reference):

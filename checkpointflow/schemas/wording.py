@@ -187,4 +187,4 @@ WORDS: dict[str, Words] = {
     **{f"max{of}": _make_size(f"max{of}", "most", unit) for of, unit in _UNITS.items()},
     **{f"min{of}": _make_size(f"min{of}", "least", unit) for of, unit in _UNITS.items()},
 }
-"""What is not here (`anyOf`, `oneOf`, `propertyNames`) is explained by its branches (`validation`)."""
+"""What is not here (`anyOf`, `oneOf`, `propertyNames`) is explained by its branches (`validator`)."""

@@ -69,6 +69,7 @@ class _Machine:
     def __init__(self) -> None:
         self.sets: list[Ranges] = []
         self.next: list[Counter[int]] = []
+        self._meeting: dict[tuple[Ranges, Ranges], bool] = {}
         self._work = MAX_PAIRS
 
     # from the tree to states
@@ -162,7 +163,14 @@ class _Machine:
     def _pair(self, some: list[int], others: list[int]) -> list[tuple[int, int]]:
         """The states of *some* with those of *others* that share a character with them."""
         self._spend(len(some) * len(others))
-        return [(min(a, b), max(a, b)) for a in some for b in others if overlap(self.sets[a], self.sets[b])]
+        return [
+            (min(a, b), max(a, b)) for a in some for b in others if self._meet(self.sets[a], self.sets[b])
+        ]
+
+    def _meet(self, one: Ranges, two: Ranges) -> bool:
+        if (one, two) not in self._meeting:
+            self._meeting[one, two] = overlap(one, two)
+        return self._meeting[one, two]
 
 
 def _multiply(states: Counter[int], ways: int) -> Counter[int]:

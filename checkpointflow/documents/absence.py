@@ -12,7 +12,7 @@ from typing import Any
 
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.documents.graph import Edge, StepList, Why, find_reachable
-from checkpointflow.documents.model import Switch
+from checkpointflow.documents.model import Switch, properties_of
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.references import quote_reference
 from checkpointflow.expressions.syntax import (
@@ -100,8 +100,8 @@ _OPEN = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependen
 def _find_optional(schema: Any, parts: Path) -> int:
     """How many of *parts* lead to what a value of *schema* need not have; 0 if it has all, or who knows."""
     for depth, part in enumerate(parts, start=1):
-        properties = schema.get("properties") if isinstance(schema, dict) else None
-        if not isinstance(properties, dict) or _OPEN & schema.keys() or part not in properties:
+        properties = properties_of(schema)
+        if part not in properties or _OPEN & schema.keys():
             return 0
         entry, required = properties[part], schema.get("required", ())
         if not isinstance(entry, dict) or "$ref" in entry:

@@ -18,7 +18,7 @@ from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.decoding import decode_leniently
 from checkpointflow.documents.graph import StepList, targets
 from checkpointflow.documents.lint import find_warnings
-from checkpointflow.documents.model import Api, AwaitEvent, Branch, Cli, Foreach, Parallel, Workflow
+from checkpointflow.documents.model import Api, AwaitEvent, Cli, Foreach, Parallel, Workflow, properties_of
 from checkpointflow.documents.program import CompiledStep, Program, Use
 from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
@@ -224,7 +224,7 @@ def _check_branches(step: Parallel, path: Path, source: Source) -> Iterator[Diag
     names = []
     for number, branch in enumerate(step.branches):
         at = (*path, "branches", number)
-        if _is_one_kind(branch):
+        if {branch.id is None, branch.steps is None} == {branch.start_at is not None}:
             names.append((at, branch.start_at or branch.id or ""))
         else:
             hint = 'write "start_at: <step id>", or "id" and "steps"'
@@ -242,12 +242,6 @@ def _check_branches_end(lists: list[StepList]) -> Iterator[Diagnostic]:
                 yield Diagnostic(message, (*body.path_of(index), "branches"), hint, at_name=True)
 
 
-def _is_one_kind(branch: Branch) -> bool:
-    if branch.start_at is not None:
-        return branch.id is None and branch.steps is None
-    return branch.id is not None and branch.steps is not None
-
-
 # Schemas
 
 
@@ -258,12 +252,11 @@ def _check_outputs(workflow: Workflow) -> Iterator[Diagnostic]:
         return
     if schema.get("type", "object") != "object":
         yield Diagnostic('the result is an object: expected "object"', (*path, "type"))
-    properties = schema.get("properties")
-    if not properties:
+    if not schema.get("properties"):
         hint = "such as properties: {url: {from: steps.publish.outputs.url}}"
         yield Diagnostic('`outputs` needs "properties", each with `from`', path, hint)
     # What is no mapping at all, the schema's own check tells.
-    for name, entry in properties.items() if isinstance(properties, dict) else ():
+    for name, entry in properties_of(schema).items():
         at = (*path, "properties", name)
         if not isinstance(entry, dict) or "from" not in entry:
             hint = "such as from: steps.publish.outputs.url"
@@ -286,8 +279,7 @@ def _check_defaults(program: Program) -> Iterator[Diagnostic]:
 
 
 def _find_misfits(schema: Any, path: Path, whole: dict[str, Any]) -> Iterator[Diagnostic]:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    for name, entry in properties.items() if isinstance(properties, dict) else ():
+    for name, entry in properties_of(schema).items():
         at = (*path, "properties", name)
         if isinstance(entry, dict) and "default" in entry:
             shared = {word: whole[word] for word in ("$schema", "$defs", "definitions") if word in whole}

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
-from checkpointflow.documents.model import MAY_BE_EMPTY, NAME, SCHEMA_VERSION, Document, Step, Workflow
+from checkpointflow.documents.model import NAME, SCHEMA_VERSION, AnyStep, Document, Step, Workflow
 from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow
@@ -66,49 +66,21 @@ def decode_leniently(
     source = parse(data, file)
     if source.root is None:
         return None, source, source.problems
-    _leave_out_nothings(source.value)
     source.value = respell(source.root, "document")
     try:
         workflow: Workflow | None = msgspec.convert(source.value, Document).workflow
         problems = source.problems
     except msgspec.ValidationError as error:
-        wrong = list(islice(_fit_document(source.value), MAX_PROBLEMS)) or [Diagnostic(str(error))]
+        from msgspec import inspect  # late: most documents fit
+
+        misfits = _fit(source.value, inspect.type_info(Document), ())
+        wrong = list(islice(misfits, MAX_PROBLEMS)) or [Diagnostic(str(error))]
         problems = source.problems + [source.locate(one) for one in wrong]
         workflow = _salvage(source.value, [one.path for one in wrong])
     return workflow, source, sort_by_mark(problems)
 
 
-# What says nothing
-
-
-def _leave_out_nothings(value: Any) -> None:
-    """Take out of the document *value* its fields `x-…`, places for anchors, and each empty `env:`."""
-    for name in [name for name in value if name.startswith("x-")] if isinstance(value, dict) else ():
-        del value[name]
-    workflow = value.get("workflow") if isinstance(value, dict) else None
-    if isinstance(workflow, dict):
-        _leave_out_empty([workflow])
-
-
-def _leave_out_empty(parts: Any) -> None:
-    for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, dict):
-            for name in MAY_BE_EMPTY:
-                if name in part and part[name] is None:
-                    del part[name]
-            if part.get("kind") == "foreach":
-                _leave_out_empty(part.get("body"))
-            _leave_out_empty(part.get("branches"))
-            _leave_out_empty(part.get("steps"))
-
-
 # Walking the types
-
-
-def _fit_document(value: Any) -> Iterator[Diagnostic]:
-    from msgspec import inspect
-
-    return _fit(value, inspect.type_info(Document), ())
 
 
 def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
@@ -310,15 +282,7 @@ def _refuse_field(name: str, owner: str, fields: Mapping[str, Any], path: Path) 
 
 def _find_kinds_with(name: str) -> list[str]:
     """The kinds of step that have the field *name*."""
-    return [kind for kind, struct in _list_kinds().items() if name in struct.__struct_encode_fields__]
-
-
-def _list_kinds() -> dict[str, type[Step]]:
-    from typing import get_args
-
-    from checkpointflow.documents.model import AnyStep
-
-    return {struct.__struct_config__.tag: struct for struct in get_args(AnyStep)}
+    return [s.__struct_config__.tag for s in get_args(AnyStep) if name in s.__struct_encode_fields__]
 
 
 def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[Diagnostic]:
@@ -332,9 +296,8 @@ def _fit_step(value: Any, kinds: Mapping[str, Any], path: Path) -> Iterator[Diag
         return
     # Without a kind nothing is known of the fields but the ones that all kinds have.
     yield _refuse_kind(value, list(kinds), path)
-    common = [field for field in kinds["end"].fields if field.encode_name != "result"]
-    for field in common:
-        if field.encode_name in value:
+    for field in kinds["end"].fields:
+        if field.encode_name in _COMMON & value.keys():
             yield from _fit(value[field.encode_name], field.type, (*path, field.encode_name))
 
 
@@ -386,8 +349,6 @@ def _salvage_steps(steps: Any, cuts: frozenset[Path], path: Path) -> Any:
 
 
 def _salvage_step(step: Any, cuts: frozenset[Path], path: Path) -> Any:
-    from checkpointflow.documents.model import AnyStep
-
     fields = step if isinstance(step, dict) else {}
     rest = {name: entry for name, entry in fields.items() if (*path, name) not in cuts}
     # Only as far as it is what it should be: of an unknown kind, the fields have not been looked at.

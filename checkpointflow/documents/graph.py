@@ -63,8 +63,9 @@ class StepList:
     """A list of steps: the root's, a foreach's or a branch's.
 
     path: where the list stands; outer, at: the list around it, and the index there of the step that
-    it belongs to; level: 1 for the root; in_foreach: whether there is an item; maps_outputs: whether to come
-    to its end yields the workflow's mapped outputs.
+    it belongs to; branch: the id of the branch of that step, if it is of one; level: 1 for the root;
+    in_foreach: whether there is an item; maps_outputs: whether to come to its end yields the workflow's
+    mapped outputs.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class StepList:
         path: Path = ("workflow", "steps"),
         outer: StepList | None = None,
         at: int = 0,
+        branch: str = "",
         *,
         in_foreach: bool = False,
         maps_outputs: bool = False,
@@ -81,6 +83,7 @@ class StepList:
         self.path = path
         self.outer = outer
         self.at = at
+        self.branch = branch
         self.in_foreach = in_foreach
         self.maps_outputs = maps_outputs
         self.level: int = outer.level + 1 if outer else 1
@@ -96,6 +99,10 @@ class StepList:
     def find(self, step_id: str) -> AnyStep:
         """The step called *step_id*. Raises KeyError."""
         return self.steps[self.index[step_id]]
+
+    def find_around(self, step_id: str) -> AnyStep | None:
+        """The step called *step_id* of this list, or of one around it."""
+        return next((body.find(step_id) for body, _ in self.walk_outwards() if step_id in body.index), None)
 
     @cached_property
     def graph(self) -> Graph:
@@ -123,19 +130,14 @@ def list_steps(workflow: Workflow) -> Iterator[StepList]:
 def _list_within(outer: StepList) -> Iterator[StepList]:
     yield outer
     for index, step in enumerate(outer.steps):
-        for steps, names in _find_inner_lists(step):
-            path = (*outer.path_of(index), *names)
-            in_foreach = outer.in_foreach or isinstance(step, Foreach)
-            yield from _list_within(StepList(steps, path, outer, index, in_foreach=in_foreach))
-
-
-def _find_inner_lists(step: AnyStep) -> Iterator[tuple[Sequence[AnyStep], Path]]:
-    if isinstance(step, Foreach) and step.body is not None:
-        yield step.body, ("body",)
-    if isinstance(step, Parallel):
-        for number, branch in enumerate(step.branches):
+        path = outer.path_of(index)
+        if isinstance(step, Foreach) and step.body is not None:
+            yield from _list_within(StepList(step.body, (*path, "body"), outer, index, in_foreach=True))
+        for number, branch in enumerate(step.branches if isinstance(step, Parallel) else ()):
             if branch.steps is not None:
-                yield branch.steps, ("branches", number, "steps")
+                at = (*path, "branches", number, "steps")
+                inner = StepList(branch.steps, at, outer, index, str(branch.id), in_foreach=outer.in_foreach)
+                yield from _list_within(inner)
 
 
 Why = Literal["follow", "skip", "go", "error", "timeout", "enter"]
@@ -164,16 +166,23 @@ class Graph:
         self.index = steps.index
         self.maps_outputs = steps.maps_outputs
         self.end = len(self.steps)
+        self._surely_run: dict[frozenset[Why], dict[int, int]] = {}
 
     # Who belongs to whom
 
     @cached_property
     def owned(self) -> dict[int, frozenset[int]]:
         """The steps that belong to the branches of each `parallel`, whose index is the key."""
+        return {i: steps - {i} for i, steps in self._in_branches_of.items()}
+
+    @cached_property
+    def _in_branches_of(self) -> dict[int, frozenset[int]]:
+        """What the branches of each `parallel` come to; that can be the same step."""
         return {
-            i: frozenset(find_reachable(self._find_starts(step), self._jumps.__getitem__)) - {i}
+            i: frozenset(find_reachable(starts, self._jumps.__getitem__))
             for i, step in enumerate(self.steps)
             if isinstance(step, Parallel)
+            for starts in [[self.index[b.start_at] for b in step.branches if b.start_at is not None]]
         }
 
     @cached_property
@@ -191,14 +200,9 @@ class Graph:
     def _jumps(self) -> list[list[int]]:
         return [[self.index[target] for _, target in targets(step)] for step in self.steps]
 
-    def _find_starts(self, step: Parallel) -> list[int]:
-        return [self.index[branch.start_at] for branch in step.branches if branch.start_at is not None]
-
     def leads_back(self, index: int) -> bool:
         """Whether a branch of the `parallel` at *index* comes to that same step: it would never end."""
-        step = self.steps[index]
-        assert isinstance(step, Parallel)
-        return index in find_reachable(self._find_starts(step), self._jumps.__getitem__)
+        return index in self._in_branches_of[index]
 
     # Where it goes on
 
@@ -306,17 +310,12 @@ class Graph:
         Only a way that leaves a step by an edge of *carrying* counts as having run it. After a
         `parallel`, all steps of its branches count.
         """
-        known = self._surely_run.get(carrying)
-        if known is None:
-            known = self._surely_run[carrying] = self._solve(carrying)
+        if carrying not in self._surely_run:
+            self._surely_run[carrying] = self._solve(carrying)
         surely = (1 << self.end) - 1
         for node in self.nodes_of(index):
-            surely &= known[node]
+            surely &= self._surely_run[carrying][node]
         return surely
-
-    @cached_property
-    def _surely_run(self) -> dict[frozenset[Why], dict[int, int]]:
-        return {}
 
     def _solve(self, carrying: frozenset[Why]) -> dict[int, int]:
         before = {self.first: 0}

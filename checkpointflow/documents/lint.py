@@ -24,7 +24,7 @@
 | W135 | names that look alike, and are not the same                           | the second name     |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
-W110 and W121 are in `absence.py`, W130 to W132 in `text_lint.py`. The ids are stable.
+W110 and W121 are in `absence.py`, W130 to W132 and W135 in `text_lint.py`. The ids are stable.
 `# cpf: ignore W103`, or several ids, in a comment on the line silences them.
 """
 
@@ -41,24 +41,12 @@ from msgspec.structs import replace
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
 from checkpointflow.documents.graph import Edge, StepList, targets
-from checkpointflow.documents.model import (
-    AnyStep,
-    Api,
-    AwaitEvent,
-    Cli,
-    End,
-    Switch,
-    Workflow,
-)
+from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.references import schema_of
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import as_text, holds
-from checkpointflow.expressions.syntax import (
-    Expression,
-    Reference,
-    references,
-)
+from checkpointflow.expressions.syntax import Expression, Reference, references
 from checkpointflow.expressions.templates import list_texts
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import Change
@@ -74,13 +62,13 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
     """
     workflow, lists = program.workflow, program.lists
     rules = [
-        _warn_of_no_default(lists),
+        _warn_of_no_default(program),
         _warn_of_no_version(workflow),
         _warn_of_raw(uses),
         _warn_of_options(program, uses),
         _warn_of_changes(program, uses),
-        _warn_of_untaken(lists, uses),
-        _warn_of_retries(workflow, lists),
+        _warn_of_untaken(program, uses),
+        _warn_of_retries(program),
         _warn_of_undescribed(workflow),
         _warn_of_unlisted(program),
         _warn_of_unread(program),
@@ -111,7 +99,8 @@ def _warn_of_falls(lists: list[StepList], uses: list[Use]) -> Iterator[Diagnosti
     fed = _list_feeders(uses)
     for body in lists:
         graph = body.graph
-        deciders = {arm: step.id for step in body.steps for arm in _list_arms(step)}
+        jumps = ((step.id, path[0], target) for step in body.steps for path, target in targets(step))
+        deciders = {arm: name for name, field, arm in jumps if field in ("transitions", "cases", "default")}
         for edge in graph.edges:
             on_main_line = edge.start < graph.end and edge.start in graph.reachable
             if edge.why in ("follow", "skip") and on_main_line:
@@ -126,14 +115,6 @@ def _list_feeders(uses: list[Use]) -> set[Any]:
     """The steps that the outputs of the workflow come from; whoever completes after one means it."""
     ends = (use.expression for use in uses if use.path[:2] == ("workflow", "outputs"))
     return {rest[0] for read in ends for first, *rest in references(read) if first == "steps"}
-
-
-def _list_arms(step: AnyStep) -> Iterator[str]:
-    """The steps that a decision chooses between."""
-    if isinstance(step, AwaitEvent | Switch):
-        yield from (
-            target for path, target in targets(step) if path[0] in ("transitions", "cases", "default")
-        )
 
 
 def _describe_fall(body: StepList, edge: Edge, end: str, decider: str) -> Diagnostic:
@@ -169,11 +150,11 @@ def _warn_of_loops(lists: list[StepList]) -> Iterator[Diagnostic]:
 # Steps
 
 
-def _warn_of_no_default(lists: list[StepList]) -> Iterator[Diagnostic]:
-    for step, path in _list_steps(lists):
-        if isinstance(step, Switch) and step.default is None:
-            message = f'the switch "{step.id}" has no `default`: where no case holds, the run fails'
-            yield Diagnostic(message, path, "name the step for all other cases", id="W103")
+def _warn_of_no_default(program: Program) -> Iterator[Diagnostic]:
+    for compiled in program.steps:
+        if isinstance(compiled.step, Switch) and compiled.step.default is None:
+            message = f'the switch "{compiled.step.id}" has no `default`: where no case holds, the run fails'
+            yield Diagnostic(message, compiled.path, "name the step for all other cases", id="W103")
 
 
 def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
@@ -186,18 +167,7 @@ def _warn_of_raw(uses: list[Use]) -> Iterator[Diagnostic]:
 
 # What begins like this is an option to most commands.
 _OPTIONS = (
-    "-",
-    "-a",
-    "-A",
-    "-1",
-    "-rf",
-    "-x1",
-    "-o=b",
-    "-a.b",
-    "-a/b",
-    "--",
-    "--a",
-    "--all=1",
+    *("-", "-a", "-A", "-1", "-rf", "-x1", "-o=b", "-a.b", "-a/b", "--", "--a", "--all=1"),
     "-" + 40 * "a",
 )
 
@@ -284,16 +254,17 @@ def _lets_through(use: Use, program: Program, samples: Iterable[str], pattern: s
     return any(not known.errors(value) for value in values)
 
 
-def _warn_of_retries(workflow: Workflow, lists: list[StepList]) -> Iterator[Diagnostic]:
+def _warn_of_retries(program: Program) -> Iterator[Diagnostic]:
     general = []
-    for step, path in _list_steps(lists):
+    for compiled in program.steps:
+        step = compiled.step
         if isinstance(step, Cli | Api) and not _is_repeatable(step):
             if step.retry is not None and step.retry.max_attempts > 1:
                 message = f'"{step.id}" is tried again, and nothing says that this is safe'
-                yield Diagnostic(message, (*path, "retry"), _HOW_SAFE, id="W107", at_name=True)
+                yield Diagnostic(message, (*compiled.path, "retry"), _HOW_SAFE, id="W107", at_name=True)
             elif step.retry is None:
                 general.append(step.id)
-    default = workflow.defaults.retry
+    default = program.workflow.defaults.retry
     if default is not None and default.max_attempts > 1 and general:
         at: Path = ("workflow", "defaults", "retry")
         message = f"these are tried again, and nothing says that this is safe: {', '.join(general[:10])}"
@@ -309,21 +280,16 @@ def _is_repeatable(step: Cli | Api) -> bool:
     return step.idempotent or step.idempotency_key is not None or by_method
 
 
-def _list_steps(lists: list[StepList]) -> Iterator[tuple[AnyStep, Path]]:
-    for body in lists:
-        for index, step in enumerate(body.steps):
-            yield step, body.path_of(index)
-
-
 # Events that no transition takes
 
 
-def _warn_of_untaken(lists: list[StepList], uses: list[Use]) -> Iterator[Diagnostic]:
+def _warn_of_untaken(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
     conditions: dict[Path, list[Expression]] = {}
     for use in uses:
         if use.field == "transitions":
             conditions.setdefault(use.path[: len(use.body.path) + 1], []).append(use.expression)
-    for step, path in _list_steps(lists):
+    for compiled in program.steps:
+        step, path = compiled.step, compiled.path
         if isinstance(step, AwaitEvent) and path in conditions:
             left = list(islice(_find_untaken(step.input_schema, conditions[path]), 4))
             if left:
@@ -352,8 +318,7 @@ def _find_untaken(schema: Mapping[str, Any], conditions: list[Expression]) -> It
 
 def _list_choices(schema: Mapping[str, Any], name: Any) -> list[Any]:
     """The values that the property *name* can have, if the schema lists them."""
-    properties = schema.get("properties")
-    entry = properties.get(name) if isinstance(properties, dict) else None
+    entry = properties_of(schema).get(name)
     if not isinstance(entry, dict):
         return []
     if isinstance(entry.get("enum"), list):
@@ -371,8 +336,7 @@ def _warn_of_no_version(workflow: Workflow) -> Iterator[Diagnostic]:
 
 
 def _warn_of_undescribed(workflow: Workflow) -> Iterator[Diagnostic]:
-    properties = workflow.inputs.get("properties")
-    entries = properties if isinstance(properties, dict) else {}
+    entries = properties_of(workflow.inputs)
     if not any(isinstance(entry, dict) and "description" in entry for entry in entries.values()):
         return  # whoever describes none has not forgotten one
     for name, entry in entries.items():

@@ -20,20 +20,13 @@ import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, ITEM, Field, Names, Reader, list_fields
+from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
-from checkpointflow.documents.model import (
-    AnyStep,
-    AwaitEvent,
-    Cli,
-    Shell,
-    Workflow,
-    drop_mapping,
-)
+from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, holes, list_templates
+from checkpointflow.expressions.templates import Template, compile_value, holes, list_leaves
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
@@ -111,7 +104,8 @@ class Program:
 
     @cached_property
     def _inner_lists(self) -> dict[tuple[str, str], StepList]:
-        return {_name_list(steps): steps for steps in self.lists[1:]}
+        found = ((steps.outer, steps) for steps in self.lists)
+        return {(outer.steps[steps.at].id, steps.branch): steps for outer, steps in found if outer}
 
     def inner_list(self, step_id: str, branch: str = "") -> StepList:
         """The steps of the body of the foreach *step_id*, or of its *branch* if it is a parallel."""
@@ -178,15 +172,6 @@ class Program:
             yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
 
 
-def _name_list(steps: StepList) -> tuple[str, str]:
-    """The step that the list belongs to, and its branch there."""
-    assert steps.outer is not None
-    owner = steps.outer.steps[steps.at]
-    number = steps.path[-2]
-    is_branch = steps.path[-1] == "steps" and isinstance(number, int)
-    return owner.id, str(owner.branches[number].id) if is_branch else ""  # type: ignore[union-attr, index]
-
-
 class CompiledStep:
     """A step, which stands in *body*, and what its texts mean."""
 
@@ -205,17 +190,17 @@ class CompiledStep:
 
     def read(self, *names: str) -> Any:
         """The compiled field; None if the step has none. Raises ExpressionError."""
-        found = self._compile(list_fields(type(self.step)).get(names))
+        found = self._compile(names)
         return _require_sound(found[0][1]) if found else None
 
     def try_read(self, *names: str) -> Any:
         """As `read`, and None for a text that cannot be read."""
-        found = self._compile(list_fields(type(self.step)).get(names))
+        found = self._compile(names)
         return None if not found or isinstance(found[0][1], ExpressionError) else found[0][1]
 
     def read_all(self, *names: str) -> list[Any]:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
-        return [_require_sound(read) for _, read in self._compile(list_fields(type(self.step)).get(names))]
+        return [_require_sound(read) for _, read in self._compile(names)]
 
     @cached_property
     def condition(self) -> Expression | None:
@@ -282,7 +267,7 @@ class CompiledStep:
         command = getattr(self.step, "command", "")
         for field in list_fields(type(self.step)).values():
             names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
-            for inner, read in self._compile(field):
+            for inner, read in self._compile(field.names):
                 path = (*self.path, *inner)
                 for use in _list_uses(path, read, names, self.body, self.index):
                     if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
@@ -291,17 +276,16 @@ class CompiledStep:
                         )
                     yield use
 
-    def _compile(self, field: Field | None) -> list[tuple[Path, Any]]:
-        """What stands in *field*, for each item where a list is on the way, compiled, with its path."""
-        if field is None:
-            return []
-        if field.names not in self._fields:
+    def _compile(self, names: Names) -> list[tuple[Path, Any]]:
+        """What stands under *names*, for each item where a list is on the way, compiled, with its path."""
+        field = list_fields(type(self.step)).get(names)
+        if field is not None and names not in self._fields:
             if field.reader == "command" and isinstance(self.step, Cli):
                 found = self._compile_command(self.step.command)
             else:
-                found = [(p, self._read_value(field.reader, v)) for p, v in entries(self.step, field.names)]
-            self._fields[field.names] = found
-        return self._fields[field.names]
+                found = [(path, self._read_value(field.reader, v)) for path, v in entries(self.step, names)]
+            self._fields[names] = found
+        return self._fields.get(names, [])
 
     def _compile_command(self, command: str | tuple[str, ...]) -> list[tuple[Path, Any]]:
         """A list is one command; but if parts of it cannot be read alone, they are told, each by its path."""
@@ -365,34 +349,26 @@ def _list_uses(
 ) -> Iterator[Use | Diagnostic]:
     """The expressions in what was *read* at *path*, and its faults."""
     field = str(path[len(steps.path) + 1] if index is not None else path[1])
-    for inner, found in _list_expressions(read):
+    for inner, found in list_leaves(read):
         at = (*path, *inner)
         if isinstance(found, ExpressionError):
             offset = found.column - 1
             yield Diagnostic(found.problem, at, found.hint, quotes=(found.text,), offset=offset)
         else:
-            for expression, hole in found:
+            for expression, hole in _list_holes(found):
                 yield Use(at, expression, names, steps, index, field, hole)
 
 
-def _list_expressions(
-    read: Any,
-) -> Iterator[tuple[Path, list[tuple[Expression, CommandHole | None]] | ExpressionError]]:
+def _list_holes(read: Any) -> list[tuple[Expression, CommandHole | None]]:
+    """The expressions of a text that was *read*; none for what has no holes."""
     match read:
-        case ExpressionError():
-            yield (), read
         case Expression():
-            yield (), [(read, None)]
+            return [(read, None)]
         case CommandTemplate():
-            yield (), [(hole.expression, hole) for hole in command_holes(read)]
-        case UrlTemplate(template=template):
-            yield (), [(expression, None) for expression in holes(template)]
-        case _:
-            for path, found in list_templates(read):
-                if isinstance(found, ExpressionError):
-                    yield path, found
-                else:
-                    yield path, [(expression, None) for expression in holes(found)]
+            return [(hole.expression, hole) for hole in command_holes(read)]
+        case UrlTemplate(template=template) | (Template() as template):
+            return [(expression, None) for expression in holes(template)]
+    return []
 
 
 def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:

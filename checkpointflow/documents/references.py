@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, suggest
 from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach
+from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach, properties_of
 from checkpointflow.documents.program import Program, Use
+from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.syntax import Expression, Reference, references
-from checkpointflow.expressions.templates import list_templates
+from checkpointflow.expressions.templates import Template, list_leaves
 
 
 def check_references(program: Program, uses: Iterable[Use]) -> Iterator[Diagnostic]:
@@ -58,9 +59,10 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
 def _check_secret(reference: Path, use: Use) -> Diagnostic | None:
     if len(reference) == 1:
         return _refuse(use, reference, "`secrets` needs a name, as in secrets.TOKEN", None)
-    if use.hole is not None and use.hole.form == "raw":
+    form = use.hole and use.hole.form
+    if form == "raw":
         return _refuse(use, reference, "a secret cannot be spliced in by raw:", "leave raw: out")
-    if use.hole is not None and use.hole.form == "file":
+    if form == "file":
         hint = "leave file: out; bash can make a pipe of it: <(printf %s ${secrets.TOKEN})"
         return _refuse(use, reference, "a secret is never written into a file", hint)
     if not isinstance(use.expression.root, Reference):
@@ -83,8 +85,8 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
     if not isinstance(name, str):
         return _refuse(use, ("steps",), "`steps` needs the id of a step, as in steps.plan.outputs.url", None)
     parts = rest[1:]
-    seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
-    if seen is None:
+    step = use.body.find_around(name)
+    if step is None:
         return _refuse_unseen(name, use, program)
     if not parts or parts[0] not in _PARTS:
         hint = suggest(str(parts[0]), _PARTS) if parts else None
@@ -92,8 +94,7 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
         return _refuse(use, ("steps", name, *parts[:1]), message, hint or f"as in steps.{name}.outputs")
     if parts[0] != "outputs":
         return None
-    schema = schema_of_outputs(seen.steps[seen.index[name]])
-    lack = find_lacking(schema, parts[1:], unsaid_is_closed=False)
+    lack = find_lacking(schema_of_outputs(step), parts[1:], unsaid_is_closed=False)
     return _refuse_lack(use, ("steps", *rest), lack, 3, "the schema of its outputs allows no others")
 
 
@@ -142,8 +143,8 @@ def find_lacking(schema: Any, parts: Path, *, unsaid_is_closed: bool) -> tuple[i
     return None
 
 
-def schema_of_outputs(step: AnyStep) -> Any:
-    """The schema that the outputs of *step* fit; for an event, its payload's."""
+def schema_of_outputs(step: AnyStep | None) -> Any:
+    """The schema that the outputs of *step* fit, if there is one; for an event, its payload's."""
     if isinstance(step, AwaitEvent):
         return step.input_schema
     return getattr(step, "outputs", None)
@@ -155,8 +156,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case ("inputs", *parts):
             schema: Any = program.workflow.inputs
         case ("steps", str() as name, "outputs", *parts):
-            seen = next((body for body, _ in use.body.walk_outwards() if name in body.index), None)
-            schema = None if seen is None else schema_of_outputs(seen.steps[seen.index[name]])
+            schema = schema_of_outputs(use.body.find_around(name))
         case ("item", *parts):
             schema = _schema_of_item(use, program)
         case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):
@@ -164,8 +164,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case _:
             return True
     for part in parts:
-        properties = schema.get("properties") if isinstance(schema, dict) else None
-        schema = properties.get(part) if isinstance(properties, dict) else None
+        schema = properties_of(schema).get(part)
     return True if schema is None else schema
 
 
@@ -184,4 +183,5 @@ def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
         root = items.root
         schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
         return schema.get("items") if isinstance(schema, dict) else None
-    return None if any(True for _ in list_templates(items)) else {"enum": items}
+    is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
+    return None if is_open else {"enum": items}

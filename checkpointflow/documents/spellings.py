@@ -1,10 +1,15 @@
-"""Numbers where text is wanted: there a number is the text that it is written as, and 3.10 is not 3.1."""
+"""What of a document is read otherwise than as it stands there.
+
+Where text is wanted, a number is the text that it is written as: 3.10 is not 3.1. An empty `env:` is as if it
+were not there, and so are the fields `x-…` at the top, which are places for anchors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from checkpointflow.documents.model import MAY_BE_EMPTY
 from checkpointflow.documents.yaml import Node
 from checkpointflow.expressions.bodies import FORM, find_media_type
 
@@ -25,7 +30,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 
 
 def respell(node: Node, what: str) -> Any:
-    """The value of *node*, which is that part of a document, with numbers as texts where it wants texts.
+    """The value of *node*, which is that part of a document, as it is read.
 
     What an alias shares with another part stays as it is there.
     """
@@ -38,11 +43,20 @@ def respell(node: Node, what: str) -> Any:
         if (part := parts.get(str(name), parts.get(_EACH)))
         and (value := respell(entry, part)) is not entry.value
     }
-    if not changed:
+    nothings = _list_nothings(node.value, what) if isinstance(node.value, dict) else []
+    if not changed and not nothings:
         return node.value
     if isinstance(node.value, dict):
-        return {**node.value, **changed}
+        return {name: changed.get(name, value) for name, value in node.value.items() if name not in nothings}
     return [changed.get(index, value) for index, value in enumerate(node.value)]
+
+
+def _list_nothings(value: dict[str, Any], what: str) -> list[str]:
+    """The fields of *value*, which is that part of a document, that say nothing."""
+    if what == "document":
+        return [name for name in value if name.startswith("x-")]
+    names = MAY_BE_EMPTY if what in ("workflow", "step", "branch") else ()
+    return [name for name in names if name in value and value[name] is None]
 
 
 def _find_kind(step: Any) -> str:

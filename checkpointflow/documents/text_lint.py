@@ -9,7 +9,7 @@ from typing import Any
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, tell_odd
 from checkpointflow.documents.fields import list_fields
 from checkpointflow.documents.graph import entries
-from checkpointflow.documents.model import AwaitEvent, Cli
+from checkpointflow.documents.model import Cli, properties_of
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.documents.yaml import Source
 from checkpointflow.expressions.templates import list_texts
@@ -99,22 +99,18 @@ _Names = list[tuple[str, Path, bool]]
 
 
 def _list_names(program: Program) -> Iterator[_Names]:
-    yield [(compiled.step.id, (*compiled.path, "id"), False) for compiled in program.steps]
-    yield [
-        (compiled.step.event_name, (*compiled.path, "event_name"), False)
-        for compiled in program.steps
-        if isinstance(compiled.step, AwaitEvent)
-    ]
+    for field in ("id", "event_name"):
+        steps = [compiled for compiled in program.steps if hasattr(compiled.step, field)]
+        yield [(getattr(compiled.step, field), (*compiled.path, field), False) for compiled in steps]
     for path, schema in program.schemas():
         yield from _list_properties(schema.schema, path)
 
 
 def _list_properties(schema: Any, path: Path) -> Iterator[_Names]:
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if isinstance(properties, dict):
-        yield [(name, (*path, "properties", name), True) for name in properties]
-        for name, entry in properties.items():
-            yield from _list_properties(entry, (*path, "properties", name))
+    properties = properties_of(schema)
+    yield [(name, (*path, "properties", name), True) for name in properties]
+    for name, entry in properties.items():
+        yield from _list_properties(entry, (*path, "properties", name))
 
 
 def _warn_of_look_alikes(names: _Names, source: Source) -> Iterator[Diagnostic]:

@@ -45,11 +45,7 @@ _WORDS: tuple[tuple[str, str, str | None], ...] = (
         'quote text that holds ": ", and give fields of one mapping the same indentation',
     ),
     (r"found character '\\t'", "a tab where only spaces may indent", "indent with spaces"),
-    (
-        r"found character '(.)' that cannot start",
-        r'text cannot start with "\1"',
-        "put the text in quotes",
-    ),
+    (r"found character '(.)' that cannot start", r'text cannot start with "\1"', "put the text in quotes"),
     (r"sequence entries are not allowed here", 'a "- " where no list can start', "start it on a new line"),
     (r"found unexpected end of stream.*quoted", "a quote is opened and never closed", None),
     (r"expected ',' or '(.)', but got '<stream end>'", r'a bracket is opened and "\1" never closes it', None),

@@ -17,7 +17,7 @@ r"""Expression -> value: what an expression means in a scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
@@ -52,20 +52,12 @@ class _LostValue(_NoValue):
     """The same of what is there, and is not nothing."""
 
 
-class Empty(Mapping[str, Any]):
+class Empty(dict[str, Any]):
     """An object of a scope without members; why: what a message about a missing one says."""
 
     def __init__(self, why: str) -> None:
+        super().__init__()
         self.why = why
-
-    def __getitem__(self, name: str) -> Any:
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 class Lost(Struct, frozen=True):
@@ -169,21 +161,12 @@ def _read_truth(node: Node, value: Any) -> bool:
 
 
 def _compare(node: Comparison, scope: Mapping[str, Any]) -> bool:
-    match node.operator:
-        case "==":
-            return _are_equal(node, scope)
-        case "!=":
-            return not _are_equal(node, scope)
-        case "<":
-            return _compare_order(node, scope) < 0
-        case "<=":
-            return _compare_order(node, scope) <= 0
-        case ">":
-            return _compare_order(node, scope) > 0
-        case ">=":
-            return _compare_order(node, scope) >= 0
-        case _:
-            assert_never(node.operator)
+    if node.operator == "==" or node.operator == "!=":
+        return _are_equal(node, scope) is (node.operator == "==")
+    return _compare_order(node, scope) in _ORDERS[node.operator]
+
+
+_ORDERS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
 
 
 def _are_equal(node: Comparison, scope: Mapping[str, Any]) -> bool:
@@ -230,7 +213,7 @@ def _are_same(left: Any, right: Any) -> bool:
 
 
 def _compare_order(node: Comparison, scope: Mapping[str, Any]) -> int:
-    """Below zero, zero or above: how the left side stands to the right one."""
+    """-1, 0 or 1: how the left side stands to the right one."""
     left, right = _evaluate(node.left, scope), _evaluate(node.right, scope)
     if isinstance(left, str) and isinstance(right, str):
         return (left > right) - (left < right)
@@ -277,7 +260,7 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
                 raise _NoValue(_explain_absence(_format_path(path[:length]), value, part))
         if isinstance(value, Lost):
             raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
-    return value if isinstance(value, _JSON) else dict(value)
+    return value if isinstance(value, _JSON) and not isinstance(value, Empty) else dict(value)
 
 
 def _read_index(part: str | int) -> int | None:
@@ -318,38 +301,22 @@ def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) 
 def _format_path(path: Path) -> str:
     """*path* as one would write it."""
     text = "".join(
-        f"[{part}]"
-        if isinstance(part, int)
-        else f".{part}"
-        if PLAIN_NAME.fullmatch(part)
-        else f"[{as_text([part])[1:-1]}]"
+        f".{part}" if isinstance(part, str) and PLAIN_NAME.fullmatch(part) else as_text([part])
         for part in path
     )
     return shorten(text.removeprefix("."))
 
 
 def _describe_operand(node: Node, value: Any) -> str:
-    """*value* by its place in the source and its kind."""
-    match node:
-        case Reference(path):
-            return f"{_format_path(path)} is {_describe_kind(value)}"
-        case Constant(value):
-            return f"the literal is {_describe_kind(value)}"
-        case _:
-            return f"the part in parentheses is {_describe_kind(value)}"
+    """*value*, which *node* has, by its place in the source and its kind."""
+    place = "the literal" if isinstance(node, Constant) else "the part in parentheses"
+    return f"{_format_path(node.path) if isinstance(node, Reference) else place} is {_describe_kind(value)}"
+
+
+_KINDS = ((bool, "a boolean"), ((int, float), "a number"), (str, "text"), (list, "a list"))
 
 
 def _describe_kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
+    if value is None:
+        return "null"
+    return next((words for kinds, words in _KINDS if isinstance(value, kinds)), "an object")

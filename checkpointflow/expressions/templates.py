@@ -109,11 +109,6 @@ def fill_value(compiled: Compiled, scope: Mapping[str, Any]) -> Any:
             return compiled
 
 
-def list_templates(compiled: Compiled) -> Iterator[tuple[Path, Template | ExpressionError]]:
-    """Every text with holes in *compiled*, and every faulty one, each with its path."""
-    return (found for found in _list_leaves(compiled) if isinstance(found[1], Template | ExpressionError))
-
-
 def holes(template: Template) -> list[Expression]:
     """The expressions in the template, in their order."""
     return [piece for piece in template.pieces if not isinstance(piece, str)]
@@ -121,22 +116,17 @@ def holes(template: Template) -> list[Expression]:
 
 def list_texts(value: Any) -> Iterator[tuple[Path, str]]:
     """Every text inside the JSON *value*, keys aside, each with its path."""
-    return (found for found in _list_leaves(value) if isinstance(found[1], str))
+    return (found for found in list_leaves(value) if isinstance(found[1], str))
 
 
-def _list_leaves(value: Any) -> Iterator[tuple[Path, Any]]:
-    """All in *value* that is neither an object nor a list."""
-    match value:
-        case dict():
-            for key, member in value.items():
-                for path, leaf in _list_leaves(member):
-                    yield (key, *path), leaf
-        case list():
-            for index, element in enumerate(value):
-                for path, leaf in _list_leaves(element):
-                    yield (index, *path), leaf
-        case _:
-            yield (), value
+def list_leaves(value: Any) -> Iterator[tuple[Path, Any]]:
+    """All in *value*, compiled or not, that is neither an object nor a list, each with its path."""
+    if not isinstance(value, dict | list):
+        yield (), value
+        return
+    for key, member in value.items() if isinstance(value, dict) else enumerate(value):
+        for path, leaf in list_leaves(member):
+            yield (key, *path), leaf
 
 
 # Text -> pieces

@@ -22,42 +22,35 @@ def fill_in(schema: Any, survey: Survey, instance: Any) -> Any:
     Parts that nothing was filled into are shared with *instance*. *survey* is that of *schema*, and found no
     problems.
     """
-    return _Filler(schema, survey).fill((), instance, frozenset(), 0)
 
-
-class _Filler:
-    """Fills in what *schema* has as defaults."""
-
-    def __init__(self, schema: Any, survey: Survey) -> None:
-        self._schema = schema
-        self._survey = survey
-
-    def fill(self, path: Path, value: Any, filling: frozenset[Path], depth: int) -> Any:
+    def fill(path: Path, value: Any, filling: frozenset[Path], depth: int) -> Any:
         """*value* as the schema at *path* completes it; *filling*: the defaults that it is within."""
-        schema = self._survey.schemas[path]
-        if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MAX_INSTANCE_DEPTH:
+        inner_schema = survey.schemas[path]
+        if not isinstance(inner_schema, dict) or not isinstance(value, dict) or depth > MAX_INSTANCE_DEPTH:
             return value
         filled = dict(value)
-        for name in schema.get("properties", {}):
+        for name in inner_schema.get("properties", {}):
             inner = (*path, "properties", name)
             if name in value:
-                filled[name] = self.fill(inner, value[name], filling, depth + 1)
+                filled[name] = fill(inner, value[name], filling, depth + 1)
             elif inner not in filling:
-                for default in self._find_default(inner):
-                    filled[name] = self.fill(inner, deepcopy(default), filling | {inner}, depth + 1)
-        for target in self._survey.resolve_all(path):
-            filled = self.fill(target, filled, filling, depth)
+                for default in _find_default(schema, survey, inner):
+                    filled[name] = fill(inner, deepcopy(default), filling | {inner}, depth + 1)
+        for target in survey.resolve_all(path):
+            filled = fill(target, filled, filling, depth)
         return filled
 
-    def _find_default(self, path: Path) -> list[Any]:
-        """The default of the schema at *path*, or of one that it refers to: a list of one, or of none."""
-        schema = self._survey.schemas[path]
-        if not isinstance(schema, dict):
-            return []
-        if "default" in schema:
-            original = self._schema  # not the copy that was surveyed, in which 1.0 is 1
-            for part in self._survey.translation.find_origin((*path, "default")):
-                original = original[part]
-            return [original]
-        targets = self._survey.resolve_all(path)
-        return next(filter(None, map(self._find_default, targets)), [])
+    return fill((), instance, frozenset(), 0)
+
+
+def _find_default(original: Any, survey: Survey, path: Path) -> list[Any]:
+    """The default of the schema at *path*, or of one that it refers to: a list of one, or of none."""
+    schema = survey.schemas[path]
+    if not isinstance(schema, dict):
+        return []
+    if "default" in schema:  # from the original, not from the copy that was surveyed, in which 1.0 is 1
+        for part in survey.translation.find_origin((*path, "default")):
+            original = original[part]
+        return [original]
+    found = (_find_default(original, survey, target) for target in survey.resolve_all(path))
+    return next(filter(None, found), [])

@@ -20,7 +20,7 @@ since its draft would ignore it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from checkpointflow.diagnostics import Diagnostic, Path
@@ -38,23 +38,15 @@ from checkpointflow.schemas.keywords import (
 )
 
 _SINCE = {
-    "$anchor": "2019-09",
-    "$dynamicAnchor": "2020-12",
-    "$dynamicRef": "2020-12",
-    "$id": "draft-06",
-    "const": "draft-06",
-    "contains": "draft-06",
-    "dependentRequired": "2019-09",
-    "dependentSchemas": "2019-09",
-    "else": "draft-07",
-    "if": "draft-07",
-    "maxContains": "2019-09",
-    "minContains": "2019-09",
-    "prefixItems": "2020-12",
-    "propertyNames": "draft-06",
-    "then": "draft-07",
-    "unevaluatedItems": "2019-09",
-    "unevaluatedProperties": "2019-09",
+    keyword: draft
+    for draft, keywords in {
+        "draft-06": "$id const contains propertyNames",
+        "draft-07": "else if then",
+        "2019-09": "$anchor dependentRequired dependentSchemas maxContains minContains unevaluatedItems "
+        "unevaluatedProperties",
+        "2020-12": "$dynamicAnchor $dynamicRef prefixItems",
+    }.items()
+    for keyword in keywords.split()
 }
 _BEFORE = {
     "$anchor": '`$id: "#…"`',
@@ -170,19 +162,19 @@ class _Translator:
         if "$ref" in schema and self._is_before("2019-09"):
             why = f"{self._draft} reads nothing beside `$ref`"
             hint = "move the `$ref` into an `allOf`, or leave this out"
-            return self._drop(schema, path, lambda k: k in _READ_BESIDE_REF or k in ANNOTATIONS, why, hint)
+            return self._drop(schema, path, schema.keys() - _READ_BESIDE_REF - ANNOTATIONS.keys(), why, hint)
         if self._is_before("2020-12") and not isinstance(schema.get("items"), list):
             why = "`additionalItems` is for what comes after a list of schemas in `items`"
-            return self._drop(schema, path, lambda k: k != "additionalItems", why, "leave it out")
+            return self._drop(schema, path, {"additionalItems"}, why, "leave it out")
         return schema
 
     def _drop(
-        self, schema: dict[str, Any], path: Path, keeps: Callable[[str], bool], why: str, hint: str
+        self, schema: dict[str, Any], path: Path, unread: Collection[str], why: str, hint: str
     ) -> dict[str, Any]:
         for keyword in schema:
-            if not keeps(keyword) and keyword not in _SILENT and not keyword.startswith("x-"):
+            if keyword in unread and keyword not in _SILENT and not keyword.startswith("x-"):
                 self._warn((*path, keyword), f"`{keyword:.60}` does nothing here: {why}", hint)
-        return {keyword: value for keyword, value in schema.items() if keeps(keyword)}
+        return {keyword: value for keyword, value in schema.items() if keyword not in unread}
 
     def _warn(self, path: Path, message: str, hint: str) -> None:
         self.warnings.append(Diagnostic(message, path, hint, id=str(path[-1]), at_name=True))

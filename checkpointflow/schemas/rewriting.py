@@ -92,6 +92,11 @@ class Rewriter:
             return self._rewrite(path)
         return self._define(path)
 
+    def _embed_each(self, path: Path, keyword: str) -> list[dict[str, Any]]:
+        """The same of each schema in the list *keyword* of the schema at *path*, if it has one."""
+        schemas = self._survey.schemas[path].get(keyword, ())
+        return [self._embed((*path, keyword, index)) for index, _ in enumerate(schemas)]
+
     def _rewrite(self, path: Path) -> dict[str, Any]:
         schema = self._survey.schemas[path]
         if isinstance(schema, bool):
@@ -139,28 +144,20 @@ class Rewriter:
         return {"format": name, **self._mark(Rule("pattern", schema))}
 
     def _rewrite_logic(self, path: Path, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        for index, _ in enumerate(schema.get("allOf", ())):
-            yield self._embed((*path, "allOf", index))
+        yield from self._embed_each(path, "allOf")
         for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                branches = [self._embed((*path, keyword, index)) for index, _ in enumerate(schema[keyword])]
+            if branches := self._embed_each(path, keyword):
                 yield {keyword: branches, **self._mark(Rule(keyword, schema, tuple(branches)))}
         if "not" in schema:
             yield {"not": self._embed((*path, "not")), **self._mark(Rule("not", schema))}
         if "if" in schema and ("then" in schema or "else" in schema):
-            yield {
-                keyword: self._embed((*path, keyword))
-                for keyword in ("if", "then", "else")
-                if keyword in schema
-            }
+            parts = [keyword for keyword in ("if", "then", "else") if keyword in schema]
+            yield {keyword: self._embed((*path, keyword)) for keyword in parts}
 
     def _rewrite_objects(self, path: Path, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for name, needed in schema.get("dependentRequired", {}).items():
-            asked = {"required": needed}
-            yield {
-                "if": {"required": [name]},
-                "then": asked | self._mark(Rule("dependentRequired", {name: needed})),
-            }
+            rule = self._mark(Rule("dependentRequired", {name: needed}))
+            yield {"if": {"required": [name]}, "then": {"required": needed, **rule}}
         for name in schema.get("dependentSchemas", {}):
             yield {"if": _require(name), "then": self._embed((*path, "dependentSchemas", name))}
         if "propertyNames" in schema:
@@ -188,10 +185,7 @@ class Rewriter:
         return f"(?:{read.regex})(?#{mark})"
 
     def _rewrite_lists(self, path: Path, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        prefix = [
-            self._embed((*path, "prefixItems", index))
-            for index, _ in enumerate(schema.get("prefixItems", ()))
-        ]
+        prefix = self._embed_each(path, "prefixItems")
         rest = {"additionalItems": self._embed((*path, "items"))} if "items" in schema else {}
         if prefix:
             yield {"items": prefix, **rest}

@@ -62,8 +62,7 @@ def list_alternatives(survey: Survey, path: Path, keyword: str) -> list[Alternat
 
     Raises UnsupportedSchema for too many.
     """
-    schema = survey.schemas[path]
-    return _multiply(survey, path, keyword, _evaluate(path, schema, keyword))
+    return _multiply(survey, path, keyword, _evaluate(path, survey.schemas[path], keyword))
 
 
 def _list_inner(survey: Survey, path: Path, keyword: str) -> list[Alternative]:

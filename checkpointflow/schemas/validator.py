@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from checkpointflow.schemas.defaults import MAX_INSTANCE_DEPTH
 from checkpointflow.schemas.instance_errors import InstanceError
@@ -36,9 +36,10 @@ class Validator:
         try:
             plain = _normalize(instance, 0, self._rewritten.longest_key)
             found = self._run(self._check, plain)
-            positions = _locate(plain, {error.name for error in found})
-            found.sort(key=lambda error: (positions[error.name].order, error.definition["at"]))
-            worded = (error for one in found for error in self._word(one, positions[one.name].path))
+            paths = _locate(plain, {error.name for error in found})
+            order = {name: number for number, name in enumerate(paths)}
+            found.sort(key=lambda error: (order[error.name], error.definition["at"]))
+            worded = (error for one in found for error in self._word(one, paths[one.name]))
             return list(dict.fromkeys(worded))
         except _Unreadable as unreadable:
             return [InstanceError("$", f"$ {unreadable}", "")]
@@ -160,22 +161,17 @@ def _normalize(value: Any, depth: int, longest_key: float) -> Any:
     return value
 
 
-class _Position(NamedTuple):
-    order: int
-    path: str
-
-
-def _locate(value: Any, names: set[str]) -> dict[str, _Position]:
-    """Where in *value* each of *names* is: the generated code's word for it, such as `data.items[3]`.
+def _locate(value: Any, names: set[str]) -> dict[str, str]:
+    """Where in *value* each of *names* is, in its order: the generated code's word, such as `data.items[3]`.
 
     Two positions have one name if a field's name holds a dot or a bracket; then the first is told.
     """
-    positions: dict[str, _Position] = {}
+    paths: dict[str, str] = {}
 
     def look(value: Any, name: str, path: str) -> None:
         if name in names:
-            positions.setdefault(name, _Position(len(positions), path))
-        if len(positions) == len(names):
+            paths.setdefault(name, path)
+        if len(paths) == len(names):
             return
         for key, inner in value.items() if isinstance(value, dict) else ():
             look(inner, f"{name}.{key}", path + write_part(key))
@@ -183,4 +179,4 @@ def _locate(value: Any, names: set[str]) -> dict[str, _Position]:
             look(inner, f"{name}[{index}]", f"{path}[{index}]")
 
     look(value, "data", "$")
-    return positions
+    return paths

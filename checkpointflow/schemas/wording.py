@@ -144,19 +144,28 @@ def _word_unevaluated(keyword: Any, _: Any) -> list[str]:
     return [f"has {what} that no branch that holds knows, and `{keyword}` refuses it"]
 
 
-def _make_bound(keyword: str, words: str) -> tuple[str, Words]:
-    def word(schema: Any, value: Any) -> list[str]:
-        return [f"must be {words} {abbreviate(schema[keyword])}, and is {abbreviate(value)}"]
+def _make_bound(keyword: str, words: str) -> Words:
+    return lambda schema, value: [
+        f"must be {words} {abbreviate(schema[keyword])}, and is {abbreviate(value)}"
+    ]
 
-    return keyword, word
 
-
-def _make_size(keyword: str, words: str, unit: str) -> tuple[str, Words]:
+def _make_size(keyword: str, words: str, unit: str) -> Words:
     def word(schema: Any, value: Any) -> list[str]:
         limit = schema[keyword]
         return [f"must have at {words} {limit} {unit}{'' if limit == 1 else 's'}, and has {len(value)}"]
 
-    return keyword, word
+    return word
+
+
+_BOUNDS = {
+    "exclusiveMaximum": "below",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "minimum": "at least",
+    "multipleOf": "a multiple of",
+}
+_UNITS = {"Items": "item", "Length": "character", "Properties": "field"}
 
 
 WORDS: dict[str, Words] = {
@@ -174,20 +183,8 @@ WORDS: dict[str, Words] = {
     "unevaluated": _word_unevaluated,
     "unevaluatedProperties": _word_unknown_fields,
     "uniqueItems": _word_unique_items,
-    **dict(
-        [
-            _make_bound("exclusiveMaximum", "below"),
-            _make_bound("exclusiveMinimum", "above"),
-            _make_bound("maximum", "at most"),
-            _make_bound("minimum", "at least"),
-            _make_bound("multipleOf", "a multiple of"),
-            _make_size("maxItems", "most", "item"),
-            _make_size("maxLength", "most", "character"),
-            _make_size("maxProperties", "most", "field"),
-            _make_size("minItems", "least", "item"),
-            _make_size("minLength", "least", "character"),
-            _make_size("minProperties", "least", "field"),
-        ]
-    ),
+    **{keyword: _make_bound(keyword, words) for keyword, words in _BOUNDS.items()},
+    **{f"max{of}": _make_size(f"max{of}", "most", unit) for of, unit in _UNITS.items()},
+    **{f"min{of}": _make_size(f"min{of}", "least", unit) for of, unit in _UNITS.items()},
 }
-"""What is not here (`anyOf`, `oneOf`, `propertyNames`) is explained by its branches (`validation`)."""
+"""What is not here (`anyOf`, `oneOf`, `propertyNames`) is explained by its branches (`validator`)."""

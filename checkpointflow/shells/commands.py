@@ -12,7 +12,7 @@ the dangers of dash and bash together.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from checkpointflow.patterns import compile_late
@@ -200,7 +200,7 @@ class _CommandReader(WordReader):
         own = {hole for word in words for hole in word.holes}
         for file in self.found.files[pipeline[1] :]:
             self.found.run_file(file, given.name, given.hint)
-        files = {hole for file in self.found.files for hole in file.holes}
+        files = self.found.holes_in_files
         own |= files if given.takes_files else set()
         written = [hole for hole in self.found.holes_since(pipeline[0]) if hole not in own]
         self.found.refuse(files.intersection(written), given.name, given.hint_for_files or given.hint)
@@ -210,25 +210,15 @@ class _CommandReader(WordReader):
 
     def read_reserved(self, word: str) -> bool:
         """Reads on behind *word* to where a command may stand, if *word* is reserved there."""
-        match word:
-            case "case":
-                self.read_case()
-            case "for" | "select" | "foreach":
-                self.read_loop()
-            case "function":
-                self.read_function()
-            case "[[":
-                self.read_condition()
-            case "time":
-                self.skip_options()
-            case "repeat" if self.shell == "zsh":
-                self.skip_blanks()
-                self.found.require_integers(self.read_needed_word().holes, "the count of repeat")
-            case "coproc":
-                self.lose()
-            case _:
-                return word in _OPENERS
+        read = _RESERVED.get(word)
+        if read is None or (word == "repeat" and self.shell != "zsh"):
+            return word in _OPENERS
+        read(self)
         return True
+
+    def read_count(self) -> None:
+        self.skip_blanks()
+        self.found.require_integers(self.read_needed_word().holes, "the count of repeat")
 
     def skip_options(self) -> None:
         self.skip_blanks()
@@ -345,9 +335,7 @@ class _CommandReader(WordReader):
         if document.is_quoted:
             self.found.holes += [DOCUMENT] * lines.count(HOLE)
             hint = "leave the quotes of its delimiter out, and write \\$ for a literal $"
-            self.found.refuse(
-                self.found.holes_since(first), "a here-document whose delimiter is quoted", hint
-            )
+            self.refuse_since(first, "a here-document whose delimiter is quoted", hint)
             return
         inner, text = _CommandReader(lines, self.shell, self.found, self.level + 1), ""
         while inner.at < len(lines):
@@ -355,7 +343,7 @@ class _CommandReader(WordReader):
         self.found.note_json(text, self.found.holes_since(first))
         self.found.inputs.append(self.found.holes_since(first))
         if document.read_by:
-            self.found.refuse(self.found.holes_since(first), document.read_by.name, document.read_by.hint)
+            self.refuse_since(first, document.read_by.name, document.read_by.hint)
 
     def read_lines(self, document: Document) -> str:
         start, joined = self.at, ""
@@ -374,3 +362,14 @@ class _CommandReader(WordReader):
                 return self.text[start:begin]
             slashes = len(joined) - len(joined.rstrip("\\"))
             joined = joined[:-1] if slashes % 2 else ""
+
+
+_RESERVED: Mapping[str, Callable[[_CommandReader], None]] = {
+    "case": _CommandReader.read_case,
+    **dict.fromkeys(("for", "select", "foreach"), _CommandReader.read_loop),
+    "function": _CommandReader.read_function,
+    "[[": _CommandReader.read_condition,
+    "time": _CommandReader.skip_options,
+    "repeat": _CommandReader.read_count,
+    "coproc": _CommandReader.lose,
+}

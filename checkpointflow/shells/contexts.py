@@ -154,9 +154,6 @@ def find_expansions(source: str) -> set[str]:
     return found
 
 
-IN_ENV_ITSELF: tuple[Only, str, str, str] = ("operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
-
-
 class Findings:
     """The holes so far, and what can only be judged when all of the command has been read."""
 
@@ -184,6 +181,11 @@ class Findings:
 
     def holes_since(self, first: int) -> range:
         return range(first, len(self.holes))
+
+    @property
+    def holes_in_files(self) -> set[int]:
+        """The holes in the names of files."""
+        return {hole for file in self.files for hole in file.holes}
 
     def refuse(self, holes: Iterable[int], name: str, hint: str) -> None:
         for hole in holes:
@@ -250,7 +252,7 @@ class Findings:
             self.require_integers(holes, f"the integer variable {variable}")
         else:
             if variable == "ENV":
-                self.restrict(holes, *IN_ENV_ITSELF)
+                self.restrict(holes, "operand", "the variable ENV", NO_EXPANSIONS, EXPANSIONS)
             self.assigned.append((variable, holes))
 
     def settle(self) -> None:

@@ -21,7 +21,7 @@ import re
 from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
-from checkpointflow.shells.contexts import BARE, COMMENT, HOLE, SHELLS, Context, Findings, Runs, Word
+from checkpointflow.shells.contexts import BARE, COMMENT, DOUBLE, HOLE, SHELLS, Context, Findings, Runs, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.programs import find_usage, judge_arguments
 from checkpointflow.shells.variables import judge_variable
@@ -116,7 +116,6 @@ def _look_for_programs(text: str) -> list[Runs | None]:
 
 
 _BARE = Context("a word", '"{}"', spreads=True, is_word=True)
-_DOUBLE_QUOTED = Context("double quotes")
 
 
 class _Reader:
@@ -127,10 +126,11 @@ class _Reader:
         self.may_be_name = False  # whether the word that is read could become the name of a command
         self.holes: list[Context] = []
 
-    def refuse(self, first: int, problem: str, hint: str) -> None:
+    def refuse(self, first: int, what: str, hint: str) -> None:
+        """That no value can do *what* the holes from *first* on would do."""
         for number in range(first, len(self.holes)):
             if self.holes[number].problem is None:
-                self.holes[number] = replace(self.holes[number], problem=problem, hint=hint)
+                self.holes[number] = replace(self.holes[number], problem=f"no value can {what}", hint=hint)
 
     def peek(self) -> str:
         if self.at >= len(self.text):
@@ -172,9 +172,9 @@ class _Reader:
             is_member = names_member or bool(_MEMBER.search(self.text[max(0, behind - 40) : max(0, behind)]))
             self.read_token(sign, start)
             if names_command and sign != "{":
-                self.refuse(first, "no value can name the command to run", "write the name itself")
+                self.refuse(first, "name the command to run", "write the name itself")
             if is_member and sign != "{":
-                self.refuse(first, "no value can name a member", "write the name itself")
+                self.refuse(first, "name a member", "write the name itself")
             names_command, behind = False, self.at
         self.level, self.may_be_name = self.level - 1, around
 
@@ -209,7 +209,7 @@ class _Reader:
         is_value = self.look_back(start) == "=" and self.text[start] in _DOUBLE  # as in name="a §"
         begins = self.look_back(start) in _BEFORE or ((is_index or is_value) and not self.may_be_name)
         if not begins or not (is_index or not after or after in _AFTER):
-            self.refuse(first, "no value can stand here: it is part of a longer word", _IN_QUOTES)
+            self.refuse(first, "stand here: it is part of a longer word", _IN_QUOTES)
 
     def skip_comment(self, *, is_at_start: bool) -> bool:
         """Reads over a comment, which begins only where a token may."""
@@ -228,9 +228,7 @@ class _Reader:
         self.at += 1
         if self.peek() == HOLE:
             self.holes.append(_BARE)
-            self.refuse(
-                len(self.holes) - 1, "no value can stand here: a backtick stands before it", _IN_QUOTES
-            )
+            self.refuse(len(self.holes) - 1, "stand here: a backtick stands before it", _IN_QUOTES)
         self.at += 1
 
     def read_braces(self) -> None:
@@ -248,9 +246,7 @@ class _Reader:
             self.holes += [_BARE] if self.text[self.at] == HOLE else []
             self.at += 1
         self.at += 1
-        self.refuse(
-            first, "no value can stand here: single quotes keep the text as it is", "use double quotes"
-        )
+        self.refuse(first, "stand here: single quotes keep the text as it is", "use double quotes")
 
     def read_double(self) -> None:
         start, first = self.at, len(self.holes)
@@ -267,15 +263,13 @@ class _Reader:
         """A character of a text with expansions, or one of these."""
         if self.text[self.at] == HOLE:
             self.at += 1
-            self.holes.append(_DOUBLE_QUOTED)
+            self.holes.append(DOUBLE)
             if self.text[self.at - 2] in "$`":
-                problem = "no value can stand here: a $ or a backtick stands before it"
-                self.refuse(len(self.holes) - 1, problem, "write ``$ for a $")
+                what = "stand here: a $ or a backtick stands before it"
+                self.refuse(len(self.holes) - 1, what, "write ``$ for a $")
         elif self.text[self.at] == "`":
             self.at += 1
-            self.peek()
-            if self.text[self.at] != HOLE:
-                self.at += 1
+            self.at += self.peek() != HOLE
         elif self.text.startswith("$(", self.at):
             self.at += 2
             self.read_code(")")
@@ -299,5 +293,5 @@ class _Reader:
         self.at += 3
         self.require_alone(opening.start(), first)
         if is_single:
-            problem = "no value can stand here: this here-string keeps the text as it is"
-            self.refuse(first, problem, 'begin it with @" and end it with "@')
+            what = "stand here: this here-string keeps the text as it is"
+            self.refuse(first, what, 'begin it with @" and end it with "@')

@@ -12,16 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from checkpointflow.shells.contexts import (
-    AS_ARGUMENT,
-    BARE,
-    EXPANDED,
-    HOLE,
-    SHELLS,
-    Findings,
-    Input,
-    Word,
-)
+from checkpointflow.shells.contexts import AS_ARGUMENT, BARE, EXPANDED, HOLE, SHELLS, Findings, Input, Word
 from checkpointflow.shells.interpreters import INTERPRETERS
 from checkpointflow.shells.sed_programs import Part, find_parts
 from checkpointflow.shells.shell_builtins import ASSIGNMENT, KINDS, PREFIXES, keep_single, refuse_all
@@ -200,8 +191,7 @@ def names_file(word: Word) -> bool:
 
 def hint_for(word: Word, found: Findings) -> str:
     """What to write in place of *word*, which is run: it may be what a command prints of a file."""
-    named = {hole for file in found.files for hole in file.holes}
-    is_fetched = bool(word.holes) and set(word.holes) <= named
+    is_fetched = bool(word.holes) and found.holes_in_files.issuperset(word.holes)
     return (SHELL_INPUT.hint_for_files or "") if is_fetched else AS_ARGUMENT
 
 
@@ -353,8 +343,7 @@ def _judge_files(name: str, usage: Usage, arguments: Arguments, found: Findings)
         files += arguments.operands[:1]
     for word in files:
         if word.source.startswith(("<(", "=(")):
-            named = {hole for file in found.files for hole in file.holes}
-            found.refuse(set(word.holes) - named, f"{name} {usage.verdict}", usage.hint)
+            found.refuse(set(word.holes) - found.holes_in_files, f"{name} {usage.verdict}", usage.hint)
         found.run_file(word, f"{name} {usage.verdict}", usage.hint)
 
 

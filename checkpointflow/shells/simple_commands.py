@@ -12,15 +12,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from checkpointflow.patterns import compile_late
-from checkpointflow.shells.contexts import (
-    AS_ARGUMENT,
-    HOLE,
-    LITERAL_NAME,
-    Findings,
-    Input,
-    Shell,
-    Word,
-)
+from checkpointflow.shells.contexts import AS_ARGUMENT, HOLE, LITERAL_NAME, Findings, Input, Shell, Word
 from checkpointflow.shells.programs import (
     SHELL_INPUT,
     hint_for,

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from checkpointflow.shells.contexts import EXPANDED, HOLE, Word
@@ -21,6 +20,9 @@ from checkpointflow.shells.contexts import EXPANDED, HOLE, Word
 First = Literal[
     "data", "script", "program", "statements", "targets", "command", "remote", "code", "verb", "setting"
 ]
+
+
+_KINDS = ("ends", "flags", "joined", "glued", "data", "files", "loads", "pairs", "settings", "ahead", "code")
 
 
 class Usage(Struct, frozen=True):
@@ -67,15 +69,15 @@ class Text(Struct, frozen=True):
 class Arguments(Struct):
     """What `read_arguments` found. `loose` operands would be options if they began with `-`."""
 
-    code: list[Text] = msgspec.field(default_factory=list)
-    files: list[Text] = msgspec.field(default_factory=list)
-    loaded: list[Text] = msgspec.field(default_factory=list)
-    settings: list[Text] = msgspec.field(default_factory=list)
-    singles: list[Word] = msgspec.field(default_factory=list)
-    unclear: list[Word] = msgspec.field(default_factory=list)
-    operands: list[Word] = msgspec.field(default_factory=list)
-    loose: list[Word] = msgspec.field(default_factory=list)
-    given: dict[str, str] = msgspec.field(default_factory=dict)
+    code: list[Text] = []
+    files: list[Text] = []
+    loaded: list[Text] = []
+    settings: list[Text] = []
+    singles: list[Word] = []
+    unclear: list[Word] = []
+    operands: list[Word] = []
+    loose: list[Word] = []
+    given: dict[str, str] = {}
     is_over: bool = False
     has_program: bool = False  # by an option
 
@@ -133,46 +135,29 @@ def _read_option(word: Word, left: deque[Word], usage: Usage, found: Arguments) 
     elif kind == "glued" and joined:
         found.code.append(Text(joined, word))
     elif kind not in ("flags", "joined", "glued") and (joined is not None or left):
-        argument = Text(joined, word) if joined is not None else _take(left)
+        word = word if joined is not None else left.popleft()
+        argument = Text(word.text if joined is None else joined, word)
         found.given[option] = argument.text
         found.singles.append(argument.word)
         found.has_program |= kind in ("code", "files")
-        if kind in ("code", "ahead"):
-            found.code.append(argument)
-        elif kind == "files":
-            found.files.append(argument)
-        elif kind == "loads":
-            found.loaded.append(argument)
-        elif kind == "settings":
-            found.settings.append(argument)
+        found.code += [argument] if kind in ("code", "ahead") else []
+        found.files += [argument] if kind == "files" else []
+        found.loaded += [argument] if kind == "loads" else []
+        found.settings += [argument] if kind == "settings" else []
     if option in usage.ends.split():
         found.is_over = True
         found.operands += left
         left.clear()
 
 
-def _take(left: deque[Word]) -> Text:
-    word = left.popleft()
-    return Text(word.text, word)
-
-
 @functools.cache
 def _sort_options(usage: Usage) -> dict[str, str]:
-    kinds = (
-        "ends",
-        "flags",
-        "joined",
-        "glued",
-        "data",
-        "files",
-        "loads",
-        "pairs",
-        "settings",
-        "ahead",
-        "code",
-    )
-    sorted_ = {option: kind for kind in kinds for option in getattr(usage, kind).split()}
-    return {option: "flags" if kind == "ends" else kind for option, kind in sorted_.items()}
+    """The field of *usage* that each option stands in: of several, the last of `_KINDS`."""
+    return {
+        option: "flags" if kind == "ends" else kind
+        for kind in _KINDS
+        for option in getattr(usage, kind).split()
+    }
 
 
 def _split(text: str, usage: Usage, kinds: dict[str, str]) -> tuple[str, str | None]:

@@ -7,8 +7,6 @@ interactive shells alone: they are code where a command starts one, and elsewher
 
 from __future__ import annotations
 
-import functools
-
 _ROWS = {
     "give the variable another name": "BASH_ENV ZDOTDIR PROMPT_COMMAND PS0 PS1 PS2 PS3 PS4",
     'write all of its text yourself; what it runs can read the value from another variable, as "$x"': (
@@ -29,6 +27,7 @@ _ROWS = {
 }
 
 
+_HINTS = {name: hint for hint, names in _ROWS.items() for name in names.split()}
 _NUMBERED = ("GIT_CONFIG_KEY", "LUA_INIT")  # GIT_CONFIG_KEY_0, LUA_INIT_5_4
 
 
@@ -44,16 +43,10 @@ EXPANSIONS = "$`"
 NO_EXPANSIONS = "interactive shells expand it, so give the variable another name where it may hold these"
 
 
-@functools.cache
-def list_variables() -> dict[str, str]:
-    """What to write instead, by the names of all that are known."""
-    return {name: hint for hint, names in _ROWS.items() for name in names.split()}
-
-
 def judge_variable(name: str) -> tuple[str, str] | None:
     """Why no value can be in the variable *name*, and what to write instead; None if one can."""
     plain = name.rstrip("_0123456789")
     if name.startswith("BASH_FUNC_"):
         return "bash takes it for a function", "write the function itself"
-    hint = list_variables().get(plain if plain in _NUMBERED else name)
+    hint = _HINTS.get(plain if plain in _NUMBERED else name)
     return (f"what {name} holds is run as code", hint) if hint else None

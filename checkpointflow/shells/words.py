@@ -102,6 +102,9 @@ class WordReader:
     def lose(self) -> NoReturn:
         raise Lost(f"{self.text[self.at : self.at + 10]!r} is unexpected or unknown".replace(r"\x00", "${…}"))
 
+    def refuse_since(self, first: int, name: str, hint: str) -> None:
+        self.found.refuse(self.found.holes_since(first), name, hint)
+
     def require_one_line(self, start: int) -> None:
         # Shells differ on whether its lines come behind this line or behind the whole word.
         if self.documents and "\n" in self.text[start : self.at]:
@@ -183,9 +186,7 @@ class WordReader:
             return self.take(len(plain.group()))
         text = self.read_single() if quote == "'" else self.read_double()
         if where is NESTED or (where is ARITHMETIC and quote == "'"):
-            self.found.refuse(
-                self.found.holes_since(first), "quotes within quotes", "leave the inner quotes out"
-            )
+            self.refuse_since(first, "quotes within quotes", "leave the inner quotes out")
         return text
 
     def read_single(self) -> str:
@@ -233,7 +234,7 @@ class WordReader:
             self.at = translated.end()
             self.found.holes += [SINGLE] * translated.group().count(HOLE)
         hint = "end the quotes before it, and begin others behind"
-        self.found.refuse(self.found.holes_since(first), "the shell translates this text", hint)
+        self.refuse_since(first, "the shell translates this text", hint)
 
     def read_variable(self) -> None:
         found = _VARIABLE.match(self.text, self.at)
@@ -306,12 +307,12 @@ class WordReader:
             case None:
                 self.read_until("}", within)
                 hint = f"assign it to a variable first, or {IN_ENV}"
-                self.found.refuse(self.found.holes_since(first), "an expansion that is not known", hint)
+                self.refuse_since(first, "an expansion that is not known", hint)
             case _:
                 self.read_until("}", BARE)
                 if where is DOCUMENT or where is NESTED:  # dash keeps backslashes there
                     hint = "compute it in a variable before"
-                    self.found.refuse(self.found.holes_since(first), "a pattern in a here-document", hint)
+                    self.refuse_since(first, "a pattern in a here-document", hint)
         self.at += 1
         self.require_one_line(start)
 
@@ -327,7 +328,7 @@ class WordReader:
         self.read_until("}", BARE)
         if where is not BARE:  # older bashes keep the quotes there, newer ones give & a meaning without
             hint = "assign it first, outside of the quotes: y=${x/a/${…}}"
-            self.found.refuse(self.found.holes_since(first), "a replacement in double quotes", hint)
+            self.refuse_since(first, "a replacement in double quotes", hint)
 
     # Words
 
@@ -361,10 +362,10 @@ class WordReader:
         source = self.text[start : self.at].replace("\\\n", "")
         if ".." in source and any(HOLE in found for found in _SEQUENCE.findall(_QUOTED.sub("", source))):
             hint = "use seq, as in: for i in $(seq 1 ${…})"
-            self.found.refuse(self.found.holes_since(first), "{1..9} is made before values are put in", hint)
+            self.refuse_since(first, "{1..9} is made before values are put in", hint)
         if self.shell == "zsh" and _EXPANDED_BY_ZSH.search(source):
             hint = "put the ~ or = into quotes"
-            self.found.refuse(self.found.holes_since(first), "zsh expands this word, even in quotes", hint)
+            self.refuse_since(first, "zsh expands this word, even in quotes", hint)
         word = Word(source, "".join(text), self.found.holes_since(first), splits)
         self.found.note_json(word.text, word.holes)
         if _WHOLE.fullmatch(word.text):
@@ -373,9 +374,7 @@ class WordReader:
 
     def refuse_in_glob(self, first: int) -> None:
         hint = "put double quotes around the word"
-        self.found.refuse(
-            self.found.holes_since(first), "[…] without quotes matches the names of files", hint
-        )
+        self.refuse_since(first, "[…] without quotes matches the names of files", hint)
 
     def read_parenthesis(self, start: int) -> bool:
         """A list behind `name=`, a pattern behind one of ?*+@!, zsh's `=(…)`; or nothing of a word."""
@@ -409,7 +408,7 @@ class WordReader:
         self.at += 1
         if self.shell == "zsh":  # there it may be a glob qualifier, which can run code
             hint = "write the pattern without ( )"
-            self.found.refuse(self.found.holes_since(first), "a pattern in parentheses", hint)
+            self.refuse_since(first, "a pattern in parentheses", hint)
 
     def read_needed_word(self) -> Word:
         start = self.at

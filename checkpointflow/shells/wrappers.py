@@ -13,9 +13,9 @@ _REMOTE = "the shell of the other machine reads it as code; send it over standar
 _SETTING = "write the setting itself; ${raw:…} if code is meant"
 _RUNS = "runs what it is given"
 _DANGEROUS_FOR_GIT = (
-    r"alias\.|pager\.|include|protocol\.|credential\.|.*(?:command|cmd|pager|editor|askpass|fsmonito"
-    r"r|hookspath"
-    r"|proxy|helper|external|textconv|driver|clean|smudge|process|program|uploadpack|receivepack|vcs)$"
+    r"alias\.|pager\.|include|protocol\.|credential\.|.*(?:command|cmd|pager|editor|askpass|fsmonitor"
+    r"|hookspath|proxy|helper|external|textconv|driver|clean|smudge|process|program|uploadpack|receivepack"
+    r"|vcs)$"
 )
 _DANGEROUS_FOR_SSH = r".*command|proxyuse|include|match|pkcs11provider|securitykeyprovider|xauthlocation"
 
@@ -51,13 +51,12 @@ WRAPPERS: tuple[Usage, ...] = (
     ),
     _wrap("doas", "-u -C -a", is_fed=True),
     _wrap("nohup, busybox, toybox, unbuffer, caffeinate, rlwrap, catchsegv, proxychains, torsocks, "
-        "dumb-init, tini"),
-    _wrap("fakeroot, pkexec, chronic, dbus-run-session, ssh-agent, valgrind, prlimit"),
+        "dumb-init, tini, fakeroot, pkexec, chronic, dbus-run-session, ssh-agent, valgrind, prlimit, "
+        "setsid, setarch, numactl"),
     _wrap("nice", "-n --adjustment"),
     _wrap("ionice", "-c --class -n --classdata"),
     _wrap("chrt, taskset", "-T -P -D", skips=1),
     _wrap("timeout, gtimeout", "-k --kill-after -s --signal", skips=1),
-    _wrap("setsid, setarch, numactl"),
     _wrap("stdbuf, gstdbuf", "-i --input -o --output -e --error"),
     _wrap("time, gtime", "-f --format -o --output"),
     _wrap("chroot", "--groups --userspec", skips=1, is_fed=True),
@@ -65,7 +64,7 @@ WRAPPERS: tuple[Usage, ...] = (
     _wrap("unshare", "-S -G -R -w", joined="-m -u -i -n -p -U -C", is_fed=True),
     _wrap("flock", "-w --timeout -E --conflict-exit-code", code="-c --command", skips=1),
     _wrap("strace, ltrace", "-e -o -p -s -u -E -a -b -I -O -P -S -X"),
-    _wrap("gosu, su-exec", skips=1),
+    _wrap("gosu, su-exec, lxc exec, incus exec, multipass exec", skips=1),
     _wrap("setpriv", "--reuid --regid --groups --pdeathsig"),
     _wrap("systemd-run", "-u --unit -p --property -H --host -M --machine -E --setenv --uid --gid "
         "--working-directory"),
@@ -76,22 +75,19 @@ WRAPPERS: tuple[Usage, ...] = (
         "exec, pnpm exec",
           "-n --name -p --python --with --project --env-file", code="-c --call"),
     _wrap("npx, bunx", "-p --package", code="-c --call"),
-    Usage("uv, poetry, pipenv, pdm, rye, bundle, conda, mise, npm, pnpm, nix", AS_ARGUMENT, "verb"),
+    Usage("uv, poetry, pipenv, pdm, rye, bundle, conda, mise, npm, pnpm, nix, lxc, incus, multipass, "
+        "vagrant, fly, flyctl", AS_ARGUMENT, "verb"),
     Usage("docker, podman, nerdctl", AS_ARGUMENT, "verb", data="-H --host --context -l --log-level --config"),
-    Usage("docker compose, podman compose, docker container, podman container", AS_ARGUMENT, "verb",
-          data="-f --file -p --project-name --profile --env-file --project-directory"),
-    Usage("docker-compose", AS_ARGUMENT, "verb", data="-f --file -p --project-name --profile --env-file"),
+    Usage("docker compose, podman compose, docker-compose, docker container, podman container", AS_ARGUMENT,
+          "verb", data="-f --file -p --project-name --profile --env-file --project-directory"),
     _wrap("docker exec, podman exec, nerdctl exec, docker run, podman run, nerdctl run, docker compose exec, "
           "docker compose run, podman compose exec, podman compose run, docker-compose exec, "
-          "docker-compose run, "
-          "docker container exec, docker container run, podman container exec, podman container run",
-          flags=_DOCKER, skips=1),
+          "docker-compose run, docker container exec, docker container run, podman container exec, "
+          "podman container run", flags=_DOCKER, skips=1),
     Usage("kubectl, oc", AS_ARGUMENT, "verb", data="-n --namespace --context --kubeconfig --cluster "
         "--user -s --server"),
     _wrap("kubectl exec, oc exec", "-n --namespace -c --container -f --filename --context", skips=1,
         permutes=True),
-    _wrap("lxc exec, incus exec, multipass exec", skips=1),
-    Usage("lxc, incus, multipass, vagrant, fly, flyctl", AS_ARGUMENT, "verb"),
     _read_code("vagrant ssh", "-c --command", "-p"),
     _read_code("nix-shell", "--run --command", "-p -I -A"),
     _read_code("su", "-c --command --session-command", "-g --group -G --supp-group -w -s --shell",

@@ -13,7 +13,7 @@ from checkpointflow.expressions.templates import (
     compile_value,
     fill_value,
     holes,
-    list_templates,
+    list_leaves,
     list_texts,
     parse_template,
     render,
@@ -127,8 +127,9 @@ def test_text_without_holes_is_text_once_compiled() -> None:
     assert compile_value(["plain", "$${item}", "", 3]) == ["plain", "${item}", "", 3]
 
 
-def test_the_texts_of_a_compiled_value_are_those_with_holes_and_the_faulty_ones() -> None:
-    found = dict(list_templates(compile_value({**VALUE, "wrong": ["${"]})))
+def test_only_the_texts_with_holes_and_the_faulty_ones_of_a_compiled_value_are_no_longer_plain() -> None:
+    leaves = list_leaves(compile_value({**VALUE, "wrong": ["${"]}))
+    found = {path: leaf for path, leaf in leaves if isinstance(leaf, Template | ExpressionError)}
     assert found[("${item}", 0)] == parse_template("${item}")
     assert found[("${item}", 1, "n")] == Template(("n=", *holes(parse_template("${inputs.count}"))))
     assert isinstance(found.pop(("wrong", 0)), ExpressionError)

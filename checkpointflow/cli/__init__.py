@@ -24,6 +24,9 @@ from checkpointflow.errors import CheckpointflowError, InternalError, Interrupte
 if TYPE_CHECKING:
     from checkpointflow.cli.envelope import Answer
 
+# Click takes a short option for a long one at first; looking for translations of why not imports `locale`.
+vars(click.exceptions)["_"] = str
+
 COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",

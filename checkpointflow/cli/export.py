@@ -6,12 +6,12 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from shlex import join
 
 import click
 
 from checkpointflow.cli.envelope import Answer, wrap_run
 from checkpointflow.cli.following import Next
+from checkpointflow.cli.location import join_line
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
@@ -62,7 +62,7 @@ def command(
     result = {"file": str(file), "bytes": size, "sha256": digest}
     run = directory.load()
     take_in = ("cpf", "import", str(file))
-    line = Next(argv=take_in, command=join(take_in), why="take it in, in another store")
+    line = Next(argv=take_in, command=join_line(take_in), why="take it in, in another store")
     return wrap_run(
         "export", run, directory, exit_code=0, warnings=tuple(warnings), result=result, next=(line,)
     )

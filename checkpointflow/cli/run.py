@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from checkpointflow.drivers.catalog import find_flow
 from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import InvalidInput, UsageError
+from checkpointflow.patterns import compile_late
 from checkpointflow.store.cache import Cache
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate, refuse_writable
 from checkpointflow.store.store import Store
 
-_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_ID = compile_late(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @click.command()

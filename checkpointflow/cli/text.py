@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from shlex import join
 from typing import Any
 
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_span, seconds_between
 from checkpointflow.cli.envelope import Answer, LogShown, find_offers
-from checkpointflow.cli.location import command_for, find_short_id, make_shortener, shorten_lines
+from checkpointflow.cli.location import command_for, find_short_id, join_line, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
@@ -63,7 +62,7 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
             lines += [
                 (),
                 ("  Elsewhere, take it in with:",),
-                ("  ", Span(join(["cpf", "import", result["file"]]), "strong")),
+                ("  ", Span(join_line(["cpf", "import", result["file"]]), "strong")),
             ]
         return lines
     if answer.run is not None and answer.directory is not None:

@@ -20,7 +20,7 @@ COMMONEST = {
     "cpf init": "write a workflow to start from",
     "cpf run FILE": "start a run",
     "cpf answer": "answer what a run asks",
-    "cpf status RUN": "show where a run stands; @latest is the newest",
+    "cpf status RUN": "show a run; @latest is the newest",
     "cpf logs RUN": "show what its steps printed",
     "cpf list": "list the runs",
     "cpf --help": "show all commands",

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, cast
 import click
 from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Answer, encode, wrap_run
+from checkpointflow.cli.envelope import Reply, encode, wrap_run
 from checkpointflow.cli.location import note_run
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
@@ -74,7 +74,7 @@ class Driving:
         *,
         warnings: tuple[str, ...] = (),
         replayed: bool = False,
-    ) -> Answer:
+    ) -> Reply:
         """Where the run stands; whoever wants to hear of that is notified, if it came to rest just now."""
         exit_code = 0 if run.status in self._ok_when else None
         answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code, replayed=replayed)

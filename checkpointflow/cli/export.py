@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.following import Next
 from checkpointflow.cli.location import join_line
 from checkpointflow.cli.options import lock_option, run_options
@@ -40,7 +40,7 @@ def command(
     force: bool,
     note: str | None,
     lock_timeout: float,
-) -> Answer | None:
+) -> Reply | None:
     """Write a run, with everything that it needs, into one .tar.gz; `cpf import` takes it in.
 
     With `-o -` the archive itself goes to standard output, and no envelope.

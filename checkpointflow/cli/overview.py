@@ -7,7 +7,7 @@ from itertools import islice
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.list_ import list_wait_rows, make_row
 from checkpointflow.cli.location import find_store
 from checkpointflow.store.clock import now
@@ -28,7 +28,7 @@ COMMONEST = {
 
 
 @click.command()
-def command() -> Answer:
+def command() -> Reply:
     """Show what waits for you, and the commonest commands."""
     store, moment = find_store(None), now()
     runs = list(islice(list_runs(store), MAX_LOOKED_AT))

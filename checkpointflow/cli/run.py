@@ -9,7 +9,7 @@ import click
 
 from checkpointflow.cli.completing import complete_file, complete_flow
 from checkpointflow.cli.driving import Driving, drive_options
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
@@ -51,7 +51,7 @@ def command(
     detach: bool,
     run_key: str | None,
     driving: Driving,
-) -> Answer:
+) -> Reply:
     """Start a run, and follow it to its end or to the next wait (exit code 40).
 
     Name the workflow by its file, or by its id if `cpf flows` lists it. A word of letters, digits, - and _ is

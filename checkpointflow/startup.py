@@ -9,7 +9,6 @@ Whether there is a working directory, and a home, whoever needs one finds out: `
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from io import BufferedWriter
 from typing import TextIO
@@ -21,7 +20,6 @@ def prepare() -> None:
     """To be called once, in the main thread. May start this process anew."""
     _read_names_as_utf8()
     PROCESS.__enter__()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what is blocked nobody hears
     sys.stdin = _open_if_closed(0, sys.stdin)
     sys.stdout = _have_buffered(_open_if_closed(1, sys.stdout))
     sys.stderr = _have_buffered(_open_if_closed(2, sys.stderr))

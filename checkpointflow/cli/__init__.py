@@ -22,7 +22,10 @@ from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, SystemRefused, UsageError
 
 if TYPE_CHECKING:
-    from checkpointflow.cli.envelope import Answer
+    from checkpointflow.cli.envelope import Reply
+
+# Click takes a short option for a long one at first; looking for translations of why not imports `locale`.
+vars(click.exceptions)["_"] = str
 
 COMMANDS = {
     "init": "Write a workflow to start from.",
@@ -212,7 +215,7 @@ def main() -> NoReturn:
     os._exit(code)  # the interpreter's own goodbye takes longer than most answers
 
 
-def _print(answer: Answer, error: CheckpointflowError | None = None) -> int:
+def _print(answer: Reply, error: CheckpointflowError | None = None) -> int:
     """Show *answer*, as text or as JSON; returns the exit code. An *error* is told on stderr as well."""
     from checkpointflow.cli.output import is_indented, is_on_github, is_watched, shows_text
 

@@ -11,7 +11,7 @@ import click
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.dialogue import Terminal
 from checkpointflow.cli.driving import Driving, drive_options
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.form import Dialogue, fill_in
 from checkpointflow.cli.location import find_store, make_shortener
 from checkpointflow.cli.options import lock_option, place_options, run_options
@@ -23,7 +23,7 @@ from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.actions import CallHttp, RunCommand
-from checkpointflow.engine.answers import Answer as GivenAnswer
+from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.facts import BlockOpened, Fact, RunCompleted, RunFailed, StepStarted, WaitOpened
 from checkpointflow.engine.messages import Deliver
 from checkpointflow.engine.rules import advance
@@ -55,7 +55,7 @@ def command(
     place: local.Place,
     lock_timeout: float,
     driving: Driving,
-) -> Answer:
+) -> Reply:
     """Answer what a run asks, field by field, and go on.
 
     Without RUN: choose among all that waits. Nothing is sent before you say so.
@@ -111,7 +111,7 @@ def answer(
         dialogue.tell(*view_wait(path, record, now(), find_screen(sys.stderr)), ())
     payload = fill_in(record.wait.input_schema, dialogue)
     _confirm(directory, run, path, record, payload, dialogue)
-    given = GivenAnswer(event=record.wait.event_name, payload=payload, step=path)
+    given = Answer(event=record.wait.event_name, payload=payload, step=path)
     world = driving.follow(lambda _: directory)
     return local.deliver(directory, [given], place=place, lock_timeout=lock_timeout, world=world).run
 

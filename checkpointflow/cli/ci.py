@@ -12,14 +12,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
-from checkpointflow.cli.envelope import Answer, Envelope
+from checkpointflow.cli.envelope import Envelope, Reply
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import CheckpointflowError, InvalidWorkflow
 
 MAX_VALUE = 2000
 
 
-def tell_github(answer: Answer, error: CheckpointflowError | None) -> None:
+def tell_github(answer: Reply, error: CheckpointflowError | None) -> None:
     """Tell the runner; what it gives no place for is left out."""
     for line in _list_commands(answer, error):
         sys.stderr.write(line + "\n")
@@ -34,7 +34,7 @@ def _append(file: str | None, text: str) -> None:
             opened.write(text)
 
 
-def _list_commands(answer: Answer, error: CheckpointflowError | None) -> Iterator[str]:
+def _list_commands(answer: Reply, error: CheckpointflowError | None) -> Iterator[str]:
     envelope = answer.envelope
     if isinstance(error, InvalidWorkflow):
         yield from (_write_command("error", problem) for problem in error.problems)

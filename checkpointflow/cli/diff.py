@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import allows_shared, find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.comparison import Side, compare, load_side
@@ -18,7 +18,7 @@ from checkpointflow.store.directory import RunDirectory
 @click.argument("run_a")
 @click.argument("run_b")
 @base_dir_option
-def command(run_a: str, run_b: str, base_dir: str | None) -> Answer:
+def command(run_a: str, run_b: str, base_dir: str | None) -> Reply:
     """Show what differs between two runs: document, inputs, path taken, outcomes of steps, result, timing.
 
     A run is named by its id or its first 4 or more characters, or by its directory (with a / in it);

@@ -11,13 +11,13 @@ from typing import Any, Literal, TypeVar, cast
 import click
 from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Answer, encode, wrap_run
+from checkpointflow.cli.envelope import Reply, encode, wrap_run
 from checkpointflow.cli.location import note_run
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.layout import RUNS
+from checkpointflow.store.layout import CONFIG, RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
 Form = Literal["auto", "plain", "none"]
@@ -73,17 +73,19 @@ class Driving:
         *,
         warnings: tuple[str, ...] = (),
         replayed: bool = False,
-    ) -> Answer:
+    ) -> Reply:
         """Where the run stands; whoever wants to hear of that is notified, if it came to rest just now."""
         exit_code = 0 if run.status in self._ok_when else None
         answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code, replayed=replayed)
         answer = replace(answer, is_asked=self.has_offered)
-        place = directory.place
-        if not self.has_changed or run.status == "running" or place.parent.name != RUNS:
+        runs = directory.place.parent
+        if not self.has_changed or run.status == "running" or runs.name != RUNS:
             return answer
-        from checkpointflow.cli.hooks import notify
+        if not os.path.lexists(runs.parent / CONFIG):
+            return answer
+        from checkpointflow.cli.hooks import notify  # late: few stores have one
 
-        told = notify(place.parent.parent, run.status, encode(answer.envelope, indented=False))
+        told = notify(runs.parent, run.status, encode(answer.envelope, indented=False))
         return (
             replace(answer, envelope=replace(answer.envelope, warnings=warnings + told)) if told else answer
         )

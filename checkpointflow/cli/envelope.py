@@ -118,7 +118,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     logs: tuple[LogShown, ...] | None = None
 
 
-class Answer(Struct, frozen=True):
+class Reply(Struct, frozen=True):
     """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text.
 
     offers: the commands that help with the run of an error, the likeliest last; doubts: warnings that stand
@@ -144,7 +144,7 @@ def wrap_result(
     store: Store | None = None,
     doubts: tuple[Diagnostic, ...] | None = None,
     **more: Any,
-) -> Answer:
+) -> Reply:
     """The answer of a command that is not about one run, and did what it was asked.
 
     doubts: of a command that looks for them; they are told once, in `result.warnings`.
@@ -152,7 +152,7 @@ def wrap_result(
     if doubts is not None:
         result = {**result, "warnings": [doubt.as_detail() for doubt in doubts]}
     envelope = Envelope(**_head(command, "completed", exit_code), result=result, warnings=warnings, **more)
-    return Answer(envelope, store=store, doubts=doubts or ())
+    return Reply(envelope, store=store, doubts=doubts or ())
 
 
 def wrap_run(
@@ -164,7 +164,7 @@ def wrap_run(
     exit_code: int | None = None,
     result: Any = UNSET,
     **more: Any,
-) -> Answer:
+) -> Reply:
     """Where *run* stands; *result*: what the command itself has come to, in place of what the run has."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
     own = run.outcome.result if isinstance(run.outcome, Completion) else UNSET
@@ -179,10 +179,10 @@ def wrap_run(
         warnings=warnings,
         **{"next": list_next(run, directory), **more},
     )
-    return Answer(envelope, run, directory)
+    return Reply(envelope, run, directory)
 
 
-def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Answer:
+def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Reply:
     """Why a request was refused; if it was about the run in *directory*, where that stands, and what next.
 
     A refused answer has the question with it again.
@@ -199,7 +199,7 @@ def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory
         details, count = details[:MAX_DETAILS], len(details)
     shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=details, count=count)
     envelope = Envelope(**_head(command, "error", error.exit_code), **more, error=shown)
-    return Answer(envelope, run, directory, offers=offers)
+    return Reply(envelope, run, directory, offers=offers)
 
 
 def _find_standing(

@@ -6,12 +6,12 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from shlex import join
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.following import Next
+from checkpointflow.cli.location import join_line
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
@@ -40,7 +40,7 @@ def command(
     force: bool,
     note: str | None,
     lock_timeout: float,
-) -> Answer | None:
+) -> Reply | None:
     """Write a run, with everything that it needs, into one .tar.gz; `cpf import` takes it in.
 
     With `-o -` the archive itself goes to standard output, and no envelope.
@@ -62,7 +62,7 @@ def command(
     result = {"file": str(file), "bytes": size, "sha256": digest}
     run = directory.load()
     take_in = ("cpf", "import", str(file))
-    line = Next(argv=take_in, command=join(take_in), why="take it in, in another store")
+    line = Next(argv=take_in, command=join_line(take_in), why="take it in, in another store")
     return wrap_run(
         "export", run, directory, exit_code=0, warnings=tuple(warnings), result=result, next=(line,)
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 import click
 from msgspec import UNSET, Struct, to_builtins
 
-from checkpointflow.cli.envelope import Answer, wrap_result
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.envelope import Reply, wrap_result
+from checkpointflow.cli.location import find_store, join_line
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
 from checkpointflow.drivers.catalog import Found, find_flow, list_flows
@@ -50,7 +49,7 @@ class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.command()
 @base_dir_option
 @click.option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
-def command(base_dir: str | None, detail: str | None) -> Answer:
+def command(base_dir: str | None, detail: str | None) -> Reply:
     """List the workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
     base = find_store(base_dir).base
     if detail is not None:
@@ -114,7 +113,7 @@ def _write_line(workflow: Workflow, inputs: list[Input]) -> str:
     """A shell line that runs it, with something of the right type for each input that is required."""
     given = {i.name: _make_stand_in(i) for i in inputs if i.required and i.default is UNSET}
     more = ["--input", json.dumps(given, ensure_ascii=False)] if given else []
-    return shlex.join(["cpf", "run", workflow.id, *more])
+    return join_line(["cpf", "run", workflow.id, *more])
 
 
 def _make_stand_in(wanted: Input) -> Any:

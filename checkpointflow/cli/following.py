@@ -7,7 +7,7 @@ from typing import Annotated, assert_never
 
 from msgspec import Meta, Struct
 
-from checkpointflow.cli.location import name_command
+from checkpointflow.cli.location import join_line, name_command
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.run import Breakdown, Run, waits
 from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, RunNotEnded
@@ -27,10 +27,8 @@ class Next(Struct, frozen=True, kw_only=True):
 
 def make_next(directory: RunDirectory, why: str, command: str, *more: str) -> Next:
     """Having *command* done to the run in *directory*."""
-    from shlex import join  # late: it compiles a pattern
-
     argv = name_command(command, directory, *more)
-    return Next(argv=tuple(argv), command=join(argv), why=why)
+    return Next(argv=tuple(argv), command=join_line(argv), why=why)
 
 
 def name_answer(path: str, wait: Wait) -> list[str]:

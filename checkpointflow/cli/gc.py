@@ -6,7 +6,7 @@ import click
 from msgspec import to_builtins
 
 from checkpointflow.cli.durations import parse_span, subtract_seconds
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store import sweeping as runs
@@ -36,7 +36,7 @@ def command(
     keep: int | None,
     force: bool,
     dry_run: bool,
-) -> Answer:
+) -> Reply:
     """Remove old runs that have ended, and what crashes have left.
 
     With neither --older-than nor --keep only what crashes have left is removed.

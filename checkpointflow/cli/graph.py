@@ -7,7 +7,7 @@ import sys
 import click
 
 from checkpointflow.cli.completing import complete_file
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.pictures import draw, write_dot, write_mermaid, write_text
@@ -27,7 +27,7 @@ WRITERS = {"mermaid": write_mermaid, "dot": write_dot, "text": write_text}
 @click.option("--format", "form", type=click.Choice(tuple(WRITERS)), default="mermaid", show_default=True)
 def command(
     directory: RunDirectory | None, base_dir: str | None, file: str | None, form: str
-) -> Answer | None:
+) -> Reply | None:
     """Draw a workflow, for Mermaid, Graphviz or as text; of a RUN also how each step stands."""
     if (directory is None) == (file is None):
         raise UsageError(problem="name a run, or a workflow with -f")

@@ -21,11 +21,12 @@ import msgspec
 from msgspec import Struct
 
 from checkpointflow.cli.operators import run_command
+from checkpointflow.documents.yaml import parse
 from checkpointflow.errors import UsageError
 from checkpointflow.store.files import describe_sharing, open_safely, read_all
+from checkpointflow.store.layout import CONFIG
 from checkpointflow.store.locks import make_mark
 
-CONFIG = "config.yaml"
 MAX_SECONDS = 60.0
 
 
@@ -45,15 +46,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_config(base: Path) -> Config:
-    """The settings of the store at *base*; none, if it has no file of them.
+    """The settings of the store at *base*, which has a file of them.
 
     Raises UsageError for a file that is wrong, or that others may write into.
     """
     file = base / CONFIG
-    if not os.path.lexists(file):
-        return Config()
-    from checkpointflow.documents.yaml import parse  # late: few stores have one
-
     try:
         with open_safely(file) as fd:
             status = os.fstat(fd)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.standing import find_next, warnings_about
@@ -42,7 +42,7 @@ TOLD = {
 @lock_option()
 def command(
     file: str, base_dir: str | None, as_new: bool, max_bytes: int | None, lock_timeout: float
-) -> Answer:
+) -> Reply:
     """Take in a run that `cpf export` wrote; FILE may be - for standard input.
 
     A run that is not here is added; one that is here goes forward, unless it has gone on here as well.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError, UsageError
@@ -51,7 +51,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 @base_dir_option
 def command(
     file: str, template: str, force: bool, schema: bool, git: bool, skill: bool, base_dir: str | None
-) -> Answer:
+) -> Reply:
     """Write a workflow to start from.
 
     With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository. With

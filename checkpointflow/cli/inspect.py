@@ -8,7 +8,7 @@ import click
 import msgspec
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_read_as_text
 from checkpointflow.cli.standing import warnings_about, warnings_of_chain
@@ -29,7 +29,7 @@ MAX_STEPS_BYTES = 8 * 1024
 @run_options()
 @click.option("--full", is_flag=True, help="All values and all steps, however long; and the history.")
 @click.option("--history", is_flag=True, help="What happened, a fact at a time, oldest first.")
-def command(directory: RunDirectory, full: bool, history: bool) -> Answer:
+def command(directory: RunDirectory, full: bool, history: bool) -> Reply:
     """Show everything about a run: inputs, steps, outputs; the exit code is that of its state.
 
     Of a value of more than 2 KiB its head is shown, and which file has all of it; of many steps the latest.

@@ -10,7 +10,7 @@ import click
 from msgspec import Struct, to_builtins
 
 from checkpointflow.cli.durations import parse_span, seconds_between, subtract_seconds
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import choose_form
@@ -100,7 +100,7 @@ def command(
     since: float | None,
     started_since: float | None,
     limit: int,
-) -> Answer:
+) -> Reply:
     """List the runs of the store, newest first; on a terminal the newest stands last, above the prompt."""
     store, moment = find_store(base_dir), now()
     wanted = (*statuses, "failed") if failed else statuses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from checkpointflow.store.store import LATEST, Store
 ALLOW_SHARED = "checkpointflow.allow_shared"
 RUN = "directory"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
 def find_store(base_dir: str | None) -> Store:
@@ -62,9 +64,15 @@ def allows_shared() -> bool:
 
 def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     """A shell line that has *command* done to the run in *directory*, from any directory and environment."""
-    from shlex import join  # late: it compiles a pattern
+    return join_line(name_command(command, directory, *more))
 
-    return join(name_command(command, directory, *more))
+
+def join_line(words: Iterable[str]) -> str:
+    """*words* as a line for a shell; `shlex`, which does the same, compiles a pattern first."""
+    return " ".join(
+        word if word and _PLAIN.issuperset(word) else "'" + word.replace("'", "'\"'\"'") + "'"
+        for word in words
+    )
 
 
 def name_command(command: str, directory: RunDirectory, *more: str) -> list[str]:
@@ -80,14 +88,12 @@ def list_place(directory: RunDirectory) -> list[str]:
 
 def shorten_lines(text: str, directory: RunDirectory) -> str:
     """*text*, and the run in *directory* in the lines of `command_for` as a person here would name it."""
-    from shlex import join
-
-    long = join(_name(directory, _find_default()))
+    long = join_line(_name(directory, _find_default()))
     if long not in text or "--run-dir" in long:
         return text
     here = Path(named).absolute() if (named := os.environ.get(BASE_DIR_VARIABLE)) else _find_default()
     _, _, *where = _name(directory, here)
-    return text.replace(long, join([find_short_id(directory), *where]))
+    return text.replace(long, join_line([find_short_id(directory), *where]))
 
 
 def _name(directory: RunDirectory, default: Path | None) -> list[str]:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Literal, NamedTuple, TextIO, cast
 import click
 
 from checkpointflow.cli.completing import complete
-from checkpointflow.cli.envelope import Answer, LogShown, wrap_run
+from checkpointflow.cli.envelope import LogShown, Reply, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import find_screen
@@ -75,7 +75,7 @@ def command(
     full: bool,
     raw: bool,
     ansi: bool,
-) -> Answer | None:
+) -> Reply | None:
     """Show what the steps of a run printed: first the step that the run failed at, then the others in turn.
 
     Of each stream the last 4 KiB are shown, with --full the last 16 MiB; --raw prints all of it. With

@@ -7,7 +7,7 @@ from itertools import islice
 import click
 from msgspec import to_builtins
 
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.list_ import list_wait_rows, make_row
 from checkpointflow.cli.location import find_store
 from checkpointflow.store.clock import now
@@ -20,7 +20,7 @@ COMMONEST = {
     "cpf init": "write a workflow to start from",
     "cpf run FILE": "start a run",
     "cpf answer": "answer what a run asks",
-    "cpf status RUN": "show where a run stands; @latest is the newest",
+    "cpf status RUN": "show a run; @latest is the newest",
     "cpf logs RUN": "show what its steps printed",
     "cpf list": "list the runs",
     "cpf --help": "show all commands",
@@ -28,7 +28,7 @@ COMMONEST = {
 
 
 @click.command()
-def command() -> Answer:
+def command() -> Reply:
     """Show what waits for you, and the commonest commands."""
     store, moment = find_store(None), now()
     runs = list(islice(list_runs(store), MAX_LOOKED_AT))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.page import list_failed, write_page
 from checkpointflow.cli.pictures import draw
@@ -23,7 +23,7 @@ from checkpointflow.store.files import replace_file, translate_errors
 @run_options()
 @click.option("-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.html).")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
-def command(directory: RunDirectory, output: str | None, force: bool) -> Answer:
+def command(directory: RunDirectory, output: str | None, force: bool) -> Reply:
     """Write one HTML file that shows a run: steps, times, answers, errors, inputs and outputs.
 
     It needs nothing else, and holds what the run holds: secrets are masked there already.

@@ -8,13 +8,13 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.driving import Driving, drive_options
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.options import lock_option, place_options, read_input, run_options
 from checkpointflow.cli.output import asks_people
 from checkpointflow.cli.standing import warnings_of_chain, warnings_of_change, warnings_of_environment
 from checkpointflow.drivers import local
-from checkpointflow.engine.answers import Answer as GivenAnswer
+from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.facts import WaitOpened
 from checkpointflow.engine.run import waits
 from checkpointflow.errors import InvalidEvent, UsageError
@@ -61,7 +61,7 @@ def command(
     place: local.Place,
     lock_timeout: float,
     driving: Driving,
-) -> Answer:
+) -> Reply:
     """Deliver an event and go on.
 
     Without --input, --set and --answers: go on where nothing is needed from outside, such as after a crash or
@@ -84,7 +84,7 @@ def command(
     if is_one:
         schema = _find_schema(directory, event, step) if settings else {}
         payload = read_given(given, settings, schema, InvalidEvent)
-        all_given = [GivenAnswer(event=event, step=step, attempt=attempt, payload=payload)]
+        all_given = [Answer(event=event, step=step, attempt=attempt, payload=payload)]
     environment = warnings_of_environment(directory)
     world = driving.follow(lambda _: directory)
     delivered = local.deliver(directory, all_given, place=place, lock_timeout=lock_timeout, world=world)
@@ -97,12 +97,12 @@ def command(
     return driving.answer("resume", run, directory, warnings=warnings, replayed=delivered.replayed)
 
 
-def _read_answers(text: str) -> list[GivenAnswer]:
+def _read_answers(text: str) -> list[Answer]:
     answers = read_input(text, InvalidEvent)
     if not isinstance(answers, dict) or not answers:
         problem = '--answers is an object that has each answer by the path of its step, as {"review": {}}'
         raise InvalidEvent(problem=problem)
-    return [GivenAnswer(step=path, payload=payload) for path, payload in answers.items()]
+    return [Answer(step=path, payload=payload) for path, payload in answers.items()]
 
 
 def _find_schema(directory: RunDirectory, event: str | None, step: str | None) -> dict[str, Any]:

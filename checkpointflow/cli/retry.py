@@ -6,7 +6,7 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.driving import Driving, drive_options
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.standing import warnings_of_change, warnings_of_environment
 from checkpointflow.drivers import local
@@ -33,7 +33,7 @@ def command(
     place: local.Place,
     lock_timeout: float,
     driving: Driving,
-) -> Answer:
+) -> Reply:
     """Run a failed or interrupted step again, and go on; `cpf retry-step` is the same.
 
     With --step an earlier step may be named: it and what came after it are done anew.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from checkpointflow.cli.completing import complete_file, complete_flow
 from checkpointflow.cli.driving import Driving, drive_options
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
@@ -20,12 +19,13 @@ from checkpointflow.drivers.catalog import find_flow
 from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import InvalidInput, UsageError
+from checkpointflow.patterns import compile_late
 from checkpointflow.store.cache import Cache
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate, refuse_writable
 from checkpointflow.store.store import Store
 
-_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_ID = compile_late(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @click.command()
@@ -51,7 +51,7 @@ def command(
     detach: bool,
     run_key: str | None,
     driving: Driving,
-) -> Answer:
+) -> Reply:
     """Start a run, and follow it to its end or to the next wait (exit code 40).
 
     Name the workflow by its file, or by its id if `cpf flows` lists it. A word of letters, digits, - and _ is

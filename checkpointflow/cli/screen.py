@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ Mark = Literal["done", "failed", "asks", "runs", "skipped", "ahead"]
 
 DEFAULT_WIDTH = 80
 MAX_WIDTH = 10_000
+MIN_WIDTH = 20  # for prose: fewer are no lines
 
 _CODES = {"strong": "1", "faint": "2", "good": "32", "bad": "31", "asking": "33", "busy": "36"}
 _MARKS: dict[Mark, tuple[Look, str, str]] = {
@@ -59,6 +60,18 @@ class Screen(Struct, frozen=True):
         """The sign of a state; a word where signs cannot be shown."""
         look, sign, word = _MARKS[mark]
         return Span(sign if self.unicode else word, look)
+
+    def wrap(self, text: str, before: int = 2) -> list[str]:
+        """One line of prose as lines that fit behind *before* columns, broken at blanks; never none.
+
+        Of a text that is to be copied no line is made two: terminals break it, and put it together again.
+        """
+        from textwrap import wrap
+
+        indent = text[: len(text) - len(text.lstrip())]
+        width = max(MIN_WIDTH, self.width - before)
+        options: Any = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
+        return wrap(text, width, subsequent_indent=indent, expand_tabs=False, **options) or [""]
 
     def render(self, lines: Iterable[Line]) -> str:
         """The text of *lines*, each with its newline."""

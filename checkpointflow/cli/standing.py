@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checkpointflow.cli.location import command_for, list_place
+from checkpointflow.cli.location import command_for, join_line, list_place
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.diagnostics import join_words, shorten
 from checkpointflow.engine.run import Run
@@ -50,14 +50,12 @@ def warnings_of_change(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     """That the file which *run* was started from says something else by now: the run does not follow it."""
     if not _has_changed(run):
         return ()
-    from shlex import join  # late: it compiles a pattern
-
     import msgspec
 
     inputs = msgspec.json.encode(run.inputs).decode()
     is_short = len(inputs) <= MAX_INPUTS
     given = ["--input", inputs if is_short else "@INPUTS"] if run.inputs else []
-    start = join(["cpf", "run", "-f", str(run.workflow.source), *given, *list_place(directory)])
+    start = join_line(["cpf", "run", "-f", str(run.workflow.source), *given, *list_place(directory)])
     lacks = "" if is_short else ", with its inputs (see cpf inspect) in the file INPUTS"
     return (
         f"{run.workflow.source} has changed since the run started; the run goes on from its own copy of what "

@@ -9,7 +9,7 @@ from checkpointflow.cli.durations import format_span, seconds_between
 from checkpointflow.cli.screen import Line, Look, Screen, Span, make_visible
 from checkpointflow.store.clock import now
 
-MIN_WIDTH = 20
+MIN_WIDTH, MIN_COLUMN = 20, 8
 GAP = "  "
 
 _LOOKS: dict[str, Look] = {
@@ -78,18 +78,20 @@ def format_table(
     plain = [[Span(make_visible(cell.text), cell.look) for cell in row] for row in table]
     widths = [max(len(cell.text) for cell in column) for column in zip(*plain, strict=True)]
     widths = [min(width, screen.width * 2 // 5) for width in widths]
-    before = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
-    widths[-1] = max(MIN_WIDTH, screen.width - before)
+    while (room := screen.width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)) < MIN_WIDTH:
+        if max(widths[:-1], default=0) <= MIN_COLUMN:
+            break
+        widths[widths.index(max(widths[:-1]))] -= 1
+    widths[-1] = max(MIN_WIDTH, room)
     for row in plain:
-        cells = (
-            Span(_fit(cell.text, width, screen), cell.look) for cell, width in zip(row, widths, strict=True)
-        )
-        yield [part for cell in cells for part in (cell, GAP)][:-1]
+        cells = [_fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
+        pads = [" " * (width - len(cell.text)) + GAP for cell, width in zip(cells, widths, strict=True)]
+        yield [part for both in zip(cells, pads, strict=True) for part in both][:-1]
 
 
-def _fit(text: str, width: int, screen: Screen) -> str:
+def _fit(cell: Span, width: int, screen: Screen) -> Span:
     dots = "…" if screen.unicode else "..."
-    return text.ljust(width) if len(text) <= width else text[: width - len(dots)] + dots
+    return cell if len(cell.text) <= width else Span(cell.text[: width - len(dots)] + dots, cell.look)
 
 
 def _name_workflow(row: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from unicodedata import combining, east_asian_width
 
 import click
 
-from checkpointflow.cli.envelope import Answer
+from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.location import command_for, shorten_lines
 from checkpointflow.cli.output import is_on_github
 from checkpointflow.cli.screen import disarm
@@ -30,7 +30,7 @@ MAX_WIDTH = 100
 _KIND = re.compile(r":[0-9]+: (W[0-9]+) ")
 
 
-def tell(answer: Answer, error: CheckpointflowError | None) -> None:
+def tell(answer: Reply, error: CheckpointflowError | None) -> None:
     """Tell on stderr of the warnings of *answer*, of *error*, and what can be typed to go on after it."""
     directory = answer.directory
     shorten = partial(shorten_lines, directory=directory) if directory else str

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from shlex import join
 from typing import Any
 
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_span, seconds_between
-from checkpointflow.cli.envelope import Answer, LogShown, find_offers
-from checkpointflow.cli.location import command_for, find_short_id, make_shortener, shorten_lines
+from checkpointflow.cli.envelope import LogShown, Reply, find_offers
+from checkpointflow.cli.location import command_for, find_short_id, join_line, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
@@ -25,13 +24,13 @@ TAIL_LINES = 8
 MAX_VALUE_LINES = 40
 
 
-def show(answer: Answer, screen: Screen) -> str:
+def show(answer: Reply, screen: Screen) -> str:
     """The text of *answer*."""
     text = screen.render(_view(answer, screen))
     return text if answer.directory is None else shorten_lines(text, answer.directory)
 
 
-def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
+def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
     command, result = answer.envelope.command, answer.envelope.result
     if command in ("list", "waits"):
         from checkpointflow.cli.tables import view_runs, view_waits
@@ -65,7 +64,7 @@ def _view(answer: Answer, screen: Screen) -> Iterable[Line]:
             lines += [
                 (),
                 ("  Elsewhere, take it in with:",),
-                ("  ", Span(join(["cpf", "import", result["file"]]), "strong")),
+                ("  ", Span(join_line(["cpf", "import", result["file"]]), "strong")),
             ]
         return lines
     if answer.run is not None and answer.directory is not None:
@@ -111,12 +110,12 @@ def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
         yield from view_fields(result["inputs"])
 
 
-def _list_all_ids(answer: Answer) -> list[str]:
+def _list_all_ids(answer: Reply) -> list[str]:
     """All ids that a short one must be told from."""
     return [] if answer.store is None else answer.store.names()
 
 
-def view_run(answer: Answer, run: Run, directory: RunDirectory, screen: Screen) -> Iterator[Line]:
+def view_run(answer: Reply, run: Run, directory: RunDirectory, screen: Screen) -> Iterator[Line]:
     """Where *run* stands, what it asks or came to, and what to type next."""
     moment, short = now(), find_short_id(directory)
     yield view_head(run, short, moment)

@@ -6,7 +6,7 @@ import click
 from msgspec import Struct, to_builtins
 
 from checkpointflow.cli.driving import Driving
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.drivers import local
@@ -29,7 +29,7 @@ class Taken(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command()
 @base_dir_option
-def command(base_dir: str | None) -> Answer:
+def command(base_dir: str | None) -> Reply:
     """Go on with every run of the store in which something is due: once, for cron and the like.
 
     Due are waits whose time is up, and pauses before another attempt that nobody sleeps through any more.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.completing import complete_file
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
 from checkpointflow.errors import UsageError, WarningsFound
@@ -20,7 +20,7 @@ from checkpointflow.store.cache import Cache
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
 @click.option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
-def command(workflow: str | None, file: str | None, strict: bool) -> Answer:
+def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
     """Check a workflow, and say what is wrong with it and where."""
     if (workflow is None) == (file is None):
         raise UsageError(problem="name the workflow: its FILE, or - for standard input")

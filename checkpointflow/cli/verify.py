@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.verify import require_sound
@@ -12,7 +12,7 @@ from checkpointflow.store.verify import require_sound
 
 @click.command()
 @run_options()
-def command(directory: RunDirectory) -> Answer:
+def command(directory: RunDirectory) -> Reply:
     """Check a run: the chain of its history, the snapshot, and every digest."""
     found = require_sound(directory)
     warnings = tuple(found.warnings)

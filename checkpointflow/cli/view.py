@@ -84,7 +84,7 @@ def view_wait(path: str, record: Waiting, moment: str, screen: Screen) -> Iterat
     """The question that stands open at *path*, and what an answer may hold."""
     wait = record.wait
     mark = screen.mark("asks")
-    first, *more = (wait.prompt or wait.summary or wait.event_name).strip().splitlines() or [""]
+    first, *more = _wrap(wait.prompt or wait.summary or wait.event_name, screen) or [""]
     yield mark, " ", Span(first, "strong")
     yield from (("  ", Span(line, "strong")) for line in more)
     since = format_span(seconds_between(record.started_at, moment))
@@ -95,8 +95,12 @@ def view_wait(path: str, record: Waiting, moment: str, screen: Screen) -> Iterat
     )
     if wait.risk_level:
         yield "  ", Span(f"risk: {wait.risk_level}", "bad" if wait.risk_level == "high" else "plain")
-    yield from (("  ", line) for line in (wait.instructions or "").strip().splitlines())
+    yield from (("  ", line) for line in _wrap(wait.instructions or "", screen))
     yield from view_fields(wait.input_schema)
+
+
+def _wrap(text: str, screen: Screen) -> list[str]:
+    return [part for line in text.strip().splitlines() for part in screen.wrap(line)]
 
 
 def view_fields(schema: dict[str, Any]) -> Iterator[Line]:
@@ -134,7 +138,10 @@ def describe_kind(field: dict[str, Any]) -> str:
 def view_failure(step: str | None, message: str, tail: list[str], screen: Screen) -> Iterator[Line]:
     """Why a run failed, and the lines that the step printed last, the last of which *message* may repeat."""
     why = message.removesuffix(f": {tail[-1]}") if tail else message
-    yield screen.mark("failed"), " ", Span(f"{step}: " if step else "", "strong"), why
+    name = f"{step}: " if step else ""
+    first, *more = screen.wrap(name + why)
+    yield screen.mark("failed"), " ", Span(name, "strong"), first[len(name) :]
+    yield from (("  ", line) for line in more)
     yield from (("    ", Span("| ", "faint"), line) for line in tail)
 
 

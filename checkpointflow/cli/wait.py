@@ -9,7 +9,7 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.durations import parse_span
-from checkpointflow.cli.envelope import EXIT_CODES, Answer, wrap_result, wrap_run
+from checkpointflow.cli.envelope import EXIT_CODES, Reply, wrap_result, wrap_run
 from checkpointflow.cli.location import find_run
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.engine.run import Run
@@ -41,7 +41,7 @@ def command(
     base_dir: str | None,
     state: str,
     timeout: float | None,
-) -> Answer:
+) -> Reply:
     """Wait until each RUN waits for an answer, or has ended.
 
     The exit code is that of its state, as `cpf status` has it: 0 for a run that still runs when the time is

@@ -6,7 +6,7 @@ import click
 from msgspec import Struct, to_builtins
 
 from checkpointflow.cli.durations import parse_span, subtract_seconds
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.list_ import WaitRow, list_wait_rows
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
@@ -49,7 +49,7 @@ def list_questions(
 @click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
 def command(
     base_dir: str | None, audience: str | None, overdue: bool, older: float | None, workflow: str | None
-) -> Answer:
+) -> Reply:
     """List what the runs of the store wait for: who is asked what, and since when; the overdue first."""
     store, moment = find_store(base_dir), now()
     latest = None if older is None else subtract_seconds(moment, older)

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from checkpointflow.cli.envelope import Answer, wrap_run
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_agent
 from checkpointflow.cli.screen import Screen, find_screen
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.5
 @click.command()
 @run_options()
 @click.option("--exit-status", is_flag=True, help="End with the exit code of the run's state, not with 0.")
-def command(directory: RunDirectory, exit_status: bool) -> Answer:
+def command(directory: RunDirectory, exit_status: bool) -> Reply:
     """Look on until a run waits, or has ended, or nobody works on it any more.
 
     On a terminal it is drawn anew as it goes on; elsewhere its state is told in the end.

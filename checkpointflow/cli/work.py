@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from checkpointflow.cli.driving import Driving, Form, progress_option, tells_progress
 from checkpointflow.cli.durations import parse_span
-from checkpointflow.cli.envelope import Answer, wrap_result
+from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.following import Next, list_next
 from checkpointflow.cli.location import find_store, note_run
 from checkpointflow.cli.options import base_dir_option, lock_option
@@ -27,7 +27,7 @@ from checkpointflow.cli.screen import find_screen
 from checkpointflow.cli.waits import OpenQuestion, list_questions
 from checkpointflow.drivers import local
 from checkpointflow.drivers.signals import PROCESS
-from checkpointflow.engine.answers import Answer as GivenAnswer
+from checkpointflow.engine.answers import Answer
 from checkpointflow.errors import (
     AnsweredOtherwise,
     CheckpointflowError,
@@ -122,7 +122,7 @@ def command(
     timeout: float,
     progress: Form,
     lock_timeout: float,
-) -> Answer:
+) -> Reply:
     """Have CMD answer what waits in the store, and go on with each run that was answered.
 
     CMD gets the question as JSON on stdin, and prints the answer as JSON. It ends with Ctrl-C.
@@ -171,7 +171,7 @@ class Worker:
         """Whether a question is left that nobody else works on."""
         return any(row.code != LockConflict.code for row in self.left.values())
 
-    def report(self, exit_code: int) -> Answer:
+    def report(self, exit_code: int) -> Reply:
         """What became of all that was asked, the latest of it, and what can be done about what is left."""
         left = list(self.left.values())
         result = {
@@ -254,7 +254,7 @@ class Worker:
     def _deliver(self, asker: Asker, payload: object, row: Row) -> None:
         """Deliver the answer, and go on with the run as far as it goes."""
         directory, driving = asker.directory, Driving(self.terms.form)
-        given = GivenAnswer(event=row.event_name, step=row.step, payload=payload)
+        given = Answer(event=row.event_name, step=row.step, payload=payload)
         world = driving.follow(lambda _: directory)
         try:
             delivered = local.deliver(directory, [given], lock_timeout=self.terms.lock_timeout, world=world)

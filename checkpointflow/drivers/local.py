@@ -23,7 +23,6 @@ from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.signals import Interrupts
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
-from checkpointflow.engine.answers import Answer, find_wait
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
@@ -51,7 +50,6 @@ from checkpointflow.errors import (
     PersistenceError,
     StateCorrupt,
 )
-from checkpointflow.shells.environment import find_mentioned
 from checkpointflow.store.clock import make_id, name_user, now
 from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
 from checkpointflow.store.files import digest, escape_name, is_text
@@ -61,6 +59,7 @@ from checkpointflow.store.store import Store
 
 if TYPE_CHECKING:
     from checkpointflow.drivers.perform import Clock, Ended, Executor, Perform
+    from checkpointflow.engine.answers import Answer
 
 CANCEL_SECONDS = 30.0
 LISTENING_SECONDS = 0.2  # between two looks for a wish to cancel: it is a file, of which nobody is told
@@ -187,6 +186,8 @@ def deliver(
     with directory.hold("resume", world.now(), lock_timeout), Interrupts() as interrupts:
         run, given = directory.load(), list(answers)
         time, by = world.now(), name_user() if given else None
+        from checkpointflow.engine.answers import find_wait  # late: a run begins without an answer
+
         found = [(find_wait(run, answer, partial(directory.facts, run)), answer.payload) for answer in given]
         # First: every message also ends the waits whose time is up. After Recover an event that comes too
         # late would be told that nobody waits for it.
@@ -297,9 +298,9 @@ def _name_directory(directory: str | os.PathLike[str]) -> str:
 
 
 def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
-    """The variables that are set here and that the documents mention: all that they read, perhaps more."""
-    texts = [data.decode(errors="replace") for data in (workflow.data, *workflow.called.values())]
-    return tuple(sorted(set(os.environ) & set().union(*map(find_mentioned, texts))))
+    """The variables set here whose names stand in the documents: all that they read, and more."""
+    texts = (workflow.data, *workflow.called.values())
+    return tuple(sorted(name for name in os.environ if any(os.fsencode(name) in text for text in texts)))
 
 
 def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:

@@ -10,23 +10,33 @@ cancels it, or by nobody.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+else:
+    try:
+        import _signal as signal  # as in __main__: most starts need no enumeration
+    except ImportError:  # another interpreter
+        import signal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def ignores_children() -> bool:
     """Whether the system forgets how children end: then each of them seems to have ended with exit code 0."""
-    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    return signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN
 
 
 def name_signal(number: int) -> str:
     """What people call it; real-time signals have no names."""
+    from signal import Signals
+
     try:
-        return signal.Signals(number).name
+        return Signals(number).name
     except ValueError:
         return str(number)
 

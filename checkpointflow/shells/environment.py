@@ -11,9 +11,6 @@ from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import Shell
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_MENTION = compile_late(
-    rf"(?:\$(?:\{{[#!]?)?(?:[Ee][Nn][Vv]:)?(?!secrets\b)|secrets\.|secrets\[[\"'])({_NAME})"
-)
 _POWERSHELL = compile_late(rf"\$\{{?[Ee][Nn][Vv]:({_NAME})")
 _TOKEN = compile_late(
     rf"""(?xs) \\. | (?P<quote>["']) | (?<![^\s;]) (?P<comment>\#)
@@ -25,11 +22,6 @@ _OF_SHELLS = (
     "IFS PWD OLDPWD PPID UID EUID RANDOM SECONDS LINENO OPTARG OPTIND REPLY HOSTNAME FUNCNAME PIPESTATUS "
     "BASHPID BASH BASH_SOURCE BASH_VERSION BASH_REMATCH SHLVL EPOCHSECONDS"
 )
-
-
-def find_mentioned(text: str) -> set[str]:
-    """All names that can be of variables which the document *text* reads, and surely some more."""
-    return set(_MENTION.findall(text))
 
 
 def find_variables(script: str, shell: Shell) -> set[str]:

@@ -54,6 +54,7 @@ from checkpointflow.store.files import (
 from checkpointflow.store.history import (
     Entry,
     HistoryFile,
+    decode_beginning,
     decode_fact,
     decode_line,
     describe_missing,
@@ -203,12 +204,10 @@ class RunDirectory:
         with self.open(HISTORY) as file:
             line = file.readline()
         try:
-            began = decode_line(line).fact
-            if isinstance(began, RunBegan):
-                return began
-        except (ValueError, IndexError):
-            pass
-        raise StateCorrupt(file=self.place / HISTORY, problem="it does not begin as one of a run does")
+            return decode_beginning(line)
+        except ValueError:
+            problem = "it does not begin as one of a run does"
+            raise StateCorrupt(file=self.place / HISTORY, problem=problem) from None
 
     def seems_held(self) -> bool:
         """Whether some process may be at work here: a hint for readers, who take no lock."""

@@ -35,7 +35,6 @@ from msgspec import Struct
 
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
-from checkpointflow.engine.evolution import apply, chain
 from checkpointflow.engine.facts import Fact, FilesSealed, Identity, RunBegan, StepSucceeded, encode_fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import PersistenceError, StateCorrupt
@@ -74,6 +73,12 @@ class Link(Struct, frozen=True):
     end: int
 
 
+class _Beginning(Struct, frozen=True):
+    """The first line; to make out what all facts can be would take longer than to read it."""
+
+    fact: RunBegan
+
+
 class Finding(Struct, frozen=True, omit_defaults=True):
     """What is wrong, and where: a file of the run, and the line in it, from 1, if it is one line.
 
@@ -94,6 +99,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
 
 def encode_lines(facts: list[Fact], after: str) -> bytes:
     """The lines of one commit of *facts*, of which the first follows the checkpoint *after* ("": none)."""
+    from checkpointflow.engine.evolution import chain  # late, as below: who only looks changes nothing
+
     lines = []
     for fact in facts:
         after = chain(after, fact)
@@ -105,6 +112,14 @@ def decode_line(line: bytes) -> Entry:
     """The entry that *line* holds. Raises ValueError; whether it follows from another is not looked at."""
     try:
         return msgspec.json.decode(line, type=Entry)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ValueError(f"a line is damaged ({error})") from None
+
+
+def decode_beginning(line: bytes) -> RunBegan:
+    """How the run began, by the first *line* of its history. Raises ValueError."""
+    try:
+        return msgspec.json.decode(line, type=_Beginning).fact
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(f"a line is damaged ({error})") from None
 
@@ -187,6 +202,8 @@ def fold(facts: list[Fact], run: Run | None = None, checkpoint_id: str | None = 
     *checkpoint_id*: that of the last, if it is known. Raises ValueError when one cannot follow from those
     before it.
     """
+    from checkpointflow.engine.evolution import apply
+
     before, remaining = 0 if run is None else run.revision, iter(facts)
     try:
         return apply(run, remaining, checkpoint_id)

@@ -5,6 +5,7 @@
            cache/                        documents that were understood; all of it may go
            keys/                         which run has which run key, by the digests of the keys
            mcp.key                       what `cpf mcp` seals with, for the store's owner only
+           config.yaml                   what its operator has set
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
@@ -32,6 +33,7 @@ from checkpointflow.digests import sha256
 from checkpointflow.engine.path import is_path
 
 README, RUNS, LOCKS, CACHE, KEYS, MCP_KEY = "README", "runs", "locks", "cache", "keys", "mcp.key"
+CONFIG = "config.yaml"
 STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"

@@ -70,6 +70,8 @@ class Store:
         wanted = part.upper()
         if wanted == LATEST.upper():
             found = [name for name in reversed(self.names()) if self._is_run(name)][:1]
+        elif is_run_id(wanted):
+            found = [wanted] if self._is_run(wanted) and not os.path.islink(self.runs / wanted) else []
         elif is_id_part(wanted):
             found = [
                 n for n in self.names() if (n.startswith(wanted) or n.endswith(wanted)) and self._is_run(n)

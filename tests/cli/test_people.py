@@ -418,3 +418,26 @@ def test_cpf_alone_is_wrong_use_for_whoever_reads_json(cpf: Cpf, env: dict[str, 
     code, shown = at_a_terminal(cpf, **env)
     assert (code, json.loads(shown[shown.index("{") :])["error"]["code"]) == (2, "ERR_USAGE")
     assert cpf().code == 2
+
+
+LONG = "The standby has replayed all of it. Promote it and let the primary go? There is no way back."
+
+
+def test_what_is_asked_and_what_went_wrong_is_broken_at_blanks_alone(cpf: Cpf) -> None:
+    asked = cpf.run(ask("q", prompt=f"{LONG}\n  - and a point of it that is long enough, too"))["run_id"]
+    shown = plain(at_a_terminal(cpf, "status", asked, columns=40)[1]).splitlines()
+    at = shown.index("? The standby has replayed all of it.")
+    assert shown[at + 1 : at + 3] == ["  Promote it and let the primary go?", "  There is no way back."]
+    assert shown[at + 3 : at + 5] == ["    - and a point of it that is long", "    enough, too"]
+    failed = cpf.run(cli("step", f"echo '{LONG}' >&2; exit 3"))["run_id"]
+    shown = plain(at_a_terminal(cpf, "status", failed, columns=30)[1]).splitlines()
+    at = shown.index("✗ step: the command ended with")
+    assert shown[at + 1 : at + 3] == ["  exit code 3", f"    | {LONG}"]  # to be copied as it was printed
+
+
+@pytest.mark.parametrize("columns", [60, 70])
+def test_a_row_of_a_table_is_one_line(cpf: Cpf, columns: int) -> None:
+    titled(cpf, "T", ask("a_step", prompt=LONG), inputs={"cluster": "a-long-name"})
+    for command in ("list", "waits"):
+        _, shown = at_a_terminal(cpf, command, columns=columns)
+        assert max(map(len, plain(shown).splitlines())) <= columns

@@ -19,6 +19,9 @@ HEAVY = {
     "processes": "subprocess",
     "package metadata": "importlib.metadata",
     "the rules": "checkpointflow.engine.rules",
+    "what changes a run": "checkpointflow.engine.evolution",
+    "enumerations of signals": "signal",
+    "quoting by a pattern": "shlex",
     "expressions": "checkpointflow.expressions.syntax",
 }
 UNUSED = {
@@ -26,6 +29,7 @@ UNUSED = {
     "checkpointflow.documents.yaml", "checkpointflow.documents.checker", "checkpointflow.schemas.rewriting",
     "checkpointflow.shells.commands", "checkpointflow.shells.programs",
     "checkpointflow.cli.progress", "checkpointflow.cli.view", "checkpointflow.cli.screen",
+    "checkpointflow.cli.hooks", "locale",
 }  # fmt: skip
 
 

@@ -244,7 +244,7 @@ class Storm:
         assert (self.run / "history.jsonl").read_bytes() == before, "what was refused has changed the run"
 
     def _cancel(self, at: dict[str, Any]) -> None:
-        """Somebody cancels, perhaps while somebody else is at work; either may be struck."""
+        """Somebody cancels, perhaps while somebody else is at work; either or both may be struck."""
         wait = self._pick_wait(at)
         line = self._compose(at, wait)
         worker = self.machine.start(*line) if self.chance.random() < 0.7 else None
@@ -253,10 +253,9 @@ class Storm:
         self.books.may_be_cancelled = True
         call = self.machine.start("cancel", *self.where, "--reason", "chaos")
         asked_at = self._await_wish(call) if worker is not None else None
-        if worker is not None and self.chance.random() < 0.5:
-            self._perhaps_strike(worker, 0.3, "at once" if asked_at is not None else "")
-        else:
-            self._perhaps_strike(call, 0.5)
+        now = asked_at is not None and self.chance.random() < 0.7
+        for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
+            self._perhaps_strike(victim, 0.3, "at once" if now else "")
         reply = self._finish(call)
         if worker is not None:
             self._note_answer(wait, line, self._finish(worker))

@@ -95,6 +95,7 @@ class Reckoning:
             self._started.add(attempt)
         if kind == "step_deferred":  # somebody else had the lock that it needs: it has not begun
             self._started.discard((path, fact["attempt"]))
+        assert kind != "run_cancelled" or self.may_be_cancelled, "nobody asked to cancel it"
         if kind == "run_failed":
             assert any(recipe.needs_retry for recipe in self.workflow.recipes.values()), fact
         self._happened.add((kind, path))
@@ -140,9 +141,7 @@ class Reckoning:
             assert payload in self.sent[path], f"nobody sent {payload} to {path}"
         for path, payload in self.taken.items():
             assert self._answers.get(path) == payload, f"{path} had taken {payload}"
-        if outcome["status"] == "cancelled":
-            assert self.may_be_cancelled, "nobody asked to cancel it"
-        else:
+        if outcome["status"] != "cancelled":
             assert outcome["status"] == "completed" and not self.is_cancelled, outcome["status"]
             assert outcome["result"] == self.workflow.result("", self._answers)
         self._check_deeds()

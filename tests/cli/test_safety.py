@@ -428,6 +428,7 @@ def test_a_secret_is_masked_in_base64_of_more_and_in_lines(
     [
         r"a\/b\u0026c '\u00E9\u00e9",  # PHP, Go, .NET
         r"a\\/b&c '\xc3\xa9\303\251",
+        r"a\\/b\\u0026c '\\u00E9\\u00e9",  # JSON in JSON
         "a%2Fb%26c%20'%C3%A9%c3%a9",  # encodeURIComponent
         "a/b&amp;c &#39;&#xe9;é",
         "a/b&c+%27éé",

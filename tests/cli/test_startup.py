@@ -73,6 +73,8 @@ def test_neither_cpf_nor_a_command_has_a_signal_blocked(cpf: Cpf) -> None:
         ("cpf guide >&-", 60),
         ("cpf --help > /dev/full", 60),
         ("cpf schema state > /dev/full", 60),
+        ("cpf status nonesuch --text > /dev/null 2> /dev/full", 10),
+        ("cpf status nonesuch --text > /dev/full 2>&-", 10),
     ],
 )
 def test_a_closed_or_full_descriptor_is_no_mistake_of_ours(cpf: Cpf, line: str, code: int) -> None:

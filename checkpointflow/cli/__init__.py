@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -220,14 +221,15 @@ def _print(answer: Reply, error: CheckpointflowError | None = None) -> int:
     from checkpointflow.cli.output import is_indented, is_on_github, is_watched, shows_text
 
     envelope, as_text = answer.envelope, shows_text(group.form)
-    if as_text or is_watched():
-        from checkpointflow.cli.terminal import tell
+    with suppress(OSError):  # who cannot be told of an error has its exit code all the same
+        if as_text or is_watched():
+            from checkpointflow.cli.terminal import tell
 
-        tell(answer, error)
-    if is_on_github():
-        from checkpointflow.cli.ci import tell_github
+            tell(answer, error)
+        if is_on_github():
+            from checkpointflow.cli.ci import tell_github
 
-        tell_github(answer, error)
+            tell_github(answer, error)
     try:
         if not as_text:
             from checkpointflow.cli.envelope import encode

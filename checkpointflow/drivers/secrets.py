@@ -107,6 +107,8 @@ def _spell(character: str) -> tuple[bytes, ...]:
     for escape in escapes:
         upper = re.sub("[0-9a-f]+", lambda found: found[0].upper(), escape)
         ways += [escape.encode(), upper.encode()]
+        if escape[0] == "\\":  # in a text within JSON
+            ways += [f"\\{escape}".encode(), f"\\{upper}".encode()]
     ways += ["".join(f"\\{byte:03o}" for byte in data).encode(), f"&#{ord(character)};".encode()]
     if character in _NAMED:
         ways.append(f"&{_NAMED[character]};".encode())

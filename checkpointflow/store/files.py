@@ -336,15 +336,24 @@ def refuse_shared(allow: bool, top: Path, *below: Path) -> None:
 
 
 def refuse_writable(*files: Path) -> None:
-    """Raise PersistenceError if everybody may write into one of the *files*, and so choose what is run."""
+    """Raise PersistenceError if everybody may write or replace one of the *files*, and so choose what is run.
+
+    In a directory that is sticky, as /tmp is, nobody can replace the file of another.
+    """
     for file in files:
         with suppress(FileNotFoundError):
-            mode = os.stat(file).st_mode
-            if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
-                problem = "everybody may write into it, and could change what it runs"
-                raise PersistenceError(
-                    file=file, problem=f"{problem}; see `chmod o-w`, or say --allow-shared"
-                )
+            if not stat.S_ISREG(os.stat(file).st_mode):
+                continue
+            if os.stat(file).st_mode & stat.S_IWOTH:
+                raise _refuse_file(file, "write into it", file)
+            for place in {file.parent, file.resolve().parent}:
+                if os.stat(place).st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+                    raise _refuse_file(file, "replace it", place)
+
+
+def _refuse_file(file: Path, deed: str, place: Path) -> PersistenceError:
+    problem = f"everybody may {deed}, and could change what it runs"
+    return PersistenceError(file=file, problem=f"{problem}; see `chmod o-w {place}`, or say --allow-shared")
 
 
 def list_files(directory: Path, *, all_of_it: bool = False) -> Iterator[tuple[str, os.stat_result]]:

@@ -612,3 +612,21 @@ def test_calls_are_made_at_once(cpf: Cpf, url: str) -> None:
     each = foreach("each", list(range(20)), api("a", url + "/${item}"), max_concurrency=10)
     answer = cpf.run(each, end("e", result="${steps.each.outputs.iterations}"))
     assert [i["a"]["path"] for i in answer["result"]] == [f"/{n}" for n in range(20)]
+
+
+def test_a_command_ends_with_its_first_line_that_fails_in_whatever_it_stands(cpf: Cpf) -> None:
+    """But where `defaults` of its own document, or the step, say that it goes on."""
+    lines, on = "false\necho $CPF_STEP >> went-on", {"on_error": "continue"}
+
+    def pair(n: int) -> list[dict[str, Any]]:
+        return [cli(f"strict{n}", lines, **on), cli(f"lax{n}", lines, fail_fast=False, **on)]
+
+    cpf.flow(*pair(1), name="plain.yaml")
+    loose = [cli("lax5", lines), cli("strict5", lines, fail_fast=True, **on)]
+    cpf.flow(*loose, name="loose.yaml", defaults={"fail_fast": False})
+    called = [call("c", "plain.yaml"), call("d", "loose.yaml")]
+    blocks = parallel("p", branch("x", *pair(3)), branch("y", *called)), foreach("f", [1], *pair(4))
+    answer = cpf.run(*pair(2), *blocks)
+    assert answer.code == 0, answer.text
+    went_on = (cpf.cwd / "went-on").read_text().split()
+    assert sorted(went_on) == ["f[0]/lax4", "lax2", "p[x]/lax3", "p[y]/c/lax1", "p[y]/d/lax5"]

@@ -78,6 +78,22 @@ def test_a_workflow_that_everybody_may_write_is_not_run(cpf: Cpf, name: str) -> 
     assert cpf("run", "-f", file, "--allow-shared").code == 0
 
 
+def test_a_workflow_that_everybody_may_replace_is_not_run(cpf: Cpf) -> None:
+    """In a sticky directory, as /tmp is, nobody but its owner may."""
+    place = cpf.cwd / "shared"
+    place.mkdir()
+    (place / "w.yaml").write_text((cpf.cwd / cpf.flow(cli("a", "touch ran"))).read_text())
+    (cpf.cwd / "link.yaml").symlink_to("shared/w.yaml")
+    place.chmod(0o777)
+    for name in ("shared/w.yaml", "link.yaml"):
+        refused = cpf("run", "-f", name)
+        assert (refused.code, "everybody may replace it" in refused["error"]["message"]) == (60, True)
+    assert not (cpf.cwd / "ran").exists()
+    assert cpf("run", "-f", "link.yaml", "--allow-shared").code == 0
+    place.chmod(0o1777)
+    assert cpf("run", "-f", "shared/w.yaml").code == 0
+
+
 def test_a_store_of_a_group_with_others_in_it_is_refused(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed with: one's own primary group taken for a group of one."""
     cpf.run(cli("a"))
@@ -412,6 +428,7 @@ def test_a_secret_is_masked_in_base64_of_more_and_in_lines(
     [
         r"a\/b\u0026c '\u00E9\u00e9",  # PHP, Go, .NET
         r"a\\/b&c '\xc3\xa9\303\251",
+        r"a\\/b\\u0026c '\\u00E9\\u00e9",  # JSON in JSON
         "a%2Fb%26c%20'%C3%A9%c3%a9",  # encodeURIComponent
         "a/b&amp;c &#39;&#xe9;é",
         "a/b&c+%27éé",

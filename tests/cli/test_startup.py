@@ -42,9 +42,10 @@ def shell(cpf: Cpf, line: str, **env: str) -> subprocess.CompletedProcess[bytes]
 
 
 def test_a_failure_is_a_failure_where_sigchld_is_ignored(cpf: Cpf) -> None:
-    file = cpf.flow(cli("check", "exit 7"), cli("deploy", "touch deployed"))
+    file = cpf.flow(cli("good"), cli("check", "exit 7"), cli("deploy", "touch deployed"))
     done = start(cpf, "run", "-f", file, inherit=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
     assert (done.returncode, (cpf.cwd / "deployed").exists()) == (30, False)
+    assert json.loads(done.stdout)["error"]["message"].startswith("the command ended with exit code 7")
 
 
 def test_neither_cpf_nor_a_command_has_a_signal_blocked(cpf: Cpf) -> None:
@@ -73,6 +74,8 @@ def test_neither_cpf_nor_a_command_has_a_signal_blocked(cpf: Cpf) -> None:
         ("cpf guide >&-", 60),
         ("cpf --help > /dev/full", 60),
         ("cpf schema state > /dev/full", 60),
+        ("cpf status nonesuch --text > /dev/null 2> /dev/full", 10),
+        ("cpf status nonesuch --text > /dev/full 2>&-", 10),
     ],
 )
 def test_a_closed_or_full_descriptor_is_no_mistake_of_ours(cpf: Cpf, line: str, code: int) -> None:

@@ -78,17 +78,17 @@ class Machine:
         """What cpf answers, if nothing happens to it."""
         return self.start(*line).finish()
 
-    def strike(self, call: Call) -> None:
-        """Strike *call* at a moment by chance: after some time, or after some changes on disk."""
+    def strike(self, call: Call, when: str = "") -> None:
+        """Strike *call* "at once", or at a moment by chance: after some time, or some changes on disk."""
         name = self.chance.choices(list(STRIKES), list(STRIKES.values()))[0]
         moments = ["any time", "a change in a store", "a note in the ledger", "a command begins"]
-        when = self.chance.choices(moments, [2, 5, 3, 5])[0]
+        when = when or self.chance.choices(moments, [2, 5, 3, 5])[0]
         if when == "any time":
             call.wait(self.chance.uniform(0, LATEST_SECONDS))
         elif when == "a command begins" and not name.startswith("SIG"):
             self._have_die(call, name)
             return
-        else:
+        elif when != "at once":
             in_stores = when == "a change in a store"
             self._await_changes(call, self.chance.randint(1, MAX_CHANGES if in_stores else 3), in_stores)
             time.sleep(self.chance.choice([0, 0, 0.0005, 0.003]))

@@ -83,9 +83,9 @@ class Storm:
         self._perhaps_strike(call, calm)
         return self._finish(call)
 
-    def _perhaps_strike(self, call: Call, calm: float) -> None:
+    def _perhaps_strike(self, call: Call, calm: float, when: str = "") -> None:
         if self.machine.kills < self.kills and self.chance.random() > calm:
-            self.machine.strike(call)
+            self.machine.strike(call, when)
 
     def _finish(self, call: Call) -> Reply:
         reply = call.finish()
@@ -244,23 +244,44 @@ class Storm:
         assert (self.run / "history.jsonl").read_bytes() == before, "what was refused has changed the run"
 
     def _cancel(self, at: dict[str, Any]) -> None:
-        """Somebody cancels, perhaps while somebody else is at work, perhaps struck himself."""
+        """Somebody cancels, perhaps while somebody else is at work; either or both may be struck."""
         wait = self._pick_wait(at)
         line = self._compose(at, wait)
         worker = self.machine.start(*line) if self.chance.random() < 0.7 else None
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
         self.books.may_be_cancelled = True
-        reply = self._call("cancel", *self.where, "--reason", "chaos", calm=0.5)
+        call = self.machine.start("cancel", *self.where, "--reason", "chaos")
+        asked_at = self._await_wish(call) if worker is not None else None
+        now = asked_at is not None and self.chance.random() < 0.7
+        for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
+            self._perhaps_strike(victim, 0.3, "at once" if now else "")
+        reply = self._finish(call)
         if worker is not None:
             self._note_answer(wait, line, self._finish(worker))
+        self.books.look(self.run)
+        self.books.note_cancel(reply, asked_at)
         if reply.code == 0:
-            assert not self.machine.outlive(0.3), "commands go on after the run was cancelled"
-            self.books.is_cancelled = True
-            again = self.machine("cancel", *self.where, "--reason", "again")
-            assert again.code == 0, again
-            after = self.machine("resume", *self.where)
-            assert after.code == 50, after
+            self._check_rest()
+
+    def _await_wish(self, call: Call) -> int | None:
+        """How long the history was when *call* was seen to ask the worker to stop, if it was."""
+        word, pid = self.run / "cancel.json", f'"pid":{call.process.pid},'.encode()
+        while call.process.poll() is None:
+            if word.exists() and pid in word.read_bytes():
+                return len((self.run / "history.jsonl").read_bytes().splitlines())
+            time.sleep(0.005)
+        return None
+
+    def _check_rest(self) -> None:
+        """Nothing happens to a run that was cancelled."""
+        assert not self.machine.outlive(0.3), "commands go on after the run was cancelled"
+        before = (self.run / "history.jsonl").read_bytes()
+        again = self.machine("cancel", *self.where, "--reason", "again")
+        assert again.code == 0, again
+        after = self.machine("resume", *self.where)
+        assert after.code == 50, after
+        assert (self.run / "history.jsonl").read_bytes() == before, "it was cancelled more than once"
 
     def _travel(self, at: dict[str, Any]) -> None:
         """The run goes on in another store, as it was."""

@@ -13,7 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.crash.random_workflows import Recipe, Workflow
+from tests.crash.calls import Reply
+from tests.crash.random_workflows import CALLED, Recipe, Workflow
 
 _LINE = re.compile(rb'\{"checkpoint_id":"([0-9a-f]{64})","fact":(\{.*\})(,"commit":[0-9]+)?\}\n')
 
@@ -94,9 +95,43 @@ class Reckoning:
             self._started.add(attempt)
         if kind == "step_deferred":  # somebody else had the lock that it needs: it has not begun
             self._started.discard((path, fact["attempt"]))
+        assert kind != "run_cancelled" or self.may_be_cancelled, "nobody asked to cancel it"
         if kind == "run_failed":
             assert any(recipe.needs_retry for recipe in self.workflow.recipes.values()), fact
         self._happened.add((kind, path))
+
+    def note_cancel(self, reply: Reply, asked_at: int | None) -> None:
+        """A call to cancel ended with *reply*.
+
+        Whoever worked on the run has ended, too. asked_at: how long the history was when he was asked.
+        """
+        is_cancelled = ("run_cancelled", "") in self._happened
+        if reply.code == 0:
+            assert reply.envelope["status"] == "cancelled" and is_cancelled, f"it is not cancelled: {reply}"
+        elif reply.struck is None:
+            assert reply.error == "ERR_RUN_NOT_WAITING" and self._is_over(), f"it was not heard: {reply}"
+        if reply.struck is None and asked_at is not None:
+            self._check_hearing(asked_at)
+        self.is_cancelled |= reply.code == 0
+        self.may_be_cancelled = is_cancelled  # the wish of one who is dead does not come back
+
+    def _is_over(self) -> bool:
+        facts = [json.loads(line)["fact"]["fact"] for line in self._lines]
+        last = next(fact for fact in reversed(facts) if fact != "files_sealed")
+        return last in ("run_completed", "run_failed")
+
+    def _check_hearing(self, asked_at: int) -> None:
+        """No command that began after its cpf was asked to stop has ended well.
+
+        Whoever works on a run looks twice in each time that such a command takes, so that this holds on the
+        slowest machine.
+        """
+        facts = [json.loads(line)["fact"] for line in self._lines[asked_at:]]
+        begun = {fact["path"] for fact in facts if fact["fact"] == "step_started"}
+        slow = {path for path in begun if self.recipe(path) is not CALLED}
+        for fact in facts:
+            went_on = fact["fact"] == "step_succeeded" and fact["path"] in slow
+            assert not went_on, f"{fact['path']} began and ended after its cpf was asked to stop"
 
     # The end
 
@@ -106,9 +141,7 @@ class Reckoning:
             assert payload in self.sent[path], f"nobody sent {payload} to {path}"
         for path, payload in self.taken.items():
             assert self._answers.get(path) == payload, f"{path} had taken {payload}"
-        if outcome["status"] == "cancelled":
-            assert self.may_be_cancelled, "nobody asked to cancel it"
-        else:
+        if outcome["status"] != "cancelled":
             assert outcome["status"] == "completed" and not self.is_cancelled, outcome["status"]
             assert outcome["result"] == self.workflow.result("", self._answers)
         self._check_deeds()

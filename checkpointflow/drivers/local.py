@@ -298,9 +298,12 @@ def _name_directory(directory: str | os.PathLike[str]) -> str:
 
 
 def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
-    """The variables set here whose names stand in the documents: all that they read, and more."""
-    texts = (workflow.data, *workflow.called.values())
-    return tuple(sorted(name for name in os.environ if any(os.fsencode(name) in text for text in texts)))
+    """The variables set here whose names stand in the documents: all that they read, and more.
+
+    But for `_`, which every shell sets, and which stands everywhere.
+    """
+    texts, names = (workflow.data, *workflow.called.values()), os.environ.keys() - {"_"}
+    return tuple(sorted(name for name in names if any(os.fsencode(name) in text for text in texts)))
 
 
 def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:

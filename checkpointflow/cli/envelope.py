@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.following import Next, list_next, list_remedies, name_answer
 from checkpointflow.cli.location import command_for
+from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
@@ -60,6 +61,7 @@ class ErrorShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: Annotated[str, Meta(pattern="^ERR_[A-Z_]+$")]
     message: str
     step_id: str | None = None
+    where: Annotated[Place | None, Meta(description="Where in a document that is which it tells of.")] = None
     tail: Annotated[tuple[str, ...], Meta(description="The last lines that the failed step printed.")] = ()
     details: Any = None
     count: Annotated[int | None, Meta(description="How many details there are, of which some are shown.")] = (
@@ -197,9 +199,22 @@ def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory
     details, count = error.details, None
     if isinstance(details, list) and len(details) > MAX_DETAILS:
         details, count = details[:MAX_DETAILS], len(details)
-    shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=details, count=count)
+    shown = ErrorShown(
+        code=error.code,
+        message=message,
+        step_id=error.step_id,
+        where=_find_first_place(details),
+        details=details,
+        count=count,
+    )
     envelope = Envelope(**_head(command, "error", error.exit_code), **more, error=shown)
     return Answer(envelope, run, directory, offers=offers)
+
+
+def _find_first_place(details: Any) -> Place | None:
+    """Where the first of several mistakes stands, if they stand in a file."""
+    first = details[0] if isinstance(details, list) and details else None
+    return msgspec.convert(first, Place) if isinstance(first, dict) and first.get("line") else None
 
 
 def _find_standing(
@@ -338,5 +353,10 @@ def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     error = run.outcome.error
     tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
     return ErrorShown(
-        code=error.code, message=error.message, step_id=error.step_id, tail=tail, details=error.details
+        code=error.code,
+        message=error.message,
+        step_id=error.step_id,
+        where=find_place(directory, run.workflow, error.step_id) if error.step_id else None,
+        tail=tail,
+        details=error.details,
     )

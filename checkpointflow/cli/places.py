@@ -29,7 +29,7 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def find_place(directory: RunDirectory, identity: Identity, path: str) -> Place | None:
     """Where the step at *path* of a run is written; None if its document cannot be read.
 
-    That is the file which the run was started from, or else, if that says something else by now, its own copy.
+    That is the file which the run was started from, or, if that says something else by now, its own copy.
     """
     try:
         outer, step, _ = split(path)

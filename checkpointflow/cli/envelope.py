@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from checkpointflow.cli.following import Next, list_next, list_remedies, name_answer
+from checkpointflow.cli.bounds import MAX_BYTES, Cut, fit
+from checkpointflow.cli.encoding import encode
+from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer
 from checkpointflow.cli.location import command_for
 from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
@@ -15,7 +18,6 @@ from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
 from checkpointflow.errors import CheckpointflowError, RunNotFound
-from checkpointflow.patterns import compile_late
 from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.layout import is_run_id
@@ -23,6 +25,10 @@ from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 MAX_DETAILS = 20
+
+LOOKING = ("inspect", "logs", "verify")
+READING = ("diff", "flows", "list", "overview", "validate", "wait", "waits")
+"""Commands that can be given again, to show all: about one run, which else `status` shows; and about more."""
 
 EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}
 
@@ -46,10 +52,10 @@ class WaitShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Annotated[Literal["external_event"], Meta(description="There is one kind of wait.")]
     audience: Annotated[str, Meta(description="Who is to answer: user, agent or system.")]
     event_name: str
-    prompt: str | None = None
-    summary: str | None = None
+    prompt: str | Cut | None = None
+    summary: str | Cut | None = None
     input_schema: Annotated[dict[str, Any], Meta(description="A JSON Schema that the answer must fit.")]
-    instructions: str | None = None
+    instructions: str | Cut | None = None
     timeout_at: str | None = None
     risk_level: str | None = None
     step: Annotated[str, Meta(description="The path of the step that waits.")]
@@ -184,10 +190,15 @@ def wrap_run(
     return Answer(envelope, run, directory)
 
 
-def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Answer:
+def wrap_error(
+    command: str,
+    error: CheckpointflowError,
+    directory: RunDirectory | None = None,
+    most: int | None = MAX_DETAILS,
+) -> Answer:
     """Why a request was refused; if it was about the run in *directory*, where that stands, and what next.
 
-    A refused answer has the question with it again.
+    A refused answer has the question with it again. most: how many details are told; None: all.
     """
     run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
     message = str(error)
@@ -197,8 +208,8 @@ def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory
     if run is not None and directory is not None and command == "resume":
         more |= _show_waits(run, directory)
     details, count = error.details, None
-    if isinstance(details, list) and len(details) > MAX_DETAILS:
-        details, count = details[:MAX_DETAILS], len(details)
+    if most is not None and isinstance(details, list) and len(details) > most:
+        details, count = details[:most], len(details)
     shown = ErrorShown(
         code=error.code,
         message=message,
@@ -257,29 +268,37 @@ def _advise(lines: tuple[Next, ...]) -> str:
     return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
 
 
-# What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
-_UNSEEN = compile_late(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+def bound(answer: Answer, arguments: Sequence[str]) -> Envelope | dict[str, Any]:
+    """The envelope of the answer to *arguments*, in 16 KiB; where it is cut, it says which line shows all."""
+    text = encode(answer.envelope)
+    if len(text) < MAX_BYTES:
+        return answer.envelope
+    shown: dict[str, Any] = msgspec.json.decode(text)
+    outcome = None if answer.run is None else answer.run.outcome
+    is_own = isinstance(outcome, Completion) and answer.envelope.result is outcome.result
+    whole = _find_whole(answer, arguments)
+    data = ("inputs", "result") if is_own else ("inputs",)
+    told = fit(shown, data, None if whole is None else whole.command)
+    if told:
+        more = f"; all of them: {whole.command}" if whole else ""
+        shown["warnings"] = [*shown.get("warnings", ()), *(f"{said}{more}" for said in told)]
+    if whole is not None:
+        shown["next"] = [msgspec.to_builtins(whole), *shown.get("next", ())]
+    return shown
 
 
-def escape(text: str) -> str:
-    """*text* with what a terminal must not see spelled as JSON may spell it."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def _find_whole(answer: Answer, arguments: Sequence[str]) -> Next | None:
+    """The line that shows all of an answer, if one does that and nothing else."""
+    why, command = "see all of what is cut here", answer.envelope.command
+    if answer.directory is not None:
+        more = ["--all"] if command == "logs" else []
+        return make_next(answer.directory, why, command if command in LOOKING else "status", "--full", *more)
+    if command not in READING or "-" in arguments:
+        return None
+    from shlex import join
 
-
-def encode(envelope: Envelope, *, indented: bool) -> bytes:
-    """The text of *envelope*: JSON, on one line or indented, and a newline."""
-    try:
-        data = msgspec.json.encode(envelope)
-    except UnicodeEncodeError:  # it tells of a file, whose name may be any bytes
-        import json  # late: that is rare
-
-        data = json.dumps(msgspec.to_builtins(envelope), ensure_ascii=False).encode(errors="replace")
-    # A runner of GitHub Actions would take what follows ##[ for a command, wherever it stands in a line.
-    data = data.replace(b"##[", rb"#\u0023[")
-    text = (msgspec.json.format(data, indent=2) if indented else data) + b"\n"
-    return text if text.isascii() and b"\x7f" not in text else escape(text.decode()).encode()
+    argv = ("cpf", *arguments, "--full")
+    return Next(argv=argv, command=join(argv), why=why)
 
 
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import to_builtins
 
+from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import wrap_run
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.mcp.host import Host
-from checkpointflow.mcp.lines import encode_value
 from checkpointflow.mcp.protocol import Refused, Result
 from checkpointflow.mcp.runs import is_interrupted
 from checkpointflow.store.directory import RunDirectory
@@ -40,7 +40,7 @@ def describe(host: Host, directory: RunDirectory, run: Run, note: str | None = N
 
 def make_result(value: dict[str, Any], *, is_error: bool = False) -> Result:
     """The result of a call that has come to *value*."""
-    content = [{"type": "text", "text": encode_value(value).decode()}]
+    content = [{"type": "text", "text": encode(value).decode()}]
     return {"content": content, "structuredContent": value, "isError": is_error}
 
 

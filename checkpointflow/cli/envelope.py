@@ -25,6 +25,7 @@ from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 MAX_DETAILS = 20
+MAX_CHECKPOINT = 16  # names a checkpoint as well as 64 characters do, which are 46 tokens for a model
 
 LOOKING = ("inspect", "logs", "verify")
 READING = ("diff", "flows", "list", "overview", "validate", "wait", "waits")
@@ -101,7 +102,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_description: str | None = None
     workflow_version: str | None = None
     current_step_id: str | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: Annotated[str | None, Meta(description="The first 16 characters of it.")] = None
     started_at: str | None = None
     updated_at: str | None = None
     wait: WaitShown | None = None
@@ -321,7 +322,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "workflow_description": run.workflow.description,
         "workflow_version": run.workflow.version,
         "current_step_id": cursor.step if cursor else None,
-        "checkpoint_id": run.checkpoint_id,
+        "checkpoint_id": run.checkpoint_id[:MAX_CHECKPOINT],
         "started_at": run.started_at,
         "updated_at": run.updated_at,
     }

@@ -88,6 +88,15 @@ def test_an_agent_that_loses_responses_drives_each_template_to_its_end(
     assert {attempt for attempt in begun if attempt[1] > 1} <= failed
 
 
+@pytest.mark.parametrize("template", ["minimal", "agent-review", "deploy"])
+def test_what_a_run_asks_is_short(cpf: Cpf, template: str) -> None:
+    del cpf.env["CHECKPOINTFLOW_BASE_DIR"]  # a place that is not the usual one makes each line longer
+    cpf("init", "--template", template)
+    asked = cpf("run", "checkpointflow.yaml", "--input", json.dumps(INPUTS.get(template, {})))
+    assert asked.code == 40
+    assert len(asked.text) < 365 * 3  # characters of a token of an envelope, by o200k: 3.0 to 3.1
+
+
 def test_what_an_agent_has_to_know_is_short(cpf: Cpf) -> None:
     guide, skill = cpf("guide", "agents").text, cpf("init", "--skill")
     assert len(guide) < 1_500 * 3.5  # characters of a token of this text, by o200k: 3.59

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -65,6 +65,8 @@ ALIASES = {"retry-step": "retry"}
 ALONE = "overview"
 """What `cpf` without a word means at a terminal."""
 
+TEXTS = ("guide", "graph", "completion", "mcp", "schema")
+"""Those whose answer is no envelope."""
 OWN_WORDS = ("list", "import", "answer")
 
 
@@ -79,6 +81,8 @@ class Cpf(click.Group):
     asked: str = "cpf"
     debug: bool = False
     form: str | None = None
+    is_whole: bool = False
+    arguments: Sequence[str] = ()
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -92,7 +96,7 @@ class Cpf(click.Group):
         command: click.Command = module.command
         PROCESS.start_listening()  # not before: what is half imported is not imported again
         if HELP not in command.params:
-            command.params += [JSON, TEXT, HELP]
+            command.params += [JSON, TEXT, *([] if name in TEXTS else [FULL]), HELP]
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -135,6 +139,22 @@ def _ask_for(form: str, about: str) -> click.Option:
 JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")
 TEXT = _ask_for("text", "Show the answer as text for people, also in a pipe.")
 VERSION = _tell(["--version"], "Show the version and exit.", lambda _: f"cpf {__version__}")
+
+
+def _show_all(context: click.Context) -> None:
+    from checkpointflow.cli.output import show_all
+
+    show_all(context)
+
+
+FULL = click.Option(
+    ["--full"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, asked: _show_all(context) if asked else None,
+    help="Show all of the answer, however long; else what is over 16 KiB is cut.",
+)
 HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
 
 
@@ -161,7 +181,8 @@ def answer(arguments: list[str]) -> int:
     """Do what *arguments* ask for, print the answer, and return the exit code."""
     group.asked = "cpf"
     group.debug = False
-    group.form = None
+    group.form, group.is_whole = None, False
+    group.arguments = arguments
     if not arguments and sys.stdout.isatty():
         from checkpointflow.cli.output import shows_text
 
@@ -232,9 +253,11 @@ def _print(answer: Reply, error: CheckpointflowError | None = None) -> int:
             tell_github(answer, error)
     try:
         if not as_text:
-            from checkpointflow.cli.envelope import encode
+            from checkpointflow.cli.encoding import encode
+            from checkpointflow.cli.envelope import bound
 
-            sys.stdout.buffer.write(encode(envelope, indented=is_indented()))
+            shown = envelope if group.is_whole else bound(answer, group.arguments)
+            sys.stdout.buffer.write(encode(shown, indented=is_indented()) + b"\n")
         elif error is None:
             from checkpointflow.cli.screen import find_screen
             from checkpointflow.cli.text import show
@@ -247,9 +270,10 @@ def _print(answer: Reply, error: CheckpointflowError | None = None) -> int:
 
 
 def _refuse(error: CheckpointflowError, asked: dict[str, Any]) -> int:
-    from checkpointflow.cli.envelope import wrap_error
+    from checkpointflow.cli.envelope import MAX_DETAILS, wrap_error
 
-    return _print(wrap_error(group.asked, error, asked.get("directory")), error)
+    most = None if group.is_whole else MAX_DETAILS
+    return _print(wrap_error(group.asked, error, asked.get("directory"), most), error)
 
 
 def _translate_usage_error(error: click.UsageError) -> UsageError:

@@ -80,7 +80,10 @@ def _write_summary(envelope: Envelope) -> Iterator[str]:
         ("state", envelope.status),
     ]
     if envelope.wait is not None:
-        rows += [("asks", envelope.wait.prompt or envelope.wait.event_name), ("of", envelope.wait.audience)]
+        rows += [
+            ("asks", str(envelope.wait.prompt or envelope.wait.event_name)),
+            ("of", envelope.wait.audience),
+        ]
         rows.append(("answer", envelope.wait.resume.command))
     if envelope.error is not None:
         rows += [("error", envelope.error.message), ("printed", "\n".join(envelope.error.tail))]

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar, cast
 import click
 from msgspec.structs import replace
 
-from checkpointflow.cli.envelope import Reply, encode, wrap_run
+from checkpointflow.cli.encoding import encode
+from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.location import note_run
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
@@ -85,7 +86,7 @@ class Driving:
             return answer
         from checkpointflow.cli.hooks import notify  # late: few stores have one
 
-        told = notify(runs.parent, run.status, encode(answer.envelope, indented=False))
+        told = notify(runs.parent, run.status, encode(answer.envelope) + b"\n")
         return (
             replace(answer, envelope=replace(answer.envelope, warnings=warnings + told)) if told else answer
         )

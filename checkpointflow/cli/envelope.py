@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, assert_never
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from checkpointflow.cli.following import Next, list_next, list_remedies, name_answer
+from checkpointflow.cli.bounds import MAX_BYTES, Cut, fit
+from checkpointflow.cli.encoding import encode
+from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer
 from checkpointflow.cli.location import command_for
+from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
 from checkpointflow.errors import CheckpointflowError, RunNotFound
-from checkpointflow.patterns import compile_late
 from checkpointflow.store.clock import make_id, now
 from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.layout import is_run_id
@@ -22,6 +25,11 @@ from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 MAX_DETAILS = 20
+MAX_CHECKPOINT = 16  # names a checkpoint as well as 64 characters do, which are 46 tokens for a model
+
+LOOKING = ("inspect", "logs", "verify")
+READING = ("diff", "flows", "list", "overview", "validate", "wait", "waits")
+"""Commands that can be given again, to show all: about one run, which else `status` shows; and about more."""
 
 EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}
 
@@ -45,10 +53,10 @@ class WaitShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Annotated[Literal["external_event"], Meta(description="There is one kind of wait.")]
     audience: Annotated[str, Meta(description="Who is to answer: user, agent or system.")]
     event_name: str
-    prompt: str | None = None
-    summary: str | None = None
+    prompt: str | Cut | None = None
+    summary: str | Cut | None = None
     input_schema: Annotated[dict[str, Any], Meta(description="A JSON Schema that the answer must fit.")]
-    instructions: str | None = None
+    instructions: str | Cut | None = None
     timeout_at: str | None = None
     risk_level: str | None = None
     step: Annotated[str, Meta(description="The path of the step that waits.")]
@@ -60,6 +68,7 @@ class ErrorShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: Annotated[str, Meta(pattern="^ERR_[A-Z_]+$")]
     message: str
     step_id: str | None = None
+    where: Annotated[Place | None, Meta(description="Where in a document that is which it tells of.")] = None
     tail: Annotated[tuple[str, ...], Meta(description="The last lines that the failed step printed.")] = ()
     details: Any = None
     count: Annotated[int | None, Meta(description="How many details there are, of which some are shown.")] = (
@@ -93,7 +102,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_description: str | None = None
     workflow_version: str | None = None
     current_step_id: str | None = None
-    checkpoint_id: str | None = None
+    checkpoint_id: Annotated[str | None, Meta(description="The first 16 characters of it.")] = None
     started_at: str | None = None
     updated_at: str | None = None
     wait: WaitShown | None = None
@@ -182,10 +191,15 @@ def wrap_run(
     return Reply(envelope, run, directory)
 
 
-def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory | None = None) -> Reply:
+def wrap_error(
+    command: str,
+    error: CheckpointflowError,
+    directory: RunDirectory | None = None,
+    most: int | None = MAX_DETAILS,
+) -> Reply:
     """Why a request was refused; if it was about the run in *directory*, where that stands, and what next.
 
-    A refused answer has the question with it again.
+    A refused answer has the question with it again. most: how many details are told; None: all.
     """
     run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
     message = str(error)
@@ -195,11 +209,24 @@ def wrap_error(command: str, error: CheckpointflowError, directory: RunDirectory
     if run is not None and directory is not None and command == "resume":
         more |= _show_waits(run, directory)
     details, count = error.details, None
-    if isinstance(details, list) and len(details) > MAX_DETAILS:
-        details, count = details[:MAX_DETAILS], len(details)
-    shown = ErrorShown(code=error.code, message=message, step_id=error.step_id, details=details, count=count)
+    if most is not None and isinstance(details, list) and len(details) > most:
+        details, count = details[:most], len(details)
+    shown = ErrorShown(
+        code=error.code,
+        message=message,
+        step_id=error.step_id,
+        where=_find_first_place(details),
+        details=details,
+        count=count,
+    )
     envelope = Envelope(**_head(command, "error", error.exit_code), **more, error=shown)
     return Reply(envelope, run, directory, offers=offers)
+
+
+def _find_first_place(details: Any) -> Place | None:
+    """Where the first of several mistakes stands, if they stand in a file."""
+    first = details[0] if isinstance(details, list) and details else None
+    return msgspec.convert(first, Place) if isinstance(first, dict) and first.get("line") else None
 
 
 def _find_standing(
@@ -242,29 +269,37 @@ def _advise(lines: tuple[Next, ...]) -> str:
     return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
 
 
-# What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
-_UNSEEN = compile_late(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+def bound(answer: Reply, arguments: Sequence[str]) -> Envelope | dict[str, Any]:
+    """The envelope of the answer to *arguments*, in 16 KiB; where it is cut, it says which line shows all."""
+    text = encode(answer.envelope)
+    if len(text) < MAX_BYTES:
+        return answer.envelope
+    shown: dict[str, Any] = msgspec.json.decode(text)
+    outcome = None if answer.run is None else answer.run.outcome
+    is_own = isinstance(outcome, Completion) and answer.envelope.result is outcome.result
+    whole = _find_whole(answer, arguments)
+    data = ("inputs", "result") if is_own else ("inputs",)
+    told = fit(shown, data, None if whole is None else whole.command)
+    if told:
+        more = f"; all of them: {whole.command}" if whole else ""
+        shown["warnings"] = [*shown.get("warnings", ()), *(f"{said}{more}" for said in told)]
+    if whole is not None:
+        shown["next"] = [msgspec.to_builtins(whole), *shown.get("next", ())]
+    return shown
 
 
-def escape(text: str) -> str:
-    """*text* with what a terminal must not see spelled as JSON may spell it."""
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def _find_whole(answer: Reply, arguments: Sequence[str]) -> Next | None:
+    """The line that shows all of an answer, if one does that and nothing else."""
+    why, command = "see all of what is cut here", answer.envelope.command
+    if answer.directory is not None:
+        more = ["--all"] if command == "logs" else []
+        return make_next(answer.directory, why, command if command in LOOKING else "status", "--full", *more)
+    if command not in READING or "-" in arguments:
+        return None
+    from shlex import join
 
-
-def encode(envelope: Envelope, *, indented: bool) -> bytes:
-    """The text of *envelope*: JSON, on one line or indented, and a newline."""
-    try:
-        data = msgspec.json.encode(envelope)
-    except UnicodeEncodeError:  # it tells of a file, whose name may be any bytes
-        import json  # late: that is rare
-
-        data = json.dumps(msgspec.to_builtins(envelope), ensure_ascii=False).encode(errors="replace")
-    # A runner of GitHub Actions would take what follows ##[ for a command, wherever it stands in a line.
-    data = data.replace(b"##[", rb"#\u0023[")
-    text = (msgspec.json.format(data, indent=2) if indented else data) + b"\n"
-    return text if text.isascii() and b"\x7f" not in text else escape(text.decode()).encode()
+    argv = ("cpf", *arguments, "--full")
+    return Next(argv=argv, command=join(argv), why=why)
 
 
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
@@ -287,7 +322,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "workflow_description": run.workflow.description,
         "workflow_version": run.workflow.version,
         "current_step_id": cursor.step if cursor else None,
-        "checkpoint_id": run.checkpoint_id,
+        "checkpoint_id": run.checkpoint_id[:MAX_CHECKPOINT],
         "started_at": run.started_at,
         "updated_at": run.updated_at,
     }
@@ -338,5 +373,10 @@ def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     error = run.outcome.error
     tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
     return ErrorShown(
-        code=error.code, message=error.message, step_id=error.step_id, tail=tail, details=error.details
+        code=error.code,
+        message=error.message,
+        step_id=error.step_id,
+        where=find_place(directory, run.workflow, error.step_id) if error.step_id else None,
+        tail=tail,
+        details=error.details,
     )

@@ -32,9 +32,9 @@ def make_next(directory: RunDirectory, why: str, command: str, *more: str) -> Ne
 
 
 def name_answer(path: str, wait: Wait) -> list[str]:
-    """The options that say which question is answered, and that the answer is in a file."""
+    """The options that say which question is answered, by its step, and that the answer is in a file."""
     attempt = [] if wait.in_doubt is None else ["--attempt", str(wait.in_doubt.attempt)]
-    return ["--event", wait.event_name, "--step", path, *attempt, "--input", "@response.json"]
+    return ["--step", path, *attempt, "--input", "@response.json"]
 
 
 def list_next(run: Run, directory: RunDirectory) -> tuple[Next, ...]:
@@ -75,7 +75,7 @@ def _list_questions(run: Run, directory: RunDirectory, trust: list[str]) -> Iter
         yield make_next(directory, why, "resume", *trust)
     for path, record in list(open_.items())[:MAX_QUESTIONS]:
         if path not in late:
-            why = f"answer {path}, as {record.wait.audience}, once response.json holds the answer"
+            why = f"answer as {record.wait.audience}, in response.json"
             yield make_next(directory, why, "resume", *name_answer(path, record.wait), *trust)
 
 

@@ -11,14 +11,17 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-AGENTS = GUIDE.with_name("agents.md")
+APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
 
 
 @click.command()
 @click.argument("topic", required=False, shell_complete=complete("list_topics"))
 @click.option("--topics", is_flag=True, help="List what TOPIC can be.")
 def command(topic: str | None, topics: bool) -> None:
-    """Print the whole user guide, or the part of it that TOPIC names; `agents` is all that an agent needs."""
+    """Print the whole user guide, or the part of it that TOPIC names.
+
+    `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows.
+    """
     if topics:
         text = "".join(f"{name}\n" for name in read_topics())
     elif topic is not None:
@@ -29,8 +32,8 @@ def command(topic: str | None, topics: bool) -> None:
 
 
 def read_topics() -> dict[str, str]:
-    """What can be asked for by name: the parts of the guide, and `agents`, a text of its own."""
-    return {**find_parts(GUIDE.read_bytes().decode()), AGENTS.stem: AGENTS.read_bytes().decode()}
+    """What can be asked for by name: the parts of the guide, and the texts apart from it."""
+    return {**find_parts(GUIDE.read_bytes().decode()), **{f.stem: f.read_bytes().decode() for f in APART}}
 
 
 def find_parts(text: str) -> dict[str, str]:

@@ -8,9 +8,10 @@ import click
 import msgspec
 from msgspec import to_builtins
 
+from checkpointflow.cli.bounds import cut
 from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import run_options
-from checkpointflow.cli.output import is_read_as_text
+from checkpointflow.cli.output import is_read_as_text, show_all, shows_all
 from checkpointflow.cli.standing import warnings_about, warnings_of_chain
 from checkpointflow.digests import sha256
 from checkpointflow.documents.environment import list_variables
@@ -21,24 +22,26 @@ from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import STATE, output_name
 
 MAX_VALUE_BYTES = 2 * 1024
-MAX_HEAD = 200
 MAX_STEPS_BYTES = 8 * 1024
 
 
 @click.command()
 @run_options()
-@click.option("--full", is_flag=True, help="All values and all steps, however long; and the history.")
-@click.option("--history", is_flag=True, help="What happened, a fact at a time, oldest first.")
-def command(directory: RunDirectory, full: bool, history: bool) -> Reply:
+@click.option("--history", is_flag=True, help="What happened, a fact at a time, oldest first, all of it.")
+@click.pass_context
+def command(context: click.Context, directory: RunDirectory, history: bool) -> Reply:
     """Show everything about a run: inputs, steps, outputs; the exit code is that of its state.
 
     Of a value of more than 2 KiB its head is shown, and which file has all of it; of many steps the latest.
+    With --full the history is shown, too.
     """
-    run = directory.load()
+    run, full = directory.load(), shows_all() or is_read_as_text()
+    if history:
+        show_all(context)
     inputs: Any = run.inputs
     steps: dict[str, Any] = to_builtins(run.steps)
     told = warnings_about(run, directory) + warnings_of_chain(run, directory)
-    if not (full or is_read_as_text()):
+    if not full:
         inputs = {name: _shorten(value, directory) for name, value in run.inputs.items()}
         latest = _choose_latest(steps, directory)
         left_out = len(steps) - len(latest)
@@ -51,7 +54,7 @@ def command(directory: RunDirectory, full: bool, history: bool) -> Reply:
         warnings=told,
         inputs=inputs,
         steps=steps,
-        history=tuple(directory.history(run)) if full or history or is_read_as_text() else None,
+        history=tuple(directory.history(run)) if full or history else None,
         environment=_list_environment(run, directory),
     )
 
@@ -75,9 +78,7 @@ def _shorten(value: Any, directory: RunDirectory) -> Any:
     if len(data) <= MAX_VALUE_BYTES:
         return value
     apart = directory.place / output_name(sha256(data).hexdigest())
-    text = value if isinstance(value, str) else data[: 4 * MAX_HEAD].decode(errors="ignore")
-    file = apart if apart.is_file() else directory.place / STATE
-    return {"bytes": len(data), "head": text[:MAX_HEAD], "file": str(file)}
+    return cut(value, file=str(apart if apart.is_file() else directory.place / STATE))
 
 
 def _list_environment(run: Run, directory: RunDirectory) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from checkpointflow.cli.durations import parse_span, seconds_between, subtract_s
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.cli.output import choose_form
+from checkpointflow.cli.output import choose_form, show_all, shows_all
 from checkpointflow.store.clock import now
 from checkpointflow.store.listing import Head, ListedRun, list_runs
 
@@ -78,10 +78,8 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.option(
     "--limit",
     type=click.IntRange(0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
     metavar="N",
-    help="Only the N newest of them; 0 is all.",
+    help=f"Only the N newest of them (default {DEFAULT_LIMIT}); 0 is all.",
 )
 @click.option(
     "-o",
@@ -91,7 +89,9 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     callback=lambda context, _, form: choose_form(context, form),
     help="The same as --json or --text.",
 )
+@click.pass_context
 def command(
+    context: click.Context,
     base_dir: str | None,
     statuses: tuple[str, ...],
     failed: bool,
@@ -99,10 +99,16 @@ def command(
     waiting_for: str | None,
     since: float | None,
     started_since: float | None,
-    limit: int,
+    limit: int | None,
 ) -> Reply:
     """List the runs of the store, newest first; on a terminal the newest stands last, above the prompt."""
     store, moment = find_store(base_dir), now()
+    if limit is not None:
+        show_all(context)
+    elif shows_all():
+        limit = 0
+    else:
+        limit = DEFAULT_LIMIT
     wanted = (*statuses, "failed") if failed else statuses
     changed, started = (
         None if span is None else subtract_seconds(moment, span) for span in (since, started_since)

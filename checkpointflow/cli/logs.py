@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TextIO, cast
 
 import click
+from msgspec.structs import replace
 
 from checkpointflow.cli.completing import complete
+from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import LogShown, Reply, wrap_run
 from checkpointflow.cli.options import run_options
-from checkpointflow.cli.output import is_watched
+from checkpointflow.cli.output import is_watched, show_all, shows_all
 from checkpointflow.cli.screen import find_screen
 from checkpointflow.diagnostics import point_at
 from checkpointflow.engine.actions import CallHttp, RunCommand
@@ -61,10 +63,11 @@ class Log(NamedTuple):
 @click.option("--follow", is_flag=True, help="Go on until the run rests, showing what is printed meanwhile.")
 @click.option("--failed", is_flag=True, help="Only the steps that have failed.")
 @click.option("--all", "whole_run", is_flag=True, help=f"All attempts there were, not only {MAX_LOGS} logs.")
-@click.option("--full", is_flag=True, help="All of each stream, not only the last 4 KiB.")
 @click.option("--raw", is_flag=True, help="Print the bytes themselves rather than an envelope.")
 @click.option("--ansi", is_flag=True, help="With --raw on a terminal: let it obey what the steps printed.")
+@click.pass_context
 def command(
+    context: click.Context,
     directory: RunDirectory,
     step: str | None,
     stream: str,
@@ -72,7 +75,6 @@ def command(
     follow: bool,
     failed: bool,
     whole_run: bool,
-    full: bool,
     raw: bool,
     ansi: bool,
 ) -> Reply | None:
@@ -82,6 +84,9 @@ def command(
     --follow and without --raw, what is printed meanwhile goes to stderr if that is a terminal, and the rest
     comes at the end.
     """
+    full = shows_all()
+    if whole_run:
+        show_all(context)
     streams = ("stdout", "stderr") if stream == "both" else (stream,)
     wanted = _Wanted(directory, step, cast(tuple[Stream, ...], streams))
     run = directory.load()
@@ -112,10 +117,20 @@ def _show_all(logs: list[Log], tail: int | None, *, full: bool, bounded: bool) -
     for log in logs:
         most = MAX_FULL_BYTES if full else MAX_SHOWN_BYTES
         shown = _show(log, tail, most if full or not bounded else min(most, room))
-        room -= len(shown.text)
+        if bounded and not full:
+            shown = _keep_end(shown, room)
+        room -= len(encode(shown.text))
         yield shown
         if bounded and not full and room <= 0:
             return
+
+
+def _keep_end(log: LogShown, most: int) -> LogShown:
+    """*log* with as much of the end of its text as has at most *most* bytes as JSON."""
+    text = log.text
+    while (size := len(encode(text)) - 2) > most:
+        text = text[len(text) - len(text) * most // size :]
+    return replace(log, text=text, truncated=log.truncated or len(text) < len(log.text))
 
 
 def _is_to_blame(run: Run, step: str) -> bool:

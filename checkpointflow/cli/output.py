@@ -25,6 +25,17 @@ def choose_form(context: click.Context, form: str | None) -> None:
         context.find_root().command.form = form  # type: ignore[attr-defined]
 
 
+def show_all(context: click.Context) -> None:
+    """Have all of the answer shown, however long it is: whoever called asked for that."""
+    context.find_root().command.is_whole = True  # type: ignore[attr-defined]
+
+
+def shows_all() -> bool:
+    """Whether the answer of the command that runs will be shown whole."""
+    context = click.get_current_context(silent=True)
+    return context is not None and getattr(context.find_root().command, "is_whole", False)
+
+
 def asks_people() -> bool:
     """Whether somebody can be asked who reads text, so that a question may come unasked for."""
     return can_ask() and is_read_as_text()

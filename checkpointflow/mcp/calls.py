@@ -34,13 +34,19 @@ from checkpointflow.mcp.tasks import make_task
 from checkpointflow.mcp.tools import FOR_MANY, OWN, list_flows, make_rows
 from checkpointflow.schemas.validation import Schema
 
+RUN_KEY = "io.checkpointflow/runKey"
+"""In `_meta` of a call that starts a run: what `cpf run --run-key` is given."""
+
 
 def call_tool(
     host: Host, client: Client, asking: Asking, params: dict[str, Any], tick: Tick
 ) -> Steps[Result]:
     """The result of `tools/call`. Raises ProtocolError for a call of no tool, or that makes no sense."""
     arguments = require_object(params, "arguments")
-    call = Call(host, client, asking, tick, require_text(params, "name"), arguments)
+    key = require_object(params, "_meta").get(RUN_KEY)
+    if key is not None and not isinstance(key, str):
+        raise ProtocolError(INVALID_PARAMS, f"_meta {RUN_KEY} must be a text")
+    call = Call(host, client, asking, tick, require_text(params, "name"), arguments, key)
     try:
         if "requestState" in params:
             run_id = unseal(host.store.base, require_text(params, "requestState"), call.identity)
@@ -68,17 +74,19 @@ def _begin(call: Call) -> Steps[Result]:
 # What each tool does
 
 
-def _start(call: Call, flow: Flow, inputs: Any) -> Steps[Result]:
+def _start(call: Call, flow: Flow, inputs: Any, run_key: str | None = None) -> Steps[Result]:
     given = msgspec.json.encode(inputs).decode()
-    envelope = ask(call.host, "run", f"--file={flow.file}", f"--input={given}", "--detach")
+    key = call.run_key if run_key is None else run_key
+    words = [] if key is None else [f"--run-key={key}"]
+    envelope = ask(call.host, "run", f"--file={flow.file}", f"--input={given}", "--detach", *words)
     directory = call.find(str(envelope.run_id))
     if call.client.has_tasks:
         return {"resultType": "task", **make_task(directory)}
     return (yield from follow(call, directory))
 
 
-def _run(call: Call, workflow: str, inputs: Any = None) -> Steps[Result]:
-    return (yield from _start(call, _find_flow(call.host, workflow), inputs or {}))
+def _run(call: Call, workflow: str, inputs: Any = None, run_key: str | None = None) -> Steps[Result]:
+    return (yield from _start(call, _find_flow(call.host, workflow), inputs or {}, run_key))
 
 
 def _find_flow(host: Host, wanted: str) -> Flow:

@@ -33,6 +33,7 @@ class Call(Struct, frozen=True):
     tick: Tick
     name: str
     arguments: dict[str, Any]
+    run_key: str | None = None
 
     @property
     def identity(self) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from checkpointflow.cli.envelope import escape
+from checkpointflow.cli.encoding import escape
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.run import Run, waits

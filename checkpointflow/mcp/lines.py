@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
+from checkpointflow.cli.encoding import encode
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
@@ -41,19 +41,4 @@ class Inbox:
 
 def encode_line(message: dict[str, Any]) -> bytes:
     """*message* and a line break. No character in it breaks a line for anybody, or commands a terminal."""
-    return encode_value(message) + b"\n"
-
-
-def encode_value(value: Any) -> bytes:
-    """*value* as JSON on one line; a name that is no text is shown as well as it can be."""
-    try:
-        data = msgspec.json.encode(value)
-    except UnicodeEncodeError:
-        import json  # late: a name of a file may be any bytes, but hardly ever is
-
-        data = json.dumps(value, ensure_ascii=False).encode(errors="replace")
-    if data.isascii() and b"\x7f" not in data:
-        return data
-    from checkpointflow.cli.envelope import escape
-
-    return escape(data.decode()).encode()
+    return encode(message) + b"\n"

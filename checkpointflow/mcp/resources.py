@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, unquote
 
+from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.guide import GUIDE, read_topics
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.mcp.host import Host
-from checkpointflow.mcp.lines import encode_value
 from checkpointflow.mcp.protocol import INVALID_PARAMS, ProtocolError
 from checkpointflow.mcp.runs import ask
 
@@ -68,4 +68,4 @@ def _read(host: Host, parts: list[str]) -> tuple[str, str] | None:
 
 
 def _ask(host: Host, *words: str) -> tuple[str, str]:
-    return JSON, encode_value(ask(host, *words)).decode()
+    return JSON, encode(ask(host, *words)).decode()

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.json import decode
 
+from checkpointflow.cli.bounds import MAX_BYTES, fit
+from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import wrap_run
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.mcp.host import Host
-from checkpointflow.mcp.lines import encode_value
 from checkpointflow.mcp.protocol import Refused, Result
 from checkpointflow.mcp.runs import is_interrupted
 from checkpointflow.store.directory import RunDirectory
@@ -35,12 +37,18 @@ def describe(host: Host, directory: RunDirectory, run: Run, note: str | None = N
     following = _say_what_follows(host, directory, run)
     if following:
         shown["next"] = following
-    return make_result(shown, is_error=run.status == "failed")
+    whole = command_for("status", directory, "--full")
+    return make_result(shown, is_error=run.status == "failed", whole=whole)
 
 
-def make_result(value: dict[str, Any], *, is_error: bool = False) -> Result:
-    """The result of a call that has come to *value*."""
-    content = [{"type": "text", "text": encode_value(value).decode()}]
+def make_result(value: dict[str, Any], *, is_error: bool = False, whole: str | None = None) -> Result:
+    """The result of a call that has come to *value*, in 16 KiB; *whole*: a line that shows all of it."""
+    text = encode(value)
+    if len(text) >= MAX_BYTES:
+        value = decode(text)
+        told = fit(value, ("result",), whole)
+        value |= {"warnings": [*value.get("warnings", ()), *told]} if told else {}
+    content = [{"type": "text", "text": encode(value).decode()}]
     return {"content": content, "structuredContent": value, "isError": is_error}
 
 

@@ -133,6 +133,7 @@ FOR_MANY = {
             "workflow",
             workflow=_text("The id of a workflow that cpf_flows lists."),
             inputs={"type": "object", "description": "What it takes, as cpf_flows shows it."},
+            run_key=_text("Of your own: the same call again with it finds the run that it started.", 256),
         ),
         ONE_RUN,
         STARTS,

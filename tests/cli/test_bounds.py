@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import jsonschema
+import pytest
+
+from checkpointflow.cli.schema import write_schema
 from tests.conftest import Answer, Cpf
 from tests.helpers import ask, cli, end, foreach
 
@@ -69,3 +74,110 @@ def test_of_many_mistakes_twenty_are_told_and_how_many_there_are(cpf: Cpf) -> No
     assert (told.code, len(told["error"]["details"]), told["error"]["count"]) == (10, 20, 50)
     assert "(and 49 more)" in told["error"]["message"]
     assert is_short(told)
+
+
+# Whatever there is much of
+
+LONG = "x" * 60_000
+SCHEMA = {"type": "object", "properties": {f"field_{n}": {"description": "y" * 1_000} for n in range(60)}}
+MANY = {f"key_{n}": f"{n:060}" for n in range(1_000)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Cpf:
+    """A store with runs that have much of one thing: their ids are `waits`, `result`, `steps` and `fails`."""
+    place = tmp_path_factory.mktemp("bounds")
+    (place / "work").mkdir()
+    return Cpf(place / "work", place / "base")
+
+
+@pytest.fixture(scope="module")
+def runs(store: Cpf) -> dict[str, Answer]:
+    question = ask("q", prompt=LONG, instructions=LONG, input_schema=SCHEMA)
+    print_ = """printf '{"long": "%060000d", "short": 1}' 7"""
+    many = {"type": "object"}
+    store.flow(
+        foreach("each", list(range(200)), question, max_concurrency=100),
+        **{"name": "waits.yaml", "id": "waits", "description": LONG, "inputs": many},
+    )
+    store.flow(
+        cli("a", print_),
+        end("e", result={"long": "${steps.a.outputs.long}", "short": "${steps.a.outputs.short}"}),
+        **{"name": "result.yaml", "id": "result"},
+    )
+    store.flow(
+        foreach("each", list(range(5_000)), cli("skipped", **{"if": "false"})),
+        ask("q"),
+        **{"name": "steps.yaml", "id": "steps"},
+    )
+    lines = "i=0; while [ $i -lt 4000 ]; do printf '\\033line\\n'; i=$((i+1)); done; false"
+    store.flow(cli("a", lines), **{"name": "fails.yaml", "id": "fails"})
+    (store.cwd / "inputs.json").write_text(json.dumps(MANY))
+    inputs = ("--input", "@inputs.json")
+    names = ("waits", "result", "steps", "fails")
+    return {n: store("run", f"{n}.yaml", *(inputs if n == "waits" else ())) for n in names}
+
+
+def test_whatever_there_is_much_of_an_answer_is_short(store: Cpf, runs: dict[str, Answer]) -> None:
+    ids = {name: answer["run_id"] for name, answer in runs.items()}
+    assert all(map(is_short, runs.values()))
+    for run_id in ids.values():
+        for command in ("status", "inspect", "logs", "wait", "verify", "watch"):
+            assert is_short(store(command, run_id, *(("--for", "waiting") if command == "wait" else ())))
+    for line in (
+        ("list",),
+        ("waits",),
+        ("flows",),
+        ("validate", "waits.yaml"),
+        ("diff", ids["waits"], ids["result"]),
+        ("wait", *ids.values()),
+        ("resume", ids["waits"]),
+        ("resume", ids["waits"], "--event", "q_event", "--step", "each[0]/q", "--input", '"no"'),
+        ("answer", ids["waits"]),
+        ("retry", ids["fails"]),
+        ("export", ids["waits"]),
+        ("tick",),
+        ("gc", "--dry-run"),
+    ):
+        assert is_short(store(*line)), line
+
+
+def test_a_long_result_is_shown_as_its_head_and_with_the_line_that_shows_all(
+    store: Cpf, runs: dict[str, Answer]
+) -> None:
+    answer = runs["result"]
+    line = f"cpf status --run-id {answer['run_id']} --base-dir {store.base} --full"
+    cut = {"bytes": 60_002, "head": "0" * 200, "command": line}
+    assert answer["result"] == {"long": cut, "short": 1}
+    assert (answer["next"][0]["command"], answer["next"][0]["why"]) == (line, "see all of what is cut here")
+    whole = store(*answer["next"][0]["argv"][1:])
+    assert len(whole["result"]["long"]) == 60_000
+    assert "next" not in whole.json
+    assert len(store("run", "result.yaml", "--full")["result"]["long"]) == 60_000
+
+
+def test_a_long_question_is_shown_as_its_head_and_can_be_had_whole(
+    store: Cpf, runs: dict[str, Answer]
+) -> None:
+    answer = runs["waits"]
+    for name in ("prompt", "instructions", "input_schema"):
+        assert set(answer["wait"][name]) == {"bytes", "head", "command"}
+    assert re.search(r"of 100 waits are left out; all of them: cpf status .*--full", answer["warnings"][0])
+    whole = store(*answer["next"][0]["argv"][1:])
+    assert (whole["wait"]["prompt"], len(whole["waits"])) == (LONG, 100)
+    assert whole["next"][0]["argv"][1] == "resume"
+
+
+def test_lists_name_their_own_lines(store: Cpf, runs: dict[str, Answer]) -> None:
+    assert runs
+    answer = store("waits", "--for", "user")
+    assert answer["next"][0]["argv"] == ["cpf", "waits", "--for", "user", "--full"]
+    assert len(store(*answer["next"][0]["argv"][1:])["result"]["waits"]) > 100
+    shown = len(answer["result"]["waits"])
+    assert f"{101 - shown} of 101 result.waits are left out" in answer["warnings"][0]
+
+
+def test_what_is_cut_fits_the_published_schema(store: Cpf, runs: dict[str, Answer]) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(write_schema("envelope")))
+    for answer in [*runs.values(), store("inspect", runs["waits"]["run_id"])]:
+        assert [*validator.iter_errors(answer.json)] == []

@@ -227,7 +227,7 @@ def test_an_error_about_a_run_tells_where_it_stands_and_the_next_line(cpf: Cpf) 
         "running": (("cancel", "--reason", "x", "--step", "y"), None),
         "waiting": (
             ("resume", "--event", "none", "--input", "{}"),
-            "go on with: cpf resume {} --event q_event",
+            "go on with: cpf resume {} --step q",
         ),
         "completed": (("cancel", "--reason", "x"), "see: cpf inspect {}"),
         "failed": (("retry-step", "--step-id", "none"), "go on with: cpf retry {}"),
@@ -269,7 +269,7 @@ def test_the_line_that_goes_on_may_use_a_shared_store_if_the_call_might(cpf: Cpf
     run_id = cpf.run(ask("q"))["run_id"]
     cpf.base.chmod(0o777)
     given = ("--run-id", run_id, "--allow-shared", "--event", "none", "--input", "{}")
-    assert "--allow-shared --event q_event" in cpf("resume", *given)["error"]["message"]
+    assert "--allow-shared --step q" in cpf("resume", *given)["error"]["message"]
 
 
 def test_a_bug_is_an_envelope_with_the_traceback_under_debug(cpf: Cpf) -> None:

@@ -34,8 +34,8 @@ def follow(cpf: Cpf, answer: Answer, number: int) -> Answer:
 
 def test_a_question_is_answered(cpf: Cpf) -> None:
     answer = cpf.run(QUESTION, cli("go"))
-    assert lines(answer) == ["cpf resume --event q_event --step q --input @response.json"]
-    assert answer["next"][0]["why"] == "answer q, as agent, once response.json holds the answer"
+    assert lines(answer) == ["cpf resume --step q --input @response.json"]
+    assert answer["next"][0]["why"] == "answer as agent, in response.json"
     assert answer["next"][0]["command"] == answer["wait"]["resume"]["command"]
     ended = follow(cpf, answer, 0)
     assert (ended.code, lines(ended)) == (0, [])
@@ -43,7 +43,7 @@ def test_a_question_is_answered(cpf: Cpf) -> None:
 
 def test_every_open_question_has_its_line(cpf: Cpf) -> None:
     answer = cpf.run(parallel("p", branch("a", QUESTION), branch("b", ask("r", input_schema=YES))))
-    assert [line["why"].split(",")[1] for line in answer["next"]] == [" as agent", " as user"]
+    assert [line["why"].split(",")[0] for line in answer["next"]] == ["answer as agent", "answer as user"]
     assert follow(cpf, answer, 1).code == 40
     assert follow(cpf, answer, 0).code == 0
 
@@ -115,7 +115,7 @@ def test_a_run_is_handed_over_and_trusted(cpf: Cpf) -> None:
     taken = follow(cpf, written, 0)
     assert lines(taken) == [
         "cpf inspect",
-        "cpf resume --event q_event --step q --input @response.json --trust",
+        "cpf resume --step q --input @response.json --trust",
     ]
     assert follow(cpf, taken, 0).code == 40
     assert follow(cpf, taken, 1).code == 0

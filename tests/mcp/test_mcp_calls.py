@@ -28,6 +28,32 @@ def ran(cpf: Cpf) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
+# Whatever comes
+
+
+def test_a_call_that_is_made_again_with_its_run_key_finds_its_run(cpf: Cpf) -> None:
+    flow(cpf, "w", note_runs("a"))
+    with Wire(cpf) as wire:
+        for meta in ({"io.checkpointflow/runKey": "k"}, {"io.checkpointflow/runKey": "k"}):
+            answer = wire.ask("tools/call", {"name": "w", "arguments": {}}, meta=meta)
+            assert answer["result"]["structuredContent"]["status"] == "completed"
+        shown = wire.value("cpf_run", workflow="w", run_key="k")
+        assert shown["run_id"] == answer["result"]["structuredContent"]["run_id"]
+        wrong = wire.ask("tools/call", {"name": "w"}, meta={"io.checkpointflow/runKey": 1})
+        assert wrong["error"]["code"] == -32602
+    assert ran(cpf) == ["a"]
+
+
+def test_a_long_result_or_question_is_cut_and_the_line_that_shows_it_is_told(cpf: Cpf) -> None:
+    long = {"type": "object", "properties": {"f": {"description": "y" * 60_000}}}
+    flow(cpf, "w", {**question("ok", "agent"), "prompt": "x" * 60_000, "input_schema": long})
+    with Wire(cpf) as wire:
+        (wait,) = wire.value("w")["waits"]
+        for name in ("prompt", "input_schema"):
+            assert set(wait[name]) == {"bytes", "head", "command"}
+            assert wait[name]["command"].endswith(" --full")
+
+
 # The model
 
 

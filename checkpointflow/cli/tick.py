@@ -15,6 +15,7 @@ from checkpointflow.engine.run import Run, Started
 from checkpointflow.errors import CheckpointflowError, LockConflict
 from checkpointflow.store.clock import now
 from checkpointflow.store.listing import ListedRun, list_runs
+from checkpointflow.store.store import Store
 
 
 class Taken(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,7 +36,8 @@ def command(base_dir: str | None) -> Reply:
     Due are waits whose time is up, and pauses before another attempt that nobody sleeps through any more.
     Runs that somebody works on are left alone.
     """
-    taken = [_take(run, due) for run in list_runs(find_store(base_dir)) if (due := find_due(run, now()))]
+    store = find_store(base_dir)
+    taken = [_take(store, run.run_id, due) for run in list_runs(store) if (due := find_due(run, now()))]
     rows = [to_builtins(row) for row in taken if row is not None]
     return wrap_result(
         "tick", {"taken": rows}, exit_code=30 if any(row.get("problem") for row in rows) else 0
@@ -69,18 +71,19 @@ def _find_pauses(run: Run, moment: str) -> list[str]:
     return [path for path, pause in pauses.items() if pause.until <= moment]
 
 
-def _take(listed: ListedRun, due: list[str]) -> Taken | None:
-    """Go on with it; nothing, if somebody else was quicker."""
+def _take(store: Store, run_id: str, due: list[str]) -> Taken | None:
+    """Go on with the run; nothing, if somebody else was quicker."""
     driving = Driving()
     try:
-        run = local.resume(listed.directory, world=driving.follow(lambda _: listed.directory))
+        directory = store.find(run_id)
+        run = local.resume(directory, world=driving.follow(lambda _: directory))
     except LockConflict:
         return None
     except CheckpointflowError as error:
-        return Taken(run_id=listed.run_id, due=due, problem=str(error))
+        return Taken(run_id=run_id, due=due, problem=str(error))
     if not driving.has_changed:
         return None
-    told = driving.answer("tick", run, listed.directory).envelope.warnings
+    told = driving.answer("tick", run, directory).envelope.warnings
     return Taken(run_id=run.run_id, due=due, status=run.status, warnings=told)
 
 

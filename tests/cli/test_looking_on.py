@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from checkpointflow.cli import tick
-from checkpointflow.store.listing import list_runs
 from checkpointflow.store.store import Store
 from tests.conftest import Answer, Cpf, gone, until
 from tests.helpers import ask, cli, end
@@ -250,6 +249,17 @@ def test_a_run_that_cannot_be_taken_stops_no_other(cpf: Cpf) -> None:
     assert (by_run[good]["status"], "problem" in by_run[bad]) == ("completed", True)
 
 
+def test_tick_drives_no_run_that_others_may_write_into(cpf: Cpf) -> None:
+    run_id = overdue(cpf)
+    cpf.directory(run_id).chmod(0o777)
+    (row,) = cpf("tick")["result"]["taken"]
+    assert "everybody may write into it" in row["problem"]
+    assert not (cpf.cwd / "log").exists()
+    assert cpf("tick", "--allow-shared")["result"]["taken"] == [
+        {"run_id": run_id, "due": ["q"], "status": "completed"}
+    ]
+
+
 def test_many_ticks_at_once_take_each_once(cpf: Cpf) -> None:
     late = {overdue(cpf) for _ in range(4)}
     ticks = [cpf.start("tick") for _ in range(4)]
@@ -262,9 +272,10 @@ def test_many_ticks_at_once_take_each_once(cpf: Cpf) -> None:
 def test_a_tick_that_comes_second_did_nothing(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
     overdue(cpf)
     monkeypatch.chdir(cpf.cwd)
-    (listed,) = list_runs(Store(cpf.base))
-    assert tick._take(listed, ["q"]) is not None
-    assert tick._take(listed, ["q"]) is None
+    store = Store(cpf.base)
+    (run_id,) = store.names()
+    assert tick._take(store, run_id, ["q"]) is not None
+    assert tick._take(store, run_id, ["q"]) is None
 
 
 # detach

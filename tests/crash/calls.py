@@ -107,11 +107,14 @@ class Machine:
         beside.rename(word)
         call.wait(8 * LATEST_SECONDS)
         word.unlink()
-        if call.process.poll() in (None, -signal.SIGKILL):
-            call.struck = name
-            self.kills += call.process.poll() is not None
-            if name == "crash":
-                self.end_all()
+        if call.process.poll() is None:  # it starts no more: then now, before its commands are ended
+            call.process.kill()
+        elif call.process.poll() != -signal.SIGKILL:
+            return
+        call.struck = name
+        self.kills += 1
+        if name == "crash":
+            self.end_all()
 
     def _await_changes(self, call: Call, number: int, in_stores: bool) -> None:
         seen = self._look(in_stores)

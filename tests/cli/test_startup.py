@@ -290,7 +290,7 @@ def test_a_long_answer_is_whole_whatever_signal_comes_meanwhile(cpf: Cpf, unbuff
     """Failed with: 64 KiB of it, and exit code 0, where Python was told not to buffer."""
     command = "printf '{\"x\":\"'; head -c 200000 /dev/zero | tr '\\0' x; printf '\"}'"
     run_id = cpf.run(cli("a", command), end("e", result="${steps.a.outputs}"))["run_id"]
-    process = cpf.start("status", "--run-id", run_id, PYTHONUNBUFFERED=unbuffered)
+    process = cpf.start("status", "--full", "--run-id", run_id, PYTHONUNBUFFERED=unbuffered)
     assert process.stdout is not None
     until(lambda: select.select([process.stdout], [], [], 0)[0])  # it has begun, and waits for a reader
     process.send_signal(signal.SIGTERM)

@@ -57,6 +57,7 @@ class Machine:
     def __init__(self, place: Path, tag: str, chance: random.Random, **env: str) -> None:
         self.place, self.chance = place, chance
         self.kills = 0
+        self._calls: list[Call] = []
         self._tag = f"CHAOS_TAG={tag}".encode()
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("CPF_", "CHECKPOINTFLOW_"))}
         (place / "hooks").mkdir()
@@ -72,7 +73,9 @@ class Machine:
         }
 
     def start(self, *line: str) -> Call:
-        return Call(self, line, self._env)
+        self._calls = [call for call in self._calls if call.process.poll() is None]
+        self._calls.append(Call(self, line, self._env))
+        return self._calls[-1]
 
     def __call__(self, *line: str) -> Reply:
         """What cpf answers, if nothing happens to it."""
@@ -96,7 +99,7 @@ class Machine:
             call.struck = name
             call.process.send_signal(signal.Signals[name] if name.startswith("SIG") else signal.SIGKILL)
             if name == "crash":
-                self.end_all()
+                self._crash()
             self.kills += not name.startswith("SIG")
 
     def _have_die(self, call: Call, name: str) -> None:
@@ -114,7 +117,15 @@ class Machine:
         call.struck = name
         self.kills += 1
         if name == "crash":
-            self.end_all()
+            self._crash()
+
+    def _crash(self) -> None:
+        """Nobody outlives the machine: no cpf, and no command."""
+        for call in self._calls:
+            if call.process.poll() is None:
+                call.process.kill()
+                call.struck = "crash"
+        self.end_all()
 
     def _await_changes(self, call: Call, number: int, in_stores: bool) -> None:
         seen = self._look(in_stores)

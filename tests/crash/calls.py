@@ -178,7 +178,7 @@ class Call:
         self.line = line
         self.struck: str | None = None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "checkpointflow", *line],
+            [sys.executable, "-m", "checkpointflow", *line, "--full"],
             cwd=machine.place,
             env=env,
             stdin=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from checkpointflow.store.locks import Process, list_marks, list_open_files, lis
 
 GRACE_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 0.1
+MAX_STOPPING_SECONDS = 1.0
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -34,8 +35,8 @@ class Family:
         self._belongs = belongs
         self._known: dict[int, int] = {}
 
-    def find(self) -> set[int]:
-        """Those who are alive. Raises OSError: nobody can know."""
+    def find(self, *, stopped: bool = True) -> set[int]:
+        """Those who are alive, or those of them that are not *stopped*. Raises OSError: nobody can know."""
         table = list_processes()
         found = {pid for pid, one in table.items() if self._knows(pid, one) or self._belongs(pid, one)}
         children = defaultdict(set)
@@ -50,7 +51,7 @@ class Family:
             if table[pid].has_ended and table[pid].parent == os.getpid() and pid != self.leader:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-        return {pid for pid in found if not table[pid].has_ended}
+        return {pid for pid in found if not table[pid].has_ended and (stopped or not table[pid].is_stopped)}
 
     def _knows(self, pid: int, process: Process) -> bool:
         return self._known.get(pid) == process.start  # else another one has its number
@@ -86,11 +87,7 @@ def end(
         _send(signal.SIGTERM, family)
         if _wait_until_gone(family, grace_seconds, reap):
             return True
-        stopped: set[int] = set()
-        while new := (_find(family) or set()) - stopped:
-            for pid in new:
-                _kill(os.kill, pid, signal.SIGSTOP)
-            stopped |= new
+        _stop(family)
         return _wait_until_gone(family, grace_seconds, reap, kill=True)
 
 
@@ -115,6 +112,17 @@ def _adopt_orphans() -> Iterator[None]:
         prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(0), 0, 0, 0)
 
 
+def _stop(family: Family) -> None:
+    """Stop all of them. Who is told to goes on for a moment, and may start others in it."""
+    deadline = time.monotonic() + MAX_STOPPING_SECONDS  # who waits for a disk cannot be stopped
+    # Looked for twice: at the first look who was started just before the last one stopped may be missing.
+    while running := _find(family, stopped=False) or _find(family, stopped=False):
+        if time.monotonic() > deadline:
+            return
+        for pid in running:
+            _kill(os.kill, pid, signal.SIGSTOP)
+
+
 def _wait_until_gone(
     family: Family, within_seconds: float, reap: Callable[[], None], *, kill: bool = False
 ) -> bool:
@@ -132,10 +140,10 @@ def _wait_until_gone(
         pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
-def _find(family: Family) -> set[int] | None:
+def _find(family: Family, *, stopped: bool = True) -> set[int] | None:
     """Who is there; None where that cannot be told: no /proc, or no descriptor left to read it with."""
     try:
-        return family.find()
+        return family.find(stopped=stopped)
     except OSError:
         return None
 

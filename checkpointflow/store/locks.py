@@ -164,7 +164,8 @@ def seems_alive(pid: int, host: str) -> bool:
 class Process(Struct, frozen=True):
     """One that is there; start: when it was started, in ticks since the system was.
 
-    has_ended: it has, and whoever started it has not taken note yet (a zombie).
+    has_ended: it has, and whoever started it has not taken note yet (a zombie); is_stopped: until it is told
+    to go on.
     """
 
     parent: int
@@ -172,6 +173,7 @@ class Process(Struct, frozen=True):
     session: int
     start: int
     has_ended: bool
+    is_stopped: bool
 
 
 def list_processes() -> dict[int, Process]:
@@ -186,7 +188,8 @@ def _read_process(pid: str) -> Process | None:
     fields = _read(pid, "stat").rpartition(b")")[2].split()
     if not fields:
         return None
-    return Process(int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in b"ZX")
+    state, parent, group, session = fields[0], *map(int, fields[1:4])
+    return Process(parent, group, session, int(fields[19]), state in b"ZX", state in b"Tt")
 
 
 def _read(pid: int | str, name: str) -> bytes:

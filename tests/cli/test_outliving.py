@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from typing import Any
 
@@ -110,3 +111,27 @@ def test_what_a_secret_holds_back_is_read_however_slow_its_reader_is(
     )
     os.kill(read_pid(cpf, "slow"), signal.SIGKILL)
     assert answer["result"] == {"n": 1}
+
+
+NO_REAPER = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, ctypes.c_ulong(1), 0, 0, 0)  # PR_SET_CHILD_SUBREAPER, as process 1 is one
+subprocess.run([sys.executable, "-m", "checkpointflow", "run", "-f", "w.yaml"], stdout=subprocess.DEVNULL)
+print(open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read())
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="Linux only")
+def test_who_is_stopped_leaves_no_zombie_where_process_1_takes_in_none(cpf: Cpf) -> None:
+    """Failed with: orphans left to whoever is above us, who in a container may be a program like any other."""
+    left = "(trap '' TERM; sleep 1.5; :) & wait; :"
+    cpf.flow(cli("a", f'sh -c "{left}" & wait', timeout_seconds=0.3))
+    done = subprocess.run(
+        [sys.executable, "-c", NO_REAPER],
+        cwd=cpf.cwd,
+        env=cpf.env,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split() == []

@@ -22,6 +22,7 @@ from checkpointflow.drivers.processes import find_attempt
 from checkpointflow.engine.actions import ArtifactSpec, Error, Failure, Outcome, RunCommand, Success
 from checkpointflow.errors import CheckpointflowError, PersistenceError
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.locks import list_processes
 from tests.conftest import gone, until
 
 NOT_STARTED = "could not be started"
@@ -473,6 +474,45 @@ def test_nothing_lives_on_after_a_stop(place: Path, script: str) -> None:
     assert gone(pid_in(place / "work/child"))  # another one, if it was started anew
 
 
+SUPERVISOR = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+open("child", "w").write(str(os.getpid()))
+while True:
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(0.02)
+        while os.getppid() != int(open("child").read()):
+            time.sleep(0.1)
+        sys.exit()
+"""
+
+
+def test_nobody_is_left_whom_a_supervisor_started_while_it_was_killed(place: Path) -> None:
+    """Failed with: not all stopped before one is killed. A worker is known by its parent alone."""
+    (place / "work/supervisor.py").write_text(SUPERVISOR)
+    running = command(place, f"setsid env -i {sys.executable} -S supervisor.py & wait; wait")
+    assert running.begin() is None
+    thread = threading.Thread(target=await_end, args=(running,))
+    thread.start()
+    supervisor = pid_in(place / "work/child")
+    running.stop(grace_seconds=0.1)
+    thread.join(20)
+    left = [pid for pid in list_processes() if is_in(pid, place / "work")]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert (left, gone(supervisor)) == ([], True)
+
+
+def is_in(pid: int, directory: Path) -> bool:
+    """Whether the process *pid* is alive and works in *directory*."""
+    try:
+        return Path(f"/proc/{pid}/cwd").readlink() == directory and not gone(pid)
+    except OSError:
+        return False
+
+
 def test_those_are_killed_that_cannot_be_looked_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed with: nobody killed, where there was no descriptor left to read /proc with."""
     running = command(place, "trap '' TERM; echo $$ > child; while :; do sleep 9; done", timeout_seconds=0.3)
@@ -518,7 +558,8 @@ def test_who_ignores_term_is_killed(place: Path) -> None:
     running = command(
         place, "trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > child; sleep 60' & wait; sleep 60"
     )
-    thread = threading.Thread(target=perform, args=(running,))
+    assert running.begin() is None
+    thread = threading.Thread(target=await_end, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=0.2)
@@ -528,7 +569,8 @@ def test_who_ignores_term_is_killed(place: Path) -> None:
 
 def test_a_stopped_process_is_ended_too(place: Path) -> None:
     running = command(place, "echo $$ > child; kill -STOP $$; sleep 60")
-    thread = threading.Thread(target=perform, args=(running,))
+    assert running.begin() is None
+    thread = threading.Thread(target=await_end, args=(running,))
     thread.start()
     child = pid_in(place / "work/child")
     running.stop(grace_seconds=1)

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checkpointflow.errors import UsageError
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate
 from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import LATEST, Store
+
+if TYPE_CHECKING:
+    from checkpointflow.store.directory import RunDirectory
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
 RUN = "directory"
@@ -45,6 +48,8 @@ def find_run(run_id: str | None, run_dir: str | None, base_dir: str | None) -> R
         return note_run(find_store(base_dir).find(str(run_id)))
     if base_dir is not None:
         raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
+    from checkpointflow.store.directory import RunDirectory
+
     return note_run(RunDirectory.at(Path(run_dir), allow_shared=allows_shared()))
 
 

@@ -75,7 +75,7 @@ def _list_questions(run: Run, directory: RunDirectory, trust: list[str]) -> Iter
         yield make_next(directory, why, "resume", *trust)
     for path, record in list(open_.items())[:MAX_QUESTIONS]:
         if path not in late:
-            why = f"answer as {record.wait.audience}, in response.json"
+            why = f"answer as {record.wait.audience}"
             yield make_next(directory, why, "resume", *name_answer(path, record.wait), *trust)
 
 

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checkpointflow.errors import UsageError
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate
 from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import LATEST, Store
+
+if TYPE_CHECKING:
+    from checkpointflow.store.directory import RunDirectory
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
 RUN = "directory"
@@ -45,6 +48,8 @@ def find_run(run_id: str | None, run_dir: str | None, base_dir: str | None) -> R
         return note_run(find_store(base_dir).find(str(run_id)))
     if base_dir is not None:
         raise UsageError(problem="--base-dir goes with --run-id; --run-dir names the run by itself")
+    from checkpointflow.store.directory import RunDirectory
+
     return note_run(RunDirectory.at(Path(run_dir), allow_shared=allows_shared()))
 
 
@@ -77,32 +82,35 @@ def join_line(words: Iterable[str]) -> str:
 
 def name_command(command: str, directory: RunDirectory, *more: str) -> list[str]:
     """The words of that line."""
-    return ["cpf", command, *_name(directory, _find_default()), *more]
+    run, where = _name(directory, _find_default())
+    return ["cpf", command, *run, *where, *more]
 
 
 def list_place(directory: RunDirectory) -> list[str]:
     """The options that name the store which *directory* is in, unless it is the usual one."""
-    _, _, *where = _name(directory, _find_default())
-    return where
+    return _name(directory, _find_default())[1]
 
 
 def shorten_lines(text: str, directory: RunDirectory) -> str:
     """*text*, and the run in *directory* in the lines of `command_for` as a person here would name it."""
-    long = join_line(_name(directory, _find_default()))
-    if long not in text or "--run-dir" in long:
+    run, where = _name(directory, _find_default())
+    if "--run-dir" in run:
         return text
+    import re  # late: only people are told so
+
     here = Path(named).absolute() if (named := os.environ.get(BASE_DIR_VARIABLE)) else _find_default()
-    _, _, *where = _name(directory, here)
-    return text.replace(long, join_line([find_short_id(directory), *where]))
+    short = join_line([find_short_id(directory), *_name(directory, here)[1]])
+    long = re.escape(join_line([*run, *where]))
+    return re.sub(rf"(cpf [a-z-]+ ){long}(?![^\s\x1b])", lambda found: found[1] + short, text)
 
 
-def _name(directory: RunDirectory, default: Path | None) -> list[str]:
-    """The options that name the run in *directory*, where *default* is the store if none is named."""
+def _name(directory: RunDirectory, default: Path | None) -> tuple[list[str], list[str]]:
+    """The words that name the run in *directory*, and its store unless that is *default*."""
     place, shared = directory.place, ["--allow-shared"] if directory.allow_shared else []
     if place.parent.name != "runs" or not is_run_id(place.name):
-        return ["--run-dir", str(place), *shared]
+        return ["--run-dir", str(place)], shared
     base = place.parent.parent
-    return ["--run-id", place.name, *([] if base == default else ["--base-dir", str(base)]), *shared]
+    return [place.name], [*([] if base == default else ["--base-dir", str(base)]), *shared]
 
 
 def find_short_id(directory: RunDirectory) -> str:

@@ -106,8 +106,17 @@ class Asker:
         return _make(program, run, self.path, record)
 
     def ask(self, question: Question, command: str, seconds: float) -> Any:
-        """What *command* answers, without a secret. Raises NoAnswer; InvalidEvent for what is no JSON."""
+        """What *command* answers, without a secret; it has no longer than the question.
+
+        Raises NoAnswer; InvalidEvent for what is no JSON; WaitExpired.
+        """
         from msgspec.json import encode
+
+        end = question.timeout_at
+        if end is not None:
+            from checkpointflow.cli.durations import seconds_between  # late: it brings the calendar
+
+            seconds = max(0.0, min(seconds, seconds_between(now(), end)))
 
         variables = {
             "CPF_RUN_ID": question.run_id,
@@ -116,6 +125,8 @@ class Asker:
         }
         given = encode(question) + b"\n"
         ended = run_command(command, given, self._mark, seconds, variables=variables, keeps=True)
+        if ended.problem is not None and end is not None and end <= now():
+            raise WaitExpired(path=self.path, timeout_at=end)
         if ended.problem is not None:
             raise NoAnswer(problem=self._secrets.mask_text(ended.problem))
         try:

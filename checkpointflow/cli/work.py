@@ -151,6 +151,7 @@ class Worker:
         self._count = 0
         self._attempts = 0
         self._pauses: dict[Key, tuple[float, float]] = {}
+        self._kept: dict[Key, object] = {}
         self._warnings: dict[str, None] = {}
         self._screen = find_screen(sys.stderr) if tells_progress(terms.form) else None
 
@@ -162,6 +163,7 @@ class Worker:
         keys = {_name(asked) for asked in found}
         self.left = {key: row for key, row in self.left.items() if key in keys}
         self._pauses = {key: pause for key, pause in self._pauses.items() if key in keys}
+        self._kept = {key: payload for key, payload in self._kept.items() if key in keys}
         for asked in found:
             if self._pauses.get(_name(asked), (0, 0))[1] <= time.monotonic():
                 self._take(asked)
@@ -210,7 +212,7 @@ class Worker:
             with asker.hold():
                 question = asker.find()
                 if question is not None:
-                    self._answer(asker, question, row)
+                    self._answer(asker, question, row, key)
             self.left.pop(key, None)
         except Interrupted:
             raise
@@ -225,26 +227,33 @@ class Worker:
                 self._leave(key, row)
 
     def _leave(self, key: Key, row: Row) -> None:
-        if row.attempts:  # else a look costs nothing
+        if row.attempts and key not in self._kept:  # else a look costs nothing
             pause = min(2 * self._pauses.get(key, (FIRST_PAUSE_SECONDS / 2, 0))[0], MAX_PAUSE_SECONDS)
             self._pauses[key] = (pause, time.monotonic() + pause)
         if self.left.get(key) != row:
             self._tell(row, f"left: {row.problem}")
         self.left[key] = row
 
-    def _answer(self, asker: Asker, question: Question, row: Row) -> None:
-        """Have it asked until an answer fits. Raises why that did not come about."""
+    def _answer(self, asker: Asker, question: Question, row: Row, key: Key) -> None:
+        """Have it asked until an answer fits; one that could not be delivered before comes first.
+
+        Raises why that did not come about. An answer is kept where the run was held elsewhere.
+        """
         for attempt in range(1, self.terms.attempts + 1):
             PROCESS.start_listening()
             self._attempts = attempt
-            self._tell(row, "asked" if attempt == 1 else f"asked again ({attempt} of {self.terms.attempts})")
             given: dict[str, object] = {}
             try:
-                payload = asker.ask(question, self.terms.command, self.terms.seconds)
-                given = {"answer": payload}
-                self._deliver(asker, payload, replace(row, attempts=attempt))
+                if key not in self._kept:
+                    told = f"asked again ({attempt} of {self.terms.attempts})"
+                    self._tell(row, "asked" if attempt == 1 else told)
+                    self._kept[key] = asker.ask(question, self.terms.command, self.terms.seconds)
+                given = {"answer": self._kept[key]}
+                self._deliver(asker, self._kept[key], replace(row, attempts=attempt))
+                del self._kept[key]
                 return
             except (InvalidEvent, NoTransition) as error:
+                self._kept.pop(key, None)
                 if attempt == self.terms.attempts:
                     raise
                 self._tell(row, f"sent back: {error}")

@@ -21,16 +21,16 @@ from checkpointflow.diagnostics import Path as Address
 from checkpointflow.documents.graph import list_steps
 from checkpointflow.documents.model import Call, Foreach, Workflow
 from checkpointflow.documents.packing import Understood, pack, unpack
-from checkpointflow.engine.facts import Identity
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest, locate, read_file
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 
 if TYPE_CHECKING:
     from checkpointflow.documents.program import Program
     from checkpointflow.documents.yaml import Source
+    from checkpointflow.engine.facts import Identity
+    from checkpointflow.store.directory import RunDirectory
 
 MAX_DOCUMENTS = 200
 MAX_REMEMBERED = 64

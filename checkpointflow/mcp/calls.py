@@ -27,7 +27,7 @@ from checkpointflow.mcp.protocol import (
     require_object,
     require_text,
 )
-from checkpointflow.mcp.results import describe, describe_error, make_result
+from checkpointflow.mcp.results import describe_error, make_result
 from checkpointflow.mcp.runs import LOCK, Steps, Tick, ask, have_done, is_interrupted
 from checkpointflow.mcp.sealing import unseal
 from checkpointflow.mcp.tasks import make_task
@@ -104,7 +104,8 @@ def _list_flows(call: Call, workflow: str | None = None) -> Steps[Result]:
     return make_result({"flows": make_rows(found, with_inputs=workflow is not None)})
 
 
-def _wait(call: Call, run_id: str) -> Steps[Result]:
+def _wait(call: Call, run_id: str, full: bool = False) -> Steps[Result]:
+    del full  # which is for who describes the run
     return (yield from follow(call, call.find(run_id)))
 
 
@@ -169,7 +170,7 @@ def _retry(call: Call, run_id: str, step: str | None = None) -> Steps[Result]:
 def _cancel(call: Call, run_id: str, reason: str) -> Steps[Result]:
     directory = call.find(run_id)
     yield from have_done(directory, "cancel", f"--reason={_refuse_nul(reason)}")
-    return describe(call.host, directory, directory.load())
+    return call.describe(directory)
 
 
 HANDLERS: dict[str, Callable[..., Steps[Result]]] = {

@@ -44,6 +44,11 @@ class Call(Struct, frozen=True):
         """The run that is meant. Raises RunNotFound."""
         return self.host.store.find(run_id)
 
+    def describe(self, directory: RunDirectory, note: str | None = None) -> Result:
+        """What it answers of the run as it is now."""
+        is_whole = self.name == "cpf_wait" and self.arguments.get("full") is True
+        return describe(self.host, directory, directory.load(), note, is_whole=is_whole)
+
 
 def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = None) -> Steps[Result]:
     """Follow the run until it rests or the patience is over; where it asks a person, have them asked."""
@@ -61,8 +66,8 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
         result = yield from _ask(call, directory, question, end)
         lacks, note = yield from _take(directory, question, result)
         if note is not None:
-            return describe(call.host, directory, directory.load(), note)
-    return describe(call.host, directory, directory.load())
+            return call.describe(directory, note)
+    return call.describe(directory)
 
 
 def _ask(call: Call, directory: RunDirectory, question: Question, end: float) -> Steps[Result | None]:
@@ -96,7 +101,7 @@ def go_on(call: Call, directory: RunDirectory, responses: dict[str, Any]) -> Ste
         if key in questions:
             lack, note = yield from _take(directory, questions[key], result)
             if note is not None:
-                return describe(call.host, directory, directory.load(), note)
+                return call.describe(directory, note)
             lacks |= lack
     return (yield from follow(call, directory, lacks))
 

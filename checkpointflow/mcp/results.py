@@ -18,6 +18,7 @@ from checkpointflow.mcp.protocol import Refused, Result
 from checkpointflow.mcp.runs import is_interrupted
 from checkpointflow.store.directory import RunDirectory
 
+MAX_NAMED = 5
 KEPT = ("status", "run_id", "workflow_id", "current_step_id", "result", "error", "reason", "warnings")
 KEPT_OF_WAIT = (
     "step", "audience", "event_name", "prompt", "summary", "instructions", "risk_level", "timeout_at",
@@ -25,26 +26,35 @@ KEPT_OF_WAIT = (
 )  # fmt: skip
 
 
-def describe(host: Host, directory: RunDirectory, run: Run, note: str | None = None) -> Result:
-    """The result of a call about *run*."""
+def describe(
+    host: Host, directory: RunDirectory, run: Run, note: str | None = None, *, is_whole: bool = False
+) -> Result:
+    """The result of a call about *run*; is_whole: however long it is."""
     envelope = to_builtins(wrap_run("status", run, directory).envelope)
     shown = {name: envelope[name] for name in KEPT if name in envelope}
     open_ = envelope.get("waits") or ([envelope["wait"]] if "wait" in envelope else [])
     if open_:
         shown["waits"] = [{name: wait[name] for name in KEPT_OF_WAIT if name in wait} for wait in open_]
+    if run.status == "waiting":
+        note = f"the run has not ended: {_name_asked(run)}" + (f"; {note}" if note else "")
     if note is not None:
         shown["note"] = note
     following = _say_what_follows(host, directory, run)
     if following:
         shown["next"] = following
-    whole = command_for("status", directory, "--full")
-    return make_result(shown, is_error=run.status == "failed", whole=whole)
+    whole = None if is_whole else f'cpf_wait {{"run_id": "{run.run_id}", "full": true}}'
+    return make_result(shown, is_error=run.status == "failed", whole=whole, is_whole=is_whole)
 
 
-def make_result(value: dict[str, Any], *, is_error: bool = False, whole: str | None = None) -> Result:
-    """The result of a call that has come to *value*, in 16 KiB; *whole*: a line that shows all of it."""
+def make_result(
+    value: dict[str, Any], *, is_error: bool = False, whole: str | None = None, is_whole: bool = False
+) -> Result:
+    """The result of a call that has come to *value*, in 16 KiB unless it *is_whole*.
+
+    whole: what shows all of it.
+    """
     text = encode(value)
-    if len(text) >= MAX_BYTES:
+    if len(text) >= MAX_BYTES and not is_whole:
         value = decode(text)
         told = fit(value, ("result",), whole)
         value |= {"warnings": [*value.get("warnings", ()), *told]} if told else {}
@@ -78,6 +88,13 @@ def _say_what_follows(host: Host, directory: RunDirectory, run: Run) -> list[dic
             return [_suggest("cpf_logs", "what the step printed", **logs), again]
         case _:
             return []
+
+
+def _name_asked(run: Run) -> str:
+    open_ = list(waits(run).items())
+    asked = [f"the {record.wait.audience} is to answer {path}" for path, record in open_[:MAX_NAMED]]
+    more = len(open_) - MAX_NAMED
+    return ", ".join(asked) + (f", and {more} more" if more > 0 else "")
 
 
 def _say_who_answers(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:

@@ -10,8 +10,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from checkpointflow.drivers.signals import PROCESS
-from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.json_text import read_json
 from checkpointflow.mcp.asking import Asking
@@ -38,6 +36,7 @@ from checkpointflow.mcp.protocol import (
 )
 
 if TYPE_CHECKING:
+    from checkpointflow.engine.run import Run
     from checkpointflow.mcp.runs import Steps
 
 BLOCK_BYTES = 1 << 16
@@ -222,6 +221,7 @@ class Server:
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         told = [0.0, -1.0]
+        from checkpointflow.engine.path import ROOT  # late, as all that only runs need
 
         def tick(run: Run) -> None:
             moment = monotonic()

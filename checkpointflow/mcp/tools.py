@@ -58,11 +58,17 @@ def _give(name: str) -> Schema:
 _RUN_ID = _text("The run: its id, or enough of its end.", 64)
 _STEP = _text("The path of a step of the run.")
 
+_FULL = {
+    "type": "boolean",
+    "default": False,
+    "description": "All of it; else long values are cut to 16 KiB in all.",
+}
+
 OWN = {
     "cpf_wait": Tool(
         "Wait until a run rests: it waits for somebody, or has ended. Answers after a while in any case; "
         "call it again while it is running. Takes up a run whose driver was killed.",
-        _take("run_id", run_id=_RUN_ID),
+        _take("run_id", run_id=_RUN_ID, full=_FULL),
         ONE_RUN,
         GOES_ON,
     ),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from checkpointflow.diagnostics import find_nearest
 from checkpointflow.errors import PersistenceError, RunNotFound
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import explain, make_lasting, refuse_shared, sync_directory, translate_errors
 from checkpointflow.store.layout import README, RUNS, STATE, is_id_part, is_run_id
+
+if TYPE_CHECKING:
+    from checkpointflow.store.directory import RunDirectory
 
 LATEST = "@latest"
 
@@ -51,6 +54,8 @@ class Store:
 
     def at(self, run_id: str) -> RunDirectory:
         """Where the run called *run_id* lies, or would lie."""
+        from checkpointflow.store.directory import RunDirectory  # late: whoever lists workflows has no run
+
         return RunDirectory(self.runs / run_id, allow_shared=self.allow_shared)
 
     def make(self) -> None:

@@ -36,6 +36,10 @@ STEPS = 1_000
 ITEMS = 5_000
 LAPS = 10_000
 
+LINES = b"""
+{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+"""
 SCRIPT = """
 import sys
 from functools import partial
@@ -154,6 +158,15 @@ def run() -> float:
 def run_peer() -> float:
     file = flow(cli("a"))
     return ratio(lambda: spawn([*PEER, "run", "-f", file]), lambda: spawn([*CPF, "run", "-f", file]))
+
+
+def tools() -> float:
+    """Of a client that asks which tools there are, in a directory of three workflows that were checked."""
+    Path(".checkpointflow").mkdir()
+    for name in "abc":
+        write(f".checkpointflow/{name}.yaml", Path(flow(ask("q"), id=name)).read_text())
+    begin_file(".checkpointflow/a.yaml")  # there is a store, which has a cache
+    return ratio(lambda: spawn([*CPF, "mcp"], LINES), lambda: spawn(BARE))
 
 
 def starts(*arguments: str) -> float:
@@ -323,6 +336,7 @@ ROWS = [
     Row("resume", "resume of a run that waits on / bare", 5, resume, start_floor),
     Row("deliver", "resume with the event, to the end / bare", 6, deliver, start_floor),
     Row("run", "one-step run / bare", 6, run, start_floor),
+    Row("mcp", "mcp: tools/list / bare", 5, tools, start_floor),
     Row("run-peer", "one-step run: peer / ours", 3.8, run_peer, least=True),
     Row("thousand", "1,000 steps, document known / shell loop", 1.9, thousand, step_floor),
     Row("thousand-peer", "1,000 steps, document new: peer / ours", 1.5, thousand_peer, least=True),
@@ -354,8 +368,8 @@ def seconds(what: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def spawn(command: list[str]) -> None:
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+def spawn(command: list[str], given: bytes | None = None) -> None:
+    subprocess.run(command, input=given, stdout=subprocess.DEVNULL, check=False)
 
 
 def shells(count: int) -> None:

@@ -146,7 +146,7 @@ def test_a_long_result_is_shown_as_its_head_and_with_the_line_that_shows_all(
     store: Cpf, runs: dict[str, Answer]
 ) -> None:
     answer = runs["result"]
-    line = f"cpf status --run-id {answer['run_id']} --base-dir {store.base} --full"
+    line = f"cpf status {answer['run_id']} --base-dir {store.base} --full"
     cut = {"bytes": 60_002, "head": "0" * 200, "command": line}
     assert answer["result"] == {"long": cut, "short": 1}
     assert (answer["next"][0]["command"], answer["next"][0]["why"]) == (line, "see all of what is cut here")

@@ -210,7 +210,7 @@ def test_whatever_ends_a_run_of_cpf_its_envelope_tells_the_run_and_how_to_go_on(
     is_envelope(answer)
     assert answer.error_code == ("ERR_INTERNAL" if problem == "a bug" else "ERR_PERSISTENCE")
     assert answer["current_step_id"] == "abc"[commits - 1]
-    assert f"go on with: cpf resume --run-id {answer['run_id']} --base-dir" in answer["error"]["message"]
+    assert f"go on with: cpf resume {answer['run_id']} --base-dir" in answer["error"]["message"]
     assert cpf("status", "--run-id", answer["run_id"])["checkpoint_id"] == answer["checkpoint_id"]
 
 
@@ -241,7 +241,7 @@ def test_an_error_about_a_run_tells_where_it_stands_and_the_next_line(cpf: Cpf) 
             assert "run_id" not in answer.json
             continue
         assert (answer["run_id"], answer["workflow_id"], answer["status"]) == (run_id, "w", "error")
-        line = following.format(f"--run-id {run_id} --base-dir {cpf.base}")
+        line = following.format(f"{run_id} --base-dir {cpf.base}")
         assert f"; {line}" in answer["error"]["message"]
 
 
@@ -251,9 +251,9 @@ def test_a_run_that_somebody_works_on_is_not_to_be_gone_on_with(cpf: Cpf) -> Non
     (run_id,) = os.listdir(cpf.base / "runs")
     answer = cpf("resume", "--run-id", run_id)
     assert (answer.code, answer["run_id"], answer["current_step_id"]) == (70, run_id, "a")
-    assert f"; see: cpf wait --run-id {run_id}" in answer["error"]["message"]
+    assert f"; see: cpf wait {run_id}" in answer["error"]["message"]
     process.send_signal(signal.SIGTERM)
-    assert f"; go on with: cpf resume --run-id {run_id}" in process.communicate()[0].decode()
+    assert f"; go on with: cpf resume {run_id}" in process.communicate()[0].decode()
 
 
 def test_a_run_that_cannot_be_read_is_named_and_to_be_verified(cpf: Cpf) -> None:
@@ -261,7 +261,7 @@ def test_a_run_that_cannot_be_read_is_named_and_to_be_verified(cpf: Cpf) -> None
     (cpf.directory(run_id) / "state.json").write_text("{}")
     answer = cpf("status", "--run-id", run_id)
     assert (answer["run_id"], "workflow_id" in answer.json) == (run_id, False)
-    assert f"; see: cpf verify --run-id {run_id}" in answer["error"]["message"]
+    assert f"; see: cpf verify {run_id}" in answer["error"]["message"]
     assert "see:" not in cpf("verify", "--run-id", run_id)["error"]["message"]
 
 

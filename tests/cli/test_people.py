@@ -199,7 +199,7 @@ def test_an_error_offers_lines_that_a_person_can_type(
         lines = [f"  {' '.join(('cpf', offer, run_id[-4:], *base))}" for offer in offers]
         assert shown.splitlines()[1:] == lines
     answer = cpf(words[0], run_id, *words[1:])
-    assert f"resume --run-id {run_id}" in answer["error"]["message"] or not offers
+    assert f"resume {run_id}" in answer["error"]["message"] or not offers
 
 
 def test_an_error_that_is_not_the_runs_offers_nothing(cpf: Cpf) -> None:
@@ -215,7 +215,7 @@ def test_an_event_that_comes_too_late_is_told_what_is_accepted(cpf: Cpf) -> None
     words = ("resume", run_id, "--set", "decision=approve")
     assert f"\n  cpf resume {run_id[-4:]}\n" in at_a_terminal(cpf, *words)[1]
     message = cpf(*words)["error"]["message"]
-    assert message.endswith(f"; go on with: cpf resume --run-id {run_id} --base-dir {cpf.base}")
+    assert message.endswith(f"; go on with: cpf resume {run_id} --base-dir {cpf.base}")
 
 
 def test_a_warning_names_the_run_as_a_person_does(cpf: Cpf) -> None:
@@ -223,7 +223,7 @@ def test_a_warning_names_the_run_as_a_person_does(cpf: Cpf) -> None:
     state = cpf.directory(run_id) / "history.jsonl"
     state.write_text(state.read_text().replace("Go on?", "Go in?"))
     assert f"cpf verify {run_id[-4:]}\n" in at_a_terminal(cpf, "inspect", run_id)[1]
-    assert f"cpf verify --run-id {run_id} --base-dir" in str(cpf("inspect", run_id)["warnings"])
+    assert f"cpf verify {run_id} --base-dir" in str(cpf("inspect", run_id)["warnings"])
 
 
 def test_inspect_shows_inputs_outputs_and_who_did_what_when(cpf: Cpf) -> None:

@@ -175,7 +175,7 @@ def test_told_to_stop_it_stops_the_step_and_says_how_to_go_on(cpf: Cpf, number: 
 
     envelope = json.loads(out)
     assert (process.returncode, envelope["error"]["code"]) == (20, "ERR_INTERRUPTED")
-    assert f"cpf resume --run-id {envelope['run_id']} --base-dir" in envelope["error"]["message"]
+    assert f"cpf resume {envelope['run_id']} --base-dir" in envelope["error"]["message"]
     assert cpf.history(envelope["run_id"])[-1]["fact"]["fact"] == "step_interrupted"
     pid = int((cpf.cwd / "pid").read_text())
     with pytest.raises(ProcessLookupError):

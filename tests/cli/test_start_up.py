@@ -41,11 +41,11 @@ print("\\n".join(sys.modules), file=sys.stderr)
 """
 
 
-def imported(cpf: Cpf, *arguments: str) -> set[str]:
-    """The modules that a start of cpf imports."""
+def imported(cpf: Cpf, *arguments: str, given: str = "") -> set[str]:
+    """The modules that a start of cpf imports which finds *given* on its standard input."""
     process = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments],
-        capture_output=True, text=True, cwd=cpf.cwd, env=cpf.env, check=False,
+        input=given, capture_output=True, text=True, cwd=cpf.cwd, env=cpf.env, check=False,
     )  # fmt: skip
     return set(process.stderr.split())
 
@@ -93,6 +93,23 @@ def test_a_run_of_a_known_document_imports_what_it_performs(cpf: Cpf) -> None:
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_imports_no_command(cpf: Cpf, option: str) -> None:
     assert not {name for name in imported(cpf, option) if name.startswith("checkpointflow.cli.")}
+
+
+TOOLS = """
+{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+"""
+
+
+def test_who_lists_tools_imports_nothing_that_runs_need(cpf: Cpf) -> None:
+    (cpf.cwd / ".checkpointflow").mkdir()
+    cpf.flow(cli("a"), ask("q", input_schema={"type": "object"}), name=".checkpointflow/w.yaml")
+    cpf("run", "w")
+    modules = imported(cpf, "mcp", given=TOOLS)
+    assert {"checkpointflow.mcp.tools", "checkpointflow.documents.model"} <= modules
+    runs = {"checkpointflow.engine.run", "checkpointflow.store.directory", "checkpointflow.mcp.calls"}
+    unused = UNUSED | set(HEAVY.values()) | runs
+    assert modules & unused == set()
 
 
 def test_this_test_would_see_an_import(cpf: Cpf) -> None:

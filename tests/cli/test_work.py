@@ -271,6 +271,39 @@ def test_an_answer_that_comes_after_the_time_is_up_falls_away(cpf: Cpf) -> None:
     assert (answer.code, outputs(cpf, run_id)) == (0, None)
 
 
+def test_a_command_has_no_longer_than_its_question(cpf: Cpf) -> None:
+    cpf.run(question(timeout_seconds=3))
+    answer = once(cpf, f"sleep 60; {GO}")
+    assert [row["code"] for row in answer["result"]["fell_away"]] == ["ERR_WAIT_EXPIRED"]
+    assert (answer.code, answer["result"]["left"]) == (0, [])
+
+
+def test_an_answer_is_kept_while_somebody_else_works_on_the_run(
+    cpf: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(cpf.cwd)
+    run_id = cpf.run(question())["run_id"]
+    worker = work.Worker(Store(cpf.base), work.Terms(f"echo x >> log; {GO}", 3, 9, 0, "none"))
+    deliver = work.local.deliver
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise work.LockConflict(what="the run", holder="another process")
+
+    for held in (True, True, False):
+        monkeypatch.setattr(work.local, "deliver", refuse if held else deliver)
+        worker.take_all("agent", None)
+        assert (len(worker.left), worker.has_failed) == (held, False)
+    assert (lines(cpf), outputs(cpf, run_id), worker._kept) == (["x"], {"verdict": "go"}, {})
+
+
+def test_a_command_that_reads_nothing_of_a_long_question_and_one_that_prints_much(cpf: Cpf) -> None:
+    long = {**VERDICT, "description": "x" * 400_000}
+    run_id = cpf.run(question(input_schema=long))["run_id"]
+    much = "head -c 30000000 /dev/zero | tr '\\0' x"
+    assert once(cpf, much)["result"]["left"][0]["code"] == "ERR_VALIDATION_EVENT_INPUT"
+    assert (once(cpf, GO).code, outputs(cpf, run_id)) == (0, {"verdict": "go"})
+
+
 def test_a_run_that_is_gone_by_the_time_of_the_answer(cpf: Cpf) -> None:
     cpf.run(question())
     answer = once(cpf, f"{CPF} delete $CPF_RUN_ID --force >/dev/null; {GO}")

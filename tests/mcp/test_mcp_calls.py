@@ -51,7 +51,10 @@ def test_a_long_result_or_question_is_cut_and_the_line_that_shows_it_is_told(cpf
         (wait,) = wire.value("w")["waits"]
         for name in ("prompt", "input_schema"):
             assert set(wait[name]) == {"bytes", "head", "command"}
-            assert wait[name]["command"].endswith(" --full")
+            tool, _, arguments = wait[name]["command"].partition(" ")
+            assert tool == "cpf_wait"
+        (wait,) = wire.value(tool, **json.loads(arguments))["waits"]
+        assert (wait["prompt"], wait["input_schema"]) == ("x" * 60_000, long)
 
 
 # The model
@@ -96,7 +99,7 @@ def test_without_a_form_the_result_says_what_the_person_types(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE))
     with Wire(cpf) as wire:
         line, wait = wire.value("w")["next"]
-    assert line["person_types"].startswith("cpf answer --run-id ")
+    assert line["person_types"].startswith("cpf answer ")
     assert line["person_types"].endswith("--step ok")
     assert wait["tool"] == "cpf_wait"
 
@@ -406,6 +409,20 @@ def test_a_task_that_the_model_must_answer_comes_to_a_result(cpf: Cpf) -> None:
     with Wire(cpf, can=FORMS | TASKS) as wire:
         shown = poll(wire, wire.call("w")["taskId"], "completed")["result"]["structuredContent"]
         assert (shown["status"], shown["next"][0]["tool"]) == ("waiting", "cpf_answer")
+
+
+def test_a_task_whose_run_waits_for_somebody_else_says_that_it_has_not_ended(cpf: Cpf) -> None:
+    flow(cpf, "w", question("ok", yes=CHOICE))
+    with Wire(cpf, can=TASKS) as wire:
+        task_id = wire.call("w")["taskId"]
+        shown = poll(wire, task_id, "completed")["result"]["structuredContent"]
+        assert (shown["status"], shown["note"]) == (
+            "waiting",
+            "the run has not ended: the user is to answer ok",
+        )
+        line, wait = shown["next"]
+        assert (line["person_types"].split()[2], wait["tool"]) == (task_id, "cpf_wait")
+        assert wire.value("cpf_wait", **wait["arguments"])["status"] == "waiting"
 
 
 def test_a_task_that_is_cancelled_cancels_its_run(cpf: Cpf) -> None:

@@ -15,9 +15,10 @@ from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.form import Dialogue, fill_in
 from checkpointflow.cli.location import find_store, make_shortener
 from checkpointflow.cli.options import lock_option, place_options, run_options
-from checkpointflow.cli.output import can_ask
+from checkpointflow.cli.output import asks_people, can_ask
 from checkpointflow.cli.screen import Line, Span, find_screen
 from checkpointflow.cli.standing import warnings_about
+from checkpointflow.cli.tables import fit
 from checkpointflow.cli.view import list_waits, view_wait
 from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
@@ -70,17 +71,23 @@ def command(
         if directory is None:
             directory, step = _choose_of_store(find_store(base_dir), dialogue)
         run = answer(directory, step, dialogue, driving, place=place, lock_timeout=lock_timeout)
-        return driving.answer("answer", run, directory)
     except (KeyboardInterrupt, EOFError, click.Abort):
         dialogue.tell(())
         raise NotAnswered from None
+    if asks_people():
+        run = offer(directory, run, driving)
+    return driving.answer("answer", run, directory)
 
 
 def offer(directory: RunDirectory, run: Run, driving: Driving) -> Run:
     """Ask whether a question for people at which *run* rests is to be answered now, and so on."""
     dialogue = Terminal()
     try:
-        while paths := [p for p, r in list_waits(run).items() if r.wait.audience == "user"]:
+        while paths := [
+            path
+            for path, record in list_waits(run).items()
+            if record.wait.audience == "user" and not is_overdue(record.wait, now())
+        ]:
             dialogue.tell((), *view_wait(paths[0], waits(run)[paths[0]], now(), find_screen(sys.stderr)), ())
             driving.has_offered = True
             if dialogue.ask(("Answer it now? (Y/n) ",)).lower() not in ("", "y", "yes"):
@@ -186,7 +193,10 @@ def _choose(names: list[str], dialogue: Dialogue) -> int:
     """The index of one of *names*; nobody is asked where there is only one."""
     if len(names) == 1:
         return 0
-    dialogue.tell(*((Span(f"{n:3} ", "strong"), name) for n, name in enumerate(names, 1)))
+    screen = find_screen(sys.stderr)
+    for n, name in enumerate(names, 1):
+        number = Span(f"{n:3} ", "strong")
+        dialogue.tell((number, fit(Span(name), screen.width - len(number.text), screen)))
     while True:
         text = dialogue.ask((f"Which one (1-{len(names)})? ",))
         if text.isdecimal() and 0 < int(text) <= len(names):

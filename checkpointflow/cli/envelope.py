@@ -190,7 +190,7 @@ def wrap_run(
         error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
-        **{"next": list_next(run, directory), **more},
+        **{"next": list_next(run, directory, is_begun=command == "run"), **more},
     )
     return Reply(envelope, run, directory)
 

@@ -38,19 +38,22 @@ def name_answer(path: str, wait: Wait) -> list[str]:
     return ["--step", path, *attempt, "--input", "@response.json"]
 
 
-def list_next(run: Run, directory: RunDirectory) -> tuple[Next, ...]:
-    """What can be done about *run* as it stands, the likeliest first; of questions the oldest."""
-    return tuple(_find_next(run, directory))
+def list_next(run: Run, directory: RunDirectory, *, is_begun: bool = False) -> tuple[Next, ...]:
+    """What can be done about *run* as it stands, the likeliest first; of questions the oldest.
+
+    is_begun: if it runs, somebody takes it up by now.
+    """
+    return tuple(_find_next(run, directory, is_begun=is_begun))
 
 
-def _find_next(run: Run, directory: RunDirectory) -> Iterator[Next]:
+def _find_next(run: Run, directory: RunDirectory, *, is_begun: bool) -> Iterator[Next]:
     where = say_where(run, directory)
     if directory.is_foreign and run.outcome is None:
         yield make_next(directory, "look at what it would do here, before it goes on", "inspect")
     match run.status:
         case "waiting":
             yield from _list_questions(run, directory, where)
-        case "running" if directory.seems_held():
+        case "running" if is_begun or directory.seems_held():
             yield make_next(directory, "wait until it asks something or has ended", "wait")
             yield make_next(directory, "see what it prints", "logs")
         case "running":

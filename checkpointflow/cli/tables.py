@@ -106,12 +106,13 @@ def format_table(
         widths[widths.index(max(widths[:-1]))] -= 1
     widths[-1] = max(MIN_COLUMN, room)
     for row in plain:
-        cells = [_fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
+        cells = [fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
         pads = [" " * (width - len(cell.text)) + GAP for cell, width in zip(cells, widths, strict=True)]
         yield [part for both in zip(cells, pads, strict=True) for part in both][:-1]
 
 
-def _fit(cell: Span, width: int, screen: Screen) -> Span:
+def fit(cell: Span, width: int, screen: Screen) -> Span:
+    """*cell*, or as much of it as *width* columns take."""
     dots = "…" if screen.unicode else "..."
     return cell if len(cell.text) <= width else Span(cell.text[: width - len(dots)] + dots, cell.look)
 

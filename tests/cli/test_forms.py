@@ -342,7 +342,8 @@ def test_of_several_questions_of_a_run_one_is_chosen(cpf: Cpf) -> None:
     run_id = cpf.run({"id": "p", "kind": "parallel", "branches": branches})["run_id"]
     with Terminal(cpf, "answer", run_id) as person:
         person.expect("Which one (1-2)? ")
-        person.type("2", "y", "").end()
+        person.type("2", "y", "").expect("Answer it now?")
+        person.type("n").end()
     with Terminal(cpf, "answer", run_id, "--step", "p[a]/qa") as person:
         assert person.type("y", "").end() == 0
 
@@ -419,6 +420,33 @@ def test_nothing_is_asked_where_the_directory_of_the_run_is_gone(cpf: Cpf) -> No
     with Terminal(cpf, "answer", run_id, "--cwd", ".") as person:
         person.expect("decision (1 approve")
         assert "--cwd DIR" not in person.shown  # it is said
+        person.press(CTRL_C).end()
+
+
+@pytest.mark.parametrize("command", ["answer", "retry"])
+def test_the_question_that_comes_next_is_offered_too(cpf: Cpf, command: str) -> None:
+    fields = asked_for("y", y={"type": "boolean"})
+    steps = [ask("q", input_schema=fields), ask("r", prompt="And now?", input_schema=fields), end("e")]
+    if command == "retry":
+        steps.insert(0, cli("bad", "test -e well"))
+    run_id = cpf.run(*steps)["run_id"]
+    (cpf.cwd / "well").touch()
+    with Terminal(cpf, command, run_id) as person:
+        if command == "retry":
+            person.expect("Answer it now?")
+            person.type("y")
+        person.expect("y (y/n)")
+        person.type("y", "y").expect("And now?")
+        person.expect("Answer it now?")
+        assert person.type("y", "y", "y").end() == 0
+
+
+def test_a_choice_among_many_is_a_line_each(cpf: Cpf) -> None:
+    for _ in range(2):
+        cpf.run(ask("q", prompt="Are the rows as many as they were before the migration of yesterday began?"))
+    with Terminal(cpf, "answer", columns=60) as person:
+        person.expect("Which one (1-2)? ")
+        assert [len(line) <= 60 for line in person.shown.splitlines()] == [True, True, True]
         person.press(CTRL_C).end()
 
 

@@ -316,6 +316,13 @@ def test_a_detached_run_answers_at_once_and_goes_on_by_itself(cpf: Cpf) -> None:
     assert cpf("verify", answer["run_id"]).code == 0
 
 
+def test_what_comes_next_of_a_detached_run_is_to_wait_for_it(cpf: Cpf) -> None:
+    answer = cpf("run", "-f", cpf.flow(cli("slow", SLOW)), "--detach")
+    (cpf.cwd / "go").touch()
+    assert [line["argv"][1] for line in answer["next"]] == ["wait", "logs"]
+    cpf("wait", answer["run_id"])
+
+
 def test_it_outlives_whoever_started_it_and_the_terminal(cpf: Cpf) -> None:
     file = cpf.flow(cli("slow", f"echo $PPID > pid; {SLOW}"))
     with Terminal(cpf, "run", file, "--detach") as person:

@@ -164,7 +164,6 @@ class DirectoryGone(CheckpointflowError):
     """Commands cannot run where they are to; nothing is taken or done."""
 
     code, exit_code = "ERR_DIRECTORY_GONE", 20
-    remedy = ""
     sentence = "{directory}, where commands are to run, is no directory here; say where with --cwd DIR"
 
 
@@ -172,7 +171,6 @@ class NotTrusted(CheckpointflowError):
     """A run that was imported, and of which nobody here has said yet where its commands may run."""
 
     code, exit_code = "ERR_NOT_TRUSTED", 20
-    remedy = ""
     sentence = (
         "run {run_id} was imported, and its commands would run in {cwd}; look at what it does, then say "
         "--trust (go on there) or --cwd DIR (go on in another directory), once"

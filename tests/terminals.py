@@ -110,6 +110,11 @@ def plain(shown: str) -> str:
     return DRAWN.sub("\n", LOOK.sub("", shown))
 
 
+def unfold(shown: str) -> str:
+    """*shown* on one line, as it was before it was broken at blanks."""
+    return " ".join(plain(shown).split())
+
+
 def obeys_nothing(shown: str) -> bool:
     """Whether a terminal would find nothing to obey in *shown* but looks and what redraws the last line."""
     return all(c.isprintable() or c in "\n\t" for c in plain(shown))

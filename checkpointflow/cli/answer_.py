@@ -15,9 +15,10 @@ from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.form import Dialogue, fill_in
 from checkpointflow.cli.location import find_store, make_shortener
 from checkpointflow.cli.options import lock_option, place_options, run_options
-from checkpointflow.cli.output import can_ask
-from checkpointflow.cli.screen import Span, find_screen
+from checkpointflow.cli.output import asks_people, can_ask
+from checkpointflow.cli.screen import Line, Span, find_screen
 from checkpointflow.cli.standing import warnings_about
+from checkpointflow.cli.tables import fit
 from checkpointflow.cli.view import list_waits, view_wait
 from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
@@ -28,7 +29,8 @@ from checkpointflow.engine.facts import BlockOpened, Fact, RunCompleted, RunFail
 from checkpointflow.engine.messages import Deliver
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, Waiting, waits
-from checkpointflow.errors import NotAnswered, NothingWaits, RunNotWaiting, UsageError
+from checkpointflow.engine.settle import is_overdue
+from checkpointflow.errors import NotAnswered, NothingWaits, RunNotWaiting, UsageError, WaitExpired
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.listing import list_runs
@@ -69,17 +71,23 @@ def command(
         if directory is None:
             directory, step = _choose_of_store(find_store(base_dir), dialogue)
         run = answer(directory, step, dialogue, driving, place=place, lock_timeout=lock_timeout)
-        return driving.answer("answer", run, directory)
     except (KeyboardInterrupt, EOFError, click.Abort):
         dialogue.tell(())
         raise NotAnswered from None
+    if asks_people():
+        run = offer(directory, run, driving)
+    return driving.answer("answer", run, directory)
 
 
 def offer(directory: RunDirectory, run: Run, driving: Driving) -> Run:
     """Ask whether a question for people at which *run* rests is to be answered now, and so on."""
     dialogue = Terminal()
     try:
-        while paths := [p for p, r in list_waits(run).items() if r.wait.audience == "user"]:
+        while paths := [
+            path
+            for path, record in list_waits(run).items()
+            if record.wait.audience == "user" and not is_overdue(record.wait, now())
+        ]:
             dialogue.tell((), *view_wait(paths[0], waits(run)[paths[0]], now(), find_screen(sys.stderr)), ())
             driving.has_offered = True
             if dialogue.ask(("Answer it now? (Y/n) ",)).lower() not in ("", "y", "yes"):
@@ -105,10 +113,12 @@ def answer(
     run = directory.load()
     local.choose_directory(directory, run, place, local.HERE)  # what would be refused in the end is not asked
     path, record = _choose_wait(run, step, dialogue)
+    if is_overdue(record.wait, moment := now()):
+        raise WaitExpired(path=path, timeout_at=record.wait.timeout_at)
     if not is_shown:
-        dialogue.tell(*((Span("warning: ", "asking"), text) for text in warnings_about(run, directory)))
-    if not is_shown:
-        dialogue.tell(*view_wait(path, record, now(), find_screen(sys.stderr)), ())
+        warnings = warnings_about(run, directory, is_placed=place != local.WHERE_IT_WAS)
+        dialogue.tell(*((Span("warning: ", "asking"), text) for text in warnings))
+        dialogue.tell(*view_wait(path, record, moment, find_screen(sys.stderr)), ())
     payload = fill_in(record.wait.input_schema, dialogue)
     _confirm(directory, run, path, record, payload, dialogue)
     given = Answer(event=record.wait.event_name, payload=payload, step=path)
@@ -158,13 +168,14 @@ def _say_what_waits(run: Run, step: str | None) -> str:
 
 
 def _choose_of_store(store: Store, dialogue: Dialogue) -> tuple[RunDirectory, str]:
-    """One of all questions that stand open, those for people first."""
+    """One of all questions that an answer is taken for, those for people first."""
+    moment = now()
     found = [
         (listed.directory, path, record.wait)
         for listed in list_runs(store)
         if listed.head is not None
         for path, record in listed.head.waits.items()
-        if record.wait is not None
+        if record.wait is not None and not is_overdue(record.wait, moment)
     ]
     if not found:
         raise NothingWaits
@@ -182,7 +193,10 @@ def _choose(names: list[str], dialogue: Dialogue) -> int:
     """The index of one of *names*; nobody is asked where there is only one."""
     if len(names) == 1:
         return 0
-    dialogue.tell(*((Span(f"{n:3} ", "strong"), name) for n, name in enumerate(names, 1)))
+    screen = find_screen(sys.stderr)
+    for n, name in enumerate(names, 1):
+        number = Span(f"{n:3} ", "strong")
+        dialogue.tell((number, fit(Span(name), screen.width - len(number.text), screen)))
     while True:
         text = dialogue.ask((f"Which one (1-{len(names)})? ",))
         if text.isdecimal() and 0 < int(text) <= len(names):
@@ -205,7 +219,13 @@ def _confirm(
         dialogue.tell(("  ", Span(f"leads to {'; '.join(leads_to)}", "faint")))
     if record.wait.risk_level == "high":
         word = record.wait.event_name
-        if dialogue.ask(("The risk is high. Type ", Span(word, "strong"), " to send it: ")) != word:
+        _require(("The risk is high. Type ", Span(word, "strong"), " to send it: "), (word,), ("",), dialogue)
+    else:
+        _require(("Send it? (Y/n) ",), ("", "y", "Y", "yes", "Yes"), ("n", "N", "no", "No"), dialogue)
+
+
+def _require(question: Line, yes: tuple[str, ...], no: tuple[str, ...], dialogue: Dialogue) -> None:
+    """Ask until one of *yes* is typed: a slip costs no form. Raises NotAnswered for one of *no*."""
+    while (word := dialogue.ask(question)) not in yes:
+        if word in no:
             raise NotAnswered
-    elif dialogue.ask(("Send it? (Y/n) ",)).lower() not in ("", "y", "yes"):
-        raise NotAnswered

@@ -21,7 +21,8 @@ class Terminal:
 
     def ask(self, question: Line) -> str:
         """A line, without blanks around it. Raises EOFError where no more comes, KeyboardInterrupt."""
-        sys.stderr.write(self._screen.render_line(question))
+        *lines, last = self._screen.fold(question)
+        sys.stderr.write(self._screen.render(lines) + self._screen.render_line(last))
         sys.stderr.flush()
         PROCESS.start_listening()  # a run that was driven before has left it deaf
         try:
@@ -39,8 +40,8 @@ class Terminal:
         return line.strip()
 
     def tell(self, *lines: Line) -> None:
-        """Show them."""
-        sys.stderr.write(self._screen.render(lines))
+        """Show them, broken at blanks."""
+        sys.stderr.write(self._screen.render(part for line in lines for part in self._screen.fold(line)))
 
     def edit(self, text: str) -> str | None:
         """*text* as it was left in $VISUAL or $EDITOR; None if that failed."""

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.bounds import MAX_BYTES, Cut, fit
 from checkpointflow.cli.encoding import encode
-from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer
+from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer, say_where
 from checkpointflow.cli.location import command_for
 from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
@@ -36,6 +36,10 @@ EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancel
 
 class Resume(Struct, frozen=True, kw_only=True):
     command: Annotated[str, Meta(description="A shell line that answers; response.json holds the answer.")]
+
+
+Offer = tuple[str, ...]
+"""A command and its options, to be given the run as well."""
 
 
 class Doubt(Struct, frozen=True, kw_only=True):
@@ -139,7 +143,7 @@ class Reply(Struct, frozen=True):
     run: Run | None = None
     directory: RunDirectory | None = None
     store: Store | None = None
-    offers: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
     doubts: tuple[Diagnostic, ...] = ()
     is_asked: bool = False
 
@@ -186,7 +190,7 @@ def wrap_run(
         error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
-        **{"next": list_next(run, directory), **more},
+        **{"next": list_next(run, directory, is_begun=command == "run"), **more},
     )
     return Reply(envelope, run, directory)
 
@@ -231,7 +235,7 @@ def _find_first_place(details: Any) -> Place | None:
 
 def _find_standing(
     error: CheckpointflowError, directory: RunDirectory
-) -> tuple[Run | None, dict[str, Any], tuple[str, ...]]:
+) -> tuple[Run | None, dict[str, Any], tuple[Offer, ...]]:
     """A run, what an envelope tells of it, as far as it can be read, and the commands that help with it."""
     try:
         run = directory.load()
@@ -240,25 +244,28 @@ def _find_standing(
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
         known = {"run_id": name} if is_run_id(name) else {}
-        return None, known | {"next": list_remedies(error, None, directory)}, ("verify",)
-    own = None if error.remedy is None else tuple(filter(None, [error.remedy]))
+        return None, known | {"next": list_remedies(error, None, directory)}, (("verify",),)
+    own = None if error.remedy is None else tuple((command,) for command in [error.remedy] if command)
     more = _identity(run) | {"next": list_remedies(error, run, directory)}
     return run, more, find_offers(run, directory) if own is None else own
 
 
-def find_offers(run: Run, directory: RunDirectory) -> tuple[str, ...]:
-    """The commands that help with *run* as it stands, the likeliest last."""
+def find_offers(run: Run, directory: RunDirectory) -> tuple[Offer, ...]:
+    """What helps with *run* as it stands, the likeliest last."""
+    where = say_where(run, directory)
+    look: tuple[Offer, ...] = (("inspect",),) if directory.is_foreign else ()
     match run.status:
         case "waiting":
             moment = now()
             ends = [record.wait.timeout_at for record in waits(run).values()]
-            return ("resume",) if any(end is not None and end <= moment for end in ends) else ("answer",)
+            is_late = any(end is not None and end <= moment for end in ends)
+            return *look, ("resume" if is_late else "answer", *where)
         case "running":
-            return ("watch",) if directory.seems_held() else ("resume",)
+            return (("watch",),) if directory.seems_held() else (*look, ("resume", *where))
         case "failed":
-            return ("logs", "retry")
+            return ("logs",), ("retry", *where)
         case "completed" | "cancelled":
-            return ("inspect",)
+            return (("inspect",),)
         case _:
             assert_never(run.status)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, assert_never
 
@@ -37,46 +38,56 @@ def name_answer(path: str, wait: Wait) -> list[str]:
     return ["--step", path, *attempt, "--input", "@response.json"]
 
 
-def list_next(run: Run, directory: RunDirectory) -> tuple[Next, ...]:
-    """What can be done about *run* as it stands, the likeliest first; of questions the oldest."""
-    return tuple(_find_next(run, directory))
+def list_next(run: Run, directory: RunDirectory, *, is_begun: bool = False) -> tuple[Next, ...]:
+    """What can be done about *run* as it stands, the likeliest first; of questions the oldest.
+
+    is_begun: if it runs, somebody takes it up by now.
+    """
+    return tuple(_find_next(run, directory, is_begun=is_begun))
 
 
-def _find_next(run: Run, directory: RunDirectory) -> Iterator[Next]:
-    trust = ["--trust"] if directory.is_foreign else []  # it is said once, by whoever has looked
-    if trust and run.outcome is None:
-        yield make_next(directory, "look at what it would do here, before --trust", "inspect")
+def _find_next(run: Run, directory: RunDirectory, *, is_begun: bool) -> Iterator[Next]:
+    where = say_where(run, directory)
+    if directory.is_foreign and run.outcome is None:
+        yield make_next(directory, "look at what it would do here, before it goes on", "inspect")
     match run.status:
         case "waiting":
-            yield from _list_questions(run, directory, trust)
-        case "running" if directory.seems_held():
+            yield from _list_questions(run, directory, where)
+        case "running" if is_begun or directory.seems_held():
             yield make_next(directory, "wait until it asks something or has ended", "wait")
             yield make_next(directory, "see what it prints", "logs")
         case "running":
-            yield make_next(directory, "go on with it: nobody does", "resume", *trust)
+            yield make_next(directory, "go on with it: nobody does", "resume", *where)
         case "failed":
             step = run.outcome.error.step_id if isinstance(run.outcome, Breakdown) else None
-            where = [] if step is None or step not in run.steps else ["--step", step]
-            yield make_next(directory, "see what the failed step printed", "logs", *where)
-            yield make_next(directory, "run what failed again, and go on", "retry", *trust)
+            which = [] if step is None or step not in run.steps else ["--step", step]
+            yield make_next(directory, "see what the failed step printed", "logs", *which)
+            yield make_next(directory, "run what failed again, and go on", "retry", *where)
         case "completed" | "cancelled":
             pass
         case _:
             assert_never(run.status)
 
 
-def _list_questions(run: Run, directory: RunDirectory, trust: list[str]) -> Iterator[Next]:
+def say_where(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+    """The options without which nobody goes on with *run*: where its commands run, if that must be said."""
+    if run.cwd is None or not os.path.isdir(run.cwd):
+        return "--cwd", "."
+    return ("--trust",) if directory.is_foreign else ()  # it is said once, by whoever has looked
+
+
+def _list_questions(run: Run, directory: RunDirectory, where: tuple[str, ...]) -> Iterator[Next]:
     open_ = waits(run)
     ends = {path: r.wait.timeout_at for path, r in open_.items() if r.wait.timeout_at is not None}
     moment = now() if ends else ""  # the calendar takes long to load
     late = [path for path, end in ends.items() if end <= moment]
     if late:
         why = f"the time of {', '.join(late[:3])} is up: go on without an answer"
-        yield make_next(directory, why, "resume", *trust)
+        yield make_next(directory, why, "resume", *where)
     for path, record in list(open_.items())[:MAX_QUESTIONS]:
         if path not in late:
             why = f"answer as {record.wait.audience}"
-            yield make_next(directory, why, "resume", *name_answer(path, record.wait), *trust)
+            yield make_next(directory, why, "resume", *name_answer(path, record.wait), *where)
 
 
 def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDirectory) -> tuple[Next, ...]:

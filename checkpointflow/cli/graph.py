@@ -20,7 +20,7 @@ WRITERS = {"mermaid": write_mermaid, "dot": write_dot, "text": write_text}
 
 
 @click.command()
-@run_options(optional=True)
+@run_options(optional=True, or_file=True)
 @click.option(
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="A workflow, in place of a run."
 )

@@ -13,6 +13,7 @@ import click
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE, find_run
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
+from checkpointflow.store.layout import is_id_part
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,10 +34,11 @@ def base_dir_option(command: F) -> F:
     )(decorated)
 
 
-def run_options(*, optional: bool = False) -> Callable[[F], F]:
+def run_options(*, optional: bool = False, or_file: bool = False) -> Callable[[F], F]:
     """RUN, or `--run-id` or `--run-dir`, and `--base-dir`: the command is given the `directory` of that run.
 
     *optional*: or None, where no run is named, and the `base_dir` of the store to look for one in.
+    *or_file*: or None, and as `file` a word that can be no id, but is a file.
     """
 
     def decorate(command: F) -> F:
@@ -46,6 +48,8 @@ def run_options(*, optional: bool = False) -> Callable[[F], F]:
         ) -> Any:
             if optional and (run, run_id, run_dir) == (None, None, None):
                 return command(directory=None, base_dir=base_dir, **given)
+            if or_file and run and not given["file"] and not is_id_part(run.upper()) and os.path.isfile(run):
+                return command(directory=None, base_dir=base_dir, **given | {"file": run})
             if run is not None and run_id is not None:
                 raise UsageError(problem="name the run once: RUN and --run-id mean the same")
             more = {"base_dir": base_dir} if optional else {}

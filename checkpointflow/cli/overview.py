@@ -39,6 +39,7 @@ def command() -> Reply:
         for wait in list_wait_rows(run.head, moment)
         if wait.audience == "user"
     ]
+    waits.sort(key=lambda wait: not wait.get("overdue"))
     failed = [make_row(run, moment) for run in runs if run.head is not None and run.head.status == "failed"]
     result = {
         "waits": waits[:MAX_SHOWN],

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct
 
 from checkpointflow.cli.durations import format_duration, seconds_between
 from checkpointflow.cli.pictures import COLOURS, DASHED, Group
+from checkpointflow.cli.view import list_waits
 from checkpointflow.engine.facts import (
     BlockOpened,
     EventTaken,
@@ -34,11 +35,13 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .state { padding: .1rem .6rem; border-radius: 1rem; font-size: .9rem }
 table { border-collapse: collapse }
 td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
-td { overflow-wrap: anywhere } .bars td { overflow-wrap: normal }
+td { overflow-wrap: anywhere } td:first-child { overflow-wrap: break-word } .bars td { overflow-wrap: normal }
 pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere }
 summary { cursor: pointer } .bars { overflow-x: auto } .faint { color: #666 }
 svg { max-width: 100%; height: auto } .bars svg { height: 14px }
-@media (max-width: 40rem) { body { margin: 1rem auto } td, th { display: block; padding: 0 } }
+@media (max-width: 40rem) {
+  body { margin: 1rem auto } td, th { display: block; padding: 0 } .head { display: none }
+}
 @media print { details { display: block } }
 """
 
@@ -62,6 +65,7 @@ def write_page(
     parts = [
         _write_head(title, run, facts),
         _write_outcome(run, tails),
+        _write_questions(run),
         "<h2>Steps</h2>",
         *(_write_group(group) for group in groups),
         "<h2>Time</h2>",
@@ -209,6 +213,17 @@ def _write_bars(bars: list[Bar], run: Run, moment: str) -> str:
     return f'<div class="bars"><table>{"".join(rows)}</table></div>{more}'
 
 
+def _write_questions(run: Run) -> str:
+    """What the run asks as it stands, of whom, and since when."""
+    rows = [
+        f"<tr><td>{escape(path)}</td><td>{escape(record.wait.prompt or record.wait.event_name)}</td>"
+        f"<td>{record.wait.audience}</td><td>{record.started_at}</td></tr>"
+        for path, record in list_waits(run).items()
+    ]
+    head = '<tr class="head"><th>step</th><th>question</th><th>for</th><th>since</th></tr>'
+    return f"<h2>Waits for</h2><table>{head}{''.join(rows)}</table>" if rows else ""
+
+
 def _write_answers(facts: list[Fact]) -> str:
     """Who was asked what, and what they answered."""
     asked: dict[str, WaitOpened] = {}
@@ -224,7 +239,7 @@ def _write_answers(facts: list[Fact]) -> str:
                 f"<tr><td>{escape(fact.path)}</td><td>{escape(question.wait.prompt or '')}</td>"
                 f"<td>{escape(by)}, after {waited}</td><td>{_write_value(fact.payload)}</td></tr>"
             )
-    head = "<tr><th>step</th><th>question</th><th>answered by</th><th>answer</th></tr>"
+    head = '<tr class="head"><th>step</th><th>question</th><th>answered by</th><th>answer</th></tr>'
     return f"<h2>Answers</h2><table>{head}{''.join(rows)}</table>" if rows else ""
 
 

@@ -8,6 +8,7 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.options import lock_option, place_options, run_options
+from checkpointflow.cli.output import asks_people
 from checkpointflow.cli.standing import warnings_of_change, warnings_of_environment
 from checkpointflow.drivers import local
 from checkpointflow.store.directory import RunDirectory
@@ -41,6 +42,10 @@ def command(
     environment = warnings_of_environment(directory)
     world = driving.follow(lambda _: directory)
     run = local.retry(directory, step=step, place=place, lock_timeout=lock_timeout, world=world)
+    if run.status == "waiting" and asks_people():
+        from checkpointflow.cli.answer_ import offer
+
+        run = offer(directory, run, driving)
     return driving.answer(
         context.info_name or "retry",
         run,

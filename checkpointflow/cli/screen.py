@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple, TextIO
 
 from msgspec import Struct
 
@@ -61,17 +62,23 @@ class Screen(Struct, frozen=True):
         look, sign, word = _MARKS[mark]
         return Span(sign if self.unicode else word, look)
 
-    def wrap(self, text: str, before: int = 2) -> list[str]:
-        """One line of prose as lines that fit behind *before* columns, broken at blanks; never none.
+    def fold(self, line: Line, hang: int = 2) -> Iterator[list[Span]]:
+        """*line* as lines that fit, broken at blanks, all but the first behind *hang* columns.
 
         Of a text that is to be copied no line is made two: terminals break it, and put it together again.
         """
-        from textwrap import wrap
-
-        indent = text[: len(text) - len(text.lstrip())]
-        width = max(MIN_WIDTH, self.width - before)
-        options: Any = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}
-        return wrap(text, width, subsequent_indent=indent, expand_tabs=False, **options) or [""]
+        row: list[Span] = []
+        room = width = max(MIN_WIDTH, self.width)
+        for word in _list_words(line):
+            size = sum(len(make_visible(span.text)) for span in word)
+            if size > room and any(span.text.strip() for span in row):
+                yield _join_looks(row)
+                row, room = [Span(" " * hang)], width - hang
+                word[0] = word[0]._replace(text=word[0].text.lstrip(" "))
+                size = sum(len(make_visible(span.text)) for span in word)
+            row += word
+            room -= size
+        yield _join_looks(row)
 
     def render(self, lines: Iterable[Line]) -> str:
         """The text of *lines*, each with its newline."""
@@ -88,6 +95,21 @@ class Screen(Struct, frozen=True):
         if not self.unicode:
             visible = visible.translate(_PLAIN).encode("ascii", "backslashreplace").decode()
         return f"\x1b[{_CODES[look]}m{visible}\x1b[0m" if self.colour and look in _CODES else visible
+
+
+def _list_words(line: Line) -> list[list[Span]]:
+    """The words of *line*, each with the blank before it; one may be of several looks."""
+    words: list[list[Span]] = [[]]
+    for part in line:
+        span = part if isinstance(part, Span) else Span(part)
+        first, *more = span.text.split(" ")
+        words[-1].append(Span(first, span.look))
+        words += [[Span(f" {text}", span.look)] for text in more]
+    return words
+
+
+def _join_looks(spans: list[Span]) -> list[Span]:
+    return [Span("".join(s.text for s in same), look) for look, same in groupby(spans, lambda s: s.look)]
 
 
 def find_screen(stream: TextIO | None = None) -> Screen:

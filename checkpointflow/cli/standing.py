@@ -26,18 +26,20 @@ MAX_INPUTS = 2000  # characters of JSON that a line for the shell is made with
 _VALUE = compile_late(r"\$\{[^}]*[^}\w][^}]*\}")
 
 
-def warnings_about(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+def warnings_about(run: Run, directory: RunDirectory, *, is_placed: bool = False) -> tuple[str, ...]:
     """What a reader of *run* should know: a source that has changed, a process that is gone.
 
-    Which programs are missing is told to people, and of what came in an archive: it takes the document.
+    is_placed: it is said where its commands run. Which programs are missing is told to people, and of what
+    came in an archive: it takes the document.
     """
     found = list(warnings_of_change(run, directory)) if run.outcome is None else []
-    if run.outcome is None and directory.is_foreign:
-        found.append(
-            f"the run was imported; whoever first goes on with it says where its commands run: --trust (in "
-            f"{run.cwd}) or --cwd DIR"
-        )
-    elif run.outcome is None and run.cwd is not None and not os.path.isdir(run.cwd):
+    is_open = run.outcome is None and not is_placed
+    if is_open and directory.is_foreign:
+        is_here = run.cwd is not None and os.path.isdir(run.cwd)
+        there = f"--trust (in {run.cwd}) or --cwd DIR" if is_here else f"--cwd DIR ({run.cwd} is not here)"
+        said = "whoever first goes on with it says where its commands run"
+        found.append(f"the run was imported; {said}: {there}")
+    elif is_open and run.cwd is not None and not os.path.isdir(run.cwd):
         found.append(f"{run.cwd}, where its commands run, is no directory here; say where with --cwd DIR")
     if run.outcome is None and (directory.is_foreign or is_read_as_text()):
         found += warnings_of_programs(run, directory)

@@ -41,7 +41,7 @@ def view_runs(result: dict[str, Any], screen: Screen, shorten: Callable[[str], s
     ]
     yield from format_table(("RUN", "WORKFLOW", "STATUS", "SINCE", "STEP", "WHY"), rows, screen)
     if result.get("more"):
-        yield (Span(f"The newest {len(runs)}; all of them: cpf list --limit 0", "faint"),)
+        yield (Span(f"The newest {len(runs)}; all of them with: --limit 0", "faint"),)
 
 
 def view_waits(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
@@ -65,8 +65,29 @@ def view_waits(result: dict[str, Any], screen: Screen, shorten: Callable[[str], 
     yield from format_table(
         ("RUN", "WORKFLOW", "STEP", "FOR", "SINCE", "TIME LEFT", "QUESTION"), rows, screen
     )
+    late = [wait for wait in result["waits"] if wait.get("overdue")]
     yield ()
-    yield (Span("Answer one with: cpf answer RUN", "faint"),)
+    if len(late) < len(result["waits"]):
+        yield (Span("Answer one with: cpf answer RUN", "faint"),)
+    if late:
+        yield (Span("Go on with all that is overdue: cpf tick", "faint"),)
+
+
+def view_taken(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
+    """What `cpf tick` went on with, and what came of it."""
+    if not result["taken"]:
+        yield ("Nothing was due.",)
+        return
+    rows = [
+        (
+            Span(shorten(run["run_id"]), "strong"),
+            Span(", ".join(run["due"])),
+            Span(run.get("status", ""), _LOOKS.get(run.get("status", ""), "plain")),
+            Span(run.get("problem", "")),
+        )
+        for run in result["taken"]
+    ]
+    yield from format_table(("RUN", "DUE", "STATUS", "PROBLEM"), rows, screen)
 
 
 def format_table(
@@ -78,18 +99,20 @@ def format_table(
     plain = [[Span(make_visible(cell.text), cell.look) for cell in row] for row in table]
     widths = [max(len(cell.text) for cell in column) for column in zip(*plain, strict=True)]
     widths = [min(width, screen.width * 2 // 5) for width in widths]
-    while (room := screen.width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)) < MIN_WIDTH:
+    least = max(MIN_WIDTH, screen.width // 3)
+    while (room := screen.width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)) < least:
         if max(widths[:-1], default=0) <= MIN_COLUMN:
             break
         widths[widths.index(max(widths[:-1]))] -= 1
-    widths[-1] = max(MIN_WIDTH, room)
+    widths[-1] = max(MIN_COLUMN, room)
     for row in plain:
-        cells = [_fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
+        cells = [fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
         pads = [" " * (width - len(cell.text)) + GAP for cell, width in zip(cells, widths, strict=True)]
         yield [part for both in zip(cells, pads, strict=True) for part in both][:-1]
 
 
-def _fit(cell: Span, width: int, screen: Screen) -> Span:
+def fit(cell: Span, width: int, screen: Screen) -> Span:
+    """*cell*, or as much of it as *width* columns take."""
     dots = "…" if screen.unicode else "..."
     return cell if len(cell.text) <= width else Span(cell.text[: width - len(dots)] + dots, cell.look)
 
@@ -108,7 +131,8 @@ def _describe_why(run: dict[str, Any]) -> str:
     overdue = "OVERDUE: " if any(wait.get("overdue") for wait in waits) else ""
     first = waits[0]["event_name"] if waits else ""
     more = f" (+{len(waits) - 1})" if len(waits) > 1 else ""
-    return overdue + (run.get("why") or run.get("problem") or first) + more
+    why = (run.get("why") or "").removeprefix("the command ended with ")
+    return overdue + (why or run.get("problem") or first) + more
 
 
 def _describe_deadline(wait: dict[str, Any], moment: str) -> Span:

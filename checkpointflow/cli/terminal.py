@@ -11,6 +11,7 @@ It says no more than the envelope does, which goes to stdout all the same.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from unicodedata import combining, east_asian_width
@@ -20,12 +21,13 @@ import click
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.location import command_for, shorten_lines
 from checkpointflow.cli.output import is_on_github
-from checkpointflow.cli.screen import disarm
+from checkpointflow.cli.screen import Screen, disarm, find_screen
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import CheckpointflowError, InvalidEvent, InvalidInput, InvalidWorkflow
 
 MAX_SHOWN = 20
 MAX_WIDTH = 100
+HANG = 5  # below what stands behind "cpf: ", apart from the lines to type
 
 _KIND = re.compile(r":[0-9]+: (W[0-9]+) ")
 
@@ -38,8 +40,8 @@ def tell(answer: Reply, error: CheckpointflowError | None) -> None:
     if error is not None:
         show_error(error)
     if directory is not None:
-        for command in answer.offers:
-            _tell(f"  {shorten(command_for(command, directory))}")
+        for command, *options in answer.offers:
+            _tell(f"  {shorten(command_for(command, directory, *options))}")
 
 
 def show_error(error: CheckpointflowError) -> None:
@@ -49,12 +51,12 @@ def show_error(error: CheckpointflowError) -> None:
             _tell("\n".join(_format(problem)))
         _tell_how_many_more(len(error.problems))
         return
-    _tell(f"cpf: {error}")
+    _tell_prose(f"cpf: {error}")
     if (
         isinstance(error, InvalidInput | InvalidEvent) and len(error.details or ()) > 1
     ):  # it tells only the first
         for misfit in error.details[:MAX_SHOWN]:
-            _tell(f"    {misfit['message']}")
+            _tell_prose(f"    {misfit['message']}")
         _tell_how_many_more(len(error.details))
 
 
@@ -65,13 +67,14 @@ def show_warnings(warnings: Sequence[str]) -> None:
         kind = _KIND.search(warning)
         groups.setdefault(kind[1] if kind else warning, []).append(warning)
     for same in list(groups.values())[:MAX_SHOWN]:
-        _tell(f"cpf: warning: {same[0]}" + (f" (and {len(same) - 1} more of these)" if len(same) > 1 else ""))
+        more = f" (and {len(same) - 1} more of these)" if len(same) > 1 else ""
+        _tell_prose(f"cpf: warning: {same[0]}{more}")
     _tell_how_many_more(len(groups))
 
 
 def _format(problem: Diagnostic) -> Iterator[str]:
     where = f"{problem.file}:{problem.line}:{problem.column}" if problem.file else f"line {problem.line}"
-    yield f"{where}: {problem.message}"
+    yield from _fold(f"{where}: {problem.message}", find_screen(sys.stderr))
     if problem.text is not None and problem.text.strip():
         yield from ("    " + line for line in _point_at(problem.text, problem.column))
     if problem.hint:
@@ -96,6 +99,22 @@ def _fill(character: str) -> str:
 def _tell_how_many_more(count: int) -> None:
     if count > MAX_SHOWN:
         _tell(f"and {count - MAX_SHOWN:,} more")
+
+
+def _tell_prose(text: str) -> None:
+    """Tell *text*, broken at blanks, but for a line to paste, with which it may end."""
+    screen = find_screen(sys.stderr)
+    for line in text.split("\n"):
+        at = line.find(": cpf ", len("cpf: warning: "))
+        prose, command = (line, "") if at < 0 else (line[: at + 1], line[at + 2 :])
+        *lines, last = _fold(prose, screen)
+        fits = len(last) + 1 + len(command) <= screen.width
+        rest = [f"{last} {command}".rstrip()] if fits or not command else [last, f"  {command}"]
+        _tell("\n".join([*lines, *rest]))
+
+
+def _fold(text: str, screen: Screen) -> list[str]:
+    return ["".join(span.text for span in line) for line in screen.fold((text,), HANG)]
 
 
 def _tell(text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_span, seconds_between
-from checkpointflow.cli.envelope import LogShown, Reply, find_offers
+from checkpointflow.cli.envelope import LogShown, Offer, Reply, find_offers
 from checkpointflow.cli.location import command_for, find_short_id, join_line, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
@@ -32,17 +32,15 @@ def show(answer: Reply, screen: Screen) -> str:
 
 def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
     command, result = answer.envelope.command, answer.envelope.result
-    if command in ("list", "waits"):
-        from checkpointflow.cli.tables import view_runs, view_waits
+    if command in ("list", "waits", "tick"):
+        from checkpointflow.cli.tables import view_runs, view_taken, view_waits
 
-        shorten = make_shortener(_list_all_ids(answer))
-        return (view_runs if command == "list" else view_waits)(result, screen, shorten)
+        view = {"list": view_runs, "waits": view_waits, "tick": view_taken}[command]
+        return view(result, screen, make_shortener(_list_all_ids(answer)))
     if command == "overview":
         return view_overview(result, screen, make_shortener(_list_all_ids(answer)))
     if answer.envelope.logs is not None:
         return view_logs(answer.envelope.logs)
-    if command == "tick" and result != UNSET and not result["taken"]:
-        return (("Nothing was due.",),)
     if command == "work" and result != UNSET and not (any(result["count"].values()) or result["fell_away"]):
         return (("Nothing waits for an answer.",),)
     if command == "flows" and result == {"flows": []}:
@@ -54,8 +52,8 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         and answer.run is not None
         and answer.directory is not None
     ):
-        head = view_head(answer.run, find_short_id(answer.directory), now())
-        lines = [head, *view_note(answer.envelope.note), *view_value(result, 1)]
+        head = view_head(answer.run, find_short_id(answer.directory), now(), screen)
+        lines = [*head, *view_note(answer.envelope.note, screen), *view_value(result, 1)]
         if command == "verify":
             lines.append(("  ", screen.mark("done"), " nothing is wrong with it"))
         elif command == "import":
@@ -107,7 +105,7 @@ def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
     fields = result["inputs"].get("properties")
     if isinstance(fields, dict) and fields:
         yield ("  inputs:",)
-        yield from view_fields(result["inputs"])
+        yield from view_fields(result["inputs"], screen)
 
 
 def _list_all_ids(answer: Reply) -> list[str]:
@@ -118,8 +116,8 @@ def _list_all_ids(answer: Reply) -> list[str]:
 def view_run(answer: Reply, run: Run, directory: RunDirectory, screen: Screen) -> Iterator[Line]:
     """Where *run* stands, what it asks or came to, and what to type next."""
     moment, short = now(), find_short_id(directory)
-    yield view_head(run, short, moment)
-    yield from view_note(answer.envelope.note)
+    yield from view_head(run, short, moment, screen)
+    yield from view_note(answer.envelope.note, screen)
     if not (answer.envelope.command in DRIVING and is_watched()):  # they were told as they came
         yield from view_steps(run, _list_ids(run, directory), moment, screen)
     for path, record in () if answer.is_asked else list_waits(run).items():
@@ -146,23 +144,24 @@ def view_run(answer: Reply, run: Run, directory: RunDirectory, screen: Screen) -
 
         yield from view_details(run, directory, answer.envelope.history, view_value)
     is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
-    yield from view_offers(run, directory, ("watch",) if is_begun else None)
+    yield from view_offers(run, directory, (("watch",),) if is_begun else None)
 
 
-def view_offers(run: Run, directory: RunDirectory, offers: tuple[str, ...] | None = None) -> Iterator[Line]:
+def view_offers(run: Run, directory: RunDirectory, offers: tuple[Offer, ...] | None = None) -> Iterator[Line]:
     """What can be typed to go on, if anything goes on."""
     if run.status not in ("completed", "cancelled"):
         yield ()
-        for offer in find_offers(run, directory) if offers is None else offers:
-            yield "  ", Span(command_for(offer, directory), "strong")
+        for command, *options in find_offers(run, directory) if offers is None else offers:
+            yield "  ", Span(command_for(command, directory, *options), "strong")
 
 
-def view_note(note: Note | None) -> Iterator[Line]:
+def view_note(note: Note | None, screen: Screen) -> Iterator[Line]:
     """What was said when the run was handed over."""
     if note is not None:
         age = format_span(seconds_between(note.at, now()))
         yield "  ", Span(f"note of {note.by}, {age} ago:", "faint")
-        yield from (("    ", line) for line in note.text.splitlines()[:MAX_VALUE_LINES])
+        for line in note.text.splitlines()[:MAX_VALUE_LINES]:
+            yield from screen.fold(("    ", line), 4)
 
 
 def view_value(value: Any, depth: int = 0) -> Iterator[Line]:

@@ -39,9 +39,8 @@ def command(base_dir: str | None) -> Reply:
     store = find_store(base_dir)
     taken = [_take(store, run.run_id, due) for run in list_runs(store) if (due := find_due(run, now()))]
     rows = [to_builtins(row) for row in taken if row is not None]
-    return wrap_result(
-        "tick", {"taken": rows}, exit_code=30 if any(row.get("problem") for row in rows) else 0
-    )
+    exit_code = 30 if any(row.get("problem") for row in rows) else 0
+    return wrap_result("tick", {"taken": rows}, exit_code=exit_code, store=store)
 
 
 def find_due(listed: ListedRun, moment: str) -> list[str]:

@@ -44,19 +44,15 @@ _STATUS_LOOKS: dict[str, Look] = {
 }
 
 
-def view_head(run: Run, short_id: str, moment: str) -> Line:
+def view_head(run: Run, short_id: str, moment: str, screen: Screen) -> Iterator[Line]:
     """What runs, how it stands, and since when."""
     title = run.workflow.name or run.workflow.id
     version = f" {run.workflow.version}" if run.workflow.version else ""
     age = format_span(seconds_between(run.started_at, moment))
     took = f"took {format_duration(seconds_between(run.started_at, run.updated_at))}"
-    return (
-        Span(title, "strong"),
-        f"{version}   ",
-        Span(run.status, _STATUS_LOOKS[run.status]),
-        f"   {short_id}   ",
-        Span(f"started {age} ago" + (f", {took}" if run.outcome is not None else ""), "faint"),
-    )
+    since = Span(f"started {age} ago" + (f", {took}" if run.outcome is not None else ""), "faint")
+    status = Span(run.status, _STATUS_LOOKS[run.status])
+    return screen.fold((Span(title, "strong"), f"{version}   ", status, f"   {short_id}   ", since))
 
 
 def view_steps(run: Run, ids: list[str], moment: str, screen: Screen) -> Iterator[Line]:
@@ -77,33 +73,34 @@ def view_steps(run: Run, ids: list[str], moment: str, screen: Screen) -> Iterato
     ahead = [step for step in ids if step not in run.steps]
     if ahead and run.outcome is None:
         more = ", ".join(ahead[:MAX_AHEAD]) + (", …" if len(ahead) > MAX_AHEAD and screen.unicode else "")
-        yield "  ", screen.mark("ahead"), Span(f" {len(ahead)} more at most: {more}", "faint")
+        line = ("  ", screen.mark("ahead"), Span(f" {len(ahead)} more at most: {more}", "faint"))
+        yield from screen.fold(line, 4)
 
 
 def view_wait(path: str, record: Waiting, moment: str, screen: Screen) -> Iterator[Line]:
     """The question that stands open at *path*, and what an answer may hold."""
     wait = record.wait
     mark = screen.mark("asks")
-    first, *more = _wrap(wait.prompt or wait.summary or wait.event_name, screen) or [""]
-    yield mark, " ", Span(first, "strong")
-    yield from (("  ", Span(line, "strong")) for line in more)
+    first, *more = (wait.prompt or wait.summary or wait.event_name).strip().splitlines() or [""]
+    yield from screen.fold((mark, " ", Span(first, "strong")))
+    for line in more:
+        yield from _fold_prose(line, screen, "strong")
     since = format_span(seconds_between(record.started_at, moment))
-    yield (
-        "  ",
-        Span(f"{path}, for {wait.audience}, since {since}", "faint"),
-        *_describe_deadline(record, moment),
-    )
+    about = Span(f"{path}, for {wait.audience}, since {since}", "faint")
+    yield from screen.fold(("  ", about, *_describe_deadline(record, moment)))
     if wait.risk_level:
         yield "  ", Span(f"risk: {wait.risk_level}", "bad" if wait.risk_level == "high" else "plain")
-    yield from (("  ", line) for line in _wrap(wait.instructions or "", screen))
-    yield from view_fields(wait.input_schema)
+    for line in (wait.instructions or "").strip().splitlines():
+        yield from _fold_prose(line, screen)
+    yield from view_fields(wait.input_schema, screen)
 
 
-def _wrap(text: str, screen: Screen) -> list[str]:
-    return [part for line in text.strip().splitlines() for part in screen.wrap(line)]
+def _fold_prose(line: str, screen: Screen, look: Look = "plain") -> Iterator[Line]:
+    """A line of somebody's text; what it goes on in stands as far in as it does itself."""
+    return screen.fold(("  ", Span(line, look)), 2 + len(line) - len(line.lstrip(" ")))
 
 
-def view_fields(schema: dict[str, Any]) -> Iterator[Line]:
+def view_fields(schema: dict[str, Any], screen: Screen) -> Iterator[Line]:
     """The fields of an answer: what each may be, and what it is about."""
     fields = schema.get("properties")
     if not isinstance(fields, dict):
@@ -114,7 +111,7 @@ def view_fields(schema: dict[str, Any]) -> Iterator[Line]:
         field = field if isinstance(field, dict) else {}
         kind = describe_kind(field) + ("" if name in required else ", optional")
         about = f"  {field['description']}" if isinstance(field.get("description"), str) else ""
-        yield "    ", name.ljust(width), "  ", kind, Span(about, "faint")
+        yield from screen.fold(("    ", name.ljust(width), "  ", kind, Span(about, "faint")), 6)
 
 
 def describe_kind(field: dict[str, Any]) -> str:
@@ -139,9 +136,7 @@ def view_failure(step: str | None, message: str, tail: list[str], screen: Screen
     """Why a run failed, and the lines that the step printed last, the last of which *message* may repeat."""
     why = message.removesuffix(f": {tail[-1]}") if tail else message
     name = f"{step}: " if step else ""
-    first, *more = screen.wrap(name + why)
-    yield screen.mark("failed"), " ", Span(name, "strong"), first[len(name) :]
-    yield from (("  ", line) for line in more)
+    yield from screen.fold((screen.mark("failed"), " ", Span(name, "strong"), why))
     yield from (("    ", Span("| ", "faint"), line) for line in tail)
 
 

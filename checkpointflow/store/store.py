@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from checkpointflow.store.directory import RunDirectory
 
 LATEST = "@latest"
+MAX_NAMED = 5
 
 README_TEXT = """\
 This directory belongs to cpf (checkpointflow). Each directory in runs/ is one run of a workflow: where it
@@ -95,8 +96,9 @@ class Store:
             near = find_nearest(wanted, (name[-len(wanted) :] for name in self.names() if self._is_run(name)))
             hint = f"did you mean {near}?" if near else "see: cpf list"
             raise RunNotFound(problem=f"there is no run {part} in {self.base}; {hint}")
+        named = f": {', '.join(found)}" if len(found) <= MAX_NAMED else ""
         raise RunNotFound(
-            problem=f"{len(found)} runs begin or end with {part}; give more of the id",
+            problem=f"{len(found)} runs begin or end with {part}{named}; give more of the id",
             details={"runs": found[:20]},
         )
 

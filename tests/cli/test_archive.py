@@ -24,7 +24,7 @@ from checkpointflow.store.verify import verify
 from tests.conftest import Answer, Cpf
 from tests.crash.disks import LONG, Died, DyingDisk
 from tests.helpers import ask, cli, end
-from tests.terminals import at_a_terminal, obeys_nothing, plain
+from tests.terminals import at_a_terminal, obeys_nothing, plain, unfold
 
 IN_THE_WAY, TOO_LONG = "in the way", "too long"
 STEPS = (
@@ -120,9 +120,15 @@ def test_a_person_is_told_the_next_line_and_asked_nothing_that_would_be_refused(
     _, shown = at_a_terminal(cpf, "export", run_id, "-o", "a run.tar.gz")
     assert plain(shown).endswith("\n  cpf import 'a run.tar.gz'\n")
     _, shown = at_a_terminal(b, "import", str(cpf.cwd / "a run.tar.gz"))
-    assert plain(shown).endswith(f"\n  cpf answer {run_id[-4:]}\n")
+    offers = f"  cpf inspect {run_id[-4:]}\n  cpf answer {run_id[-4:]} --trust\n"
+    assert plain(shown).endswith(f"\n\n{offers}")
     code, shown = at_a_terminal(b, "answer", run_id)
-    assert (code, shown.startswith(f"cpf: run {run_id} was imported"), shown.count("\n")) == (20, True, 1)
+    assert (code, f"cpf: run {run_id} was imported" in unfold(shown)) == (20, True)
+    assert shown.endswith(offers)
+    cpf.cwd.rename(cpf.cwd.parent / "gone")
+    shown = plain(at_a_terminal(b, "status", run_id)[1])
+    assert ("--trust" in shown, f"  cpf answer {run_id[-4:]} --cwd .\n" in shown) == (False, True)
+    assert b("status", run_id)["next"][-1]["argv"][-2:] == ["--cwd", "."]
 
 
 def facts_of(cpf: Cpf, run_id: str, kind: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Cpf
 from tests.helpers import ask, cli
-from tests.terminals import at_a_terminal, obeys_nothing, plain
+from tests.terminals import at_a_terminal, obeys_nothing, plain, unfold
 
 ROWS = [
     ("tick", "Nothing was due."),
@@ -14,7 +14,7 @@ ROWS = [
     ("wait @latest --timeout 1s", "cpf answer "),
     ("wait {failed} @latest", "status: failed"),
     ("list --failed --since 1h", "exit code 3: no room"),
-    ("list --limit 1", "cpf list --limit 0"),
+    ("list --limit 1", "all of them with: --limit 0"),
     ("waits --for user", "Go on?"),
     ("report @latest -o run.html --force", "file: run.html"),
     ("export @latest -o run.tar.gz --force", "cpf import run.tar.gz"),
@@ -48,7 +48,7 @@ def test_what_goes_wrong_with_a_hook_is_told_to_whoever_looks_on(cpf: Cpf) -> No
     (cpf.base / "config.yaml").write_text("notify: {waiting: exit 3}")
     (cpf.base / "config.yaml").chmod(0o600)
     file = cpf.flow(ask("q", audience="system"))
-    assert "cpf: warning: notify.waiting of " in at_a_terminal(cpf, "run", file)[1]
+    assert "cpf: warning: notify.waiting of " in unfold(at_a_terminal(cpf, "run", file)[1])
     assert "notify.waiting of " in cpf("run", file)["warnings"][0]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
-from tests.terminals import CTRL_C, CTRL_D, Terminal, at_a_terminal, obeys_nothing
+from tests.terminals import CTRL_C, CTRL_D, Terminal, at_a_terminal, obeys_nothing, plain, unfold
 
 DECISION = {
     "type": "object",
@@ -139,7 +139,7 @@ def test_whoever_stops_in_a_form_has_sent_nothing(cpf: Cpf, key: bytes, answers:
     assert untouched(cpf, run_id)
 
 
-@pytest.mark.parametrize("word", ["n", "no", "what"])
+@pytest.mark.parametrize("word", ["n", "no"])
 def test_what_is_not_confirmed_is_not_sent(cpf: Cpf, word: str) -> None:
     run_id = waiting(cpf, asked_for("y", y={"type": "boolean"}))
     with Terminal(cpf, "answer", run_id) as person:
@@ -148,13 +148,18 @@ def test_what_is_not_confirmed_is_not_sent(cpf: Cpf, word: str) -> None:
     assert untouched(cpf, run_id)
 
 
-@pytest.mark.parametrize(("word", "code"), [("", 20), ("y", 20), ("q_event", 0)])
-def test_a_high_risk_asks_for_the_word(cpf: Cpf, word: str, code: int) -> None:
+@pytest.mark.parametrize(("words", "code"), [(("",), 20), (("y", ""), 20), (("y", "q_event"), 0)])
+def test_a_high_risk_asks_for_the_word_and_a_slip_costs_no_form(
+    cpf: Cpf, words: tuple[str, ...], code: int
+) -> None:
     run_id = waiting(cpf, asked_for("y", y={"type": "boolean"}), risk_level="high")
     with Terminal(cpf, "answer", run_id) as person:
         person.expect("risk: high")
-        person.type("y").expect("Type ")
-        assert person.type(word).end() == code
+        person.type("y")
+        for word in words:
+            person.expect("to send it: ")
+            person.type(word)
+        assert person.end() == code
     assert untouched(cpf, run_id) == (code == 20)
 
 
@@ -326,7 +331,7 @@ def test_of_a_run_that_asks_nothing_nothing_is_answered(cpf: Cpf, step: tuple[st
 
 def test_a_step_that_asks_nothing_is_told_with_the_nearest(cpf: Cpf) -> None:
     code, shown = at_a_terminal(cpf, "answer", cpf.run(ask("quest"))["run_id"], "--step", "qest")
-    assert (code, "qest takes no answer; did you mean quest?" in shown) == (20, True)
+    assert (code, "qest takes no answer; did you mean quest?" in unfold(shown)) == (20, True)
 
 
 def test_of_several_questions_of_a_run_one_is_chosen(cpf: Cpf) -> None:
@@ -337,7 +342,8 @@ def test_of_several_questions_of_a_run_one_is_chosen(cpf: Cpf) -> None:
     run_id = cpf.run({"id": "p", "kind": "parallel", "branches": branches})["run_id"]
     with Terminal(cpf, "answer", run_id) as person:
         person.expect("Which one (1-2)? ")
-        person.type("2", "y", "").end()
+        person.type("2", "y", "").expect("Answer it now?")
+        person.type("n").end()
     with Terminal(cpf, "answer", run_id, "--step", "p[a]/qa") as person:
         assert person.type("y", "").end() == 0
 
@@ -407,11 +413,49 @@ def test_nothing_is_asked_where_the_directory_of_the_run_is_gone(cpf: Cpf) -> No
     cpf.cwd.rename(cpf.cwd.parent / "moved")
     cpf.cwd = cpf.cwd.parent / "moved"
     code, shown = at_a_terminal(cpf, "answer", run_id)
-    assert (code, "is no directory here; say where with --cwd DIR" in shown, "Go on?" in shown) == (
-        20,
-        True,
-        False,
-    )
+    told = "is no directory here; say where with --cwd DIR" in unfold(shown)
+    assert (code, told, "Go on?" in shown) == (20, True, False)
+    assert plain(shown).splitlines()[-1] == f"  cpf answer {run_id[-4:]} --cwd ."
+    assert plain(at_a_terminal(cpf, "status", run_id)[1]).splitlines()[-1].endswith(" --cwd .")
+    with Terminal(cpf, "answer", run_id, "--cwd", ".") as person:
+        person.expect("decision (1 approve")
+        assert "--cwd DIR" not in person.shown  # it is said
+        person.press(CTRL_C).end()
+
+
+@pytest.mark.parametrize("command", ["answer", "retry"])
+def test_the_question_that_comes_next_is_offered_too(cpf: Cpf, command: str) -> None:
+    fields = asked_for("y", y={"type": "boolean"})
+    steps = [ask("q", input_schema=fields), ask("r", prompt="And now?", input_schema=fields), end("e")]
+    if command == "retry":
+        steps.insert(0, cli("bad", "test -e well"))
+    run_id = cpf.run(*steps)["run_id"]
+    (cpf.cwd / "well").touch()
+    with Terminal(cpf, command, run_id) as person:
+        if command == "retry":
+            person.expect("Answer it now?")
+            person.type("y")
+        person.expect("y (y/n)")
+        person.type("y", "y").expect("And now?")
+        person.expect("Answer it now?")
+        assert person.type("y", "y", "y").end() == 0
+
+
+def test_a_choice_among_many_is_a_line_each(cpf: Cpf) -> None:
+    for _ in range(2):
+        cpf.run(ask("q", prompt="Are the rows as many as they were before the migration of yesterday began?"))
+    with Terminal(cpf, "answer", columns=60) as person:
+        person.expect("Which one (1-2)? ")
+        assert [len(line) <= 60 for line in person.shown.splitlines()] == [True, True, True]
+        person.press(CTRL_C).end()
+
+
+def test_what_is_overdue_is_not_asked(cpf: Cpf) -> None:
+    run_id = waiting(cpf, timeout_seconds=0.001)
+    code, shown = at_a_terminal(cpf, "answer", run_id)
+    assert (code, "comes too late" in unfold(shown), "Go on?" in shown) == (20, True, False)
+    assert plain(shown).splitlines()[-1] == f"  cpf resume {run_id[-4:]}"
+    assert "no run waits for an answer" in at_a_terminal(cpf, "answer")[1]
 
 
 def test_an_offer_is_for_people_only(cpf: Cpf) -> None:

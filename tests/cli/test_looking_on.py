@@ -68,6 +68,15 @@ def test_waits_are_chosen(cpf: Cpf, words: tuple[str, ...], found: int) -> None:
     assert len(cpf("waits", *words)["result"]["waits"]) == found
 
 
+def test_the_line_below_the_waits_is_one_that_helps(cpf: Cpf) -> None:
+    overdue(cpf)
+    only_late = cpf("waits", "--text").text
+    assert ("cpf tick" in only_late, "cpf answer RUN" in only_late) == (True, False)
+    cpf.run(ask("q"))
+    both = cpf("waits", "--text").text
+    assert ("cpf tick" in both, "cpf answer RUN" in both) == (True, True)
+
+
 def test_what_was_answered_or_ended_waits_no_more(cpf: Cpf) -> None:
     answered, cancelled = (cpf.run(ask("q"))["run_id"] for _ in range(2))
     cpf.resume(answered, "q_event", {})
@@ -101,7 +110,7 @@ def test_a_list_ends_at_thirty_and_says_so(cpf: Cpf) -> None:
     result = cpf("list")["result"]
     assert (len(result["runs"]), result["more"]) == (30, True)
     assert "more" not in cpf("list", "--limit", "31")["result"]
-    assert "The newest 30; all of them: cpf list --limit 0" in cpf("list", "--text").text
+    assert "The newest 30; all of them with: --limit 0" in cpf("list", "--text").text
 
 
 def test_since_is_by_the_last_change(cpf: Cpf) -> None:
@@ -218,6 +227,15 @@ def test_tick_takes_every_overdue_wait_and_leaves_the_others(cpf: Cpf) -> None:
     assert (cpf.cwd / "log").read_text() == "late\n"
 
 
+def test_a_person_sees_what_tick_did_on_a_line_for_each_run(cpf: Cpf) -> None:
+    late = [overdue(cpf), overdue(cpf)]
+    lines = plain(at_a_terminal(cpf, "tick")[1]).splitlines()
+    assert [line.split() for line in lines] == [
+        ["RUN", "DUE", "STATUS"],
+        *([run_id[-4:], "q", "completed"] for run_id in reversed(late)),
+    ]
+
+
 def test_tick_takes_a_pause_that_nobody_sleeps_through_any_more(cpf: Cpf) -> None:
     retry = {"max_attempts": 2, "backoff_seconds": 1}
     file = cpf.flow(cli("a", "echo x >> log; test -e fixed", retry=retry))
@@ -296,6 +314,13 @@ def test_a_detached_run_answers_at_once_and_goes_on_by_itself(cpf: Cpf) -> None:
     until(lambda: "slow" in log.read_text())
     assert log.stat().st_mode & 0o077 == 0
     assert cpf("verify", answer["run_id"]).code == 0
+
+
+def test_what_comes_next_of_a_detached_run_is_to_wait_for_it(cpf: Cpf) -> None:
+    answer = cpf("run", "-f", cpf.flow(cli("slow", SLOW)), "--detach")
+    (cpf.cwd / "go").touch()
+    assert [line["argv"][1] for line in answer["next"]] == ["wait", "logs"]
+    cpf("wait", answer["run_id"])
 
 
 def test_it_outlives_whoever_started_it_and_the_terminal(cpf: Cpf) -> None:

@@ -234,3 +234,9 @@ def test_a_short_id_names_no_other_run_of_the_store(cpf: Cpf) -> None:
     short = cpf("list", "--limit", "1", "--text").text.splitlines()[1].split()[0]
     assert cpf("status", short)["run_id"] == run_id
     assert short in cpf("status", run_id, "--text").text
+
+
+def test_of_few_runs_that_an_id_may_mean_all_are_named(cpf: Cpf) -> None:
+    runs = sorted(cpf.run(cli("a"))["run_id"] for _ in range(2))
+    refused = cpf("status", runs[0][0])
+    assert f": {runs[0]}, {runs[1]}; give more" in refused["error"]["message"]

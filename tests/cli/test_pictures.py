@@ -93,6 +93,12 @@ def test_one_thing_is_drawn(cpf: Cpf, words: tuple[str, ...]) -> None:
     assert (answer.code, answer.error_code) == (2, "ERR_USAGE")
 
 
+def test_a_document_may_be_named_as_a_word(cpf: Cpf) -> None:
+    file = cpf.flow(end("e"))
+    assert cpf("graph", file, "--format", "text").text == cpf("graph", "-f", file, "--format", "text").text
+    assert cpf("graph", file, "-f", file).code != 0
+
+
 def test_what_cannot_be_drawn_is_an_envelope(cpf: Cpf) -> None:
     cpf.write("bad.yaml", "workflow: 3")
     assert cpf("graph", "-f", "bad.yaml").code == 10
@@ -208,6 +214,7 @@ def test_a_run_under_way_and_one_that_waits_are_shown(cpf: Cpf) -> None:
     run_id = cpf.run(ask("q", prompt="Go on?"), end("e"))["run_id"]
     page = Page(report(cpf, run_id))
     assert page.is_balanced and "waiting" in page.text
+    assert all(part in page.text for part in ("Waits for", "Go on?", "since"))
 
 
 def test_no_secret_is_in_a_report(cpf: Cpf) -> None:

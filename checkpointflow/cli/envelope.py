@@ -301,11 +301,13 @@ def _find_whole(answer: Reply, arguments: Sequence[str]) -> Next | None:
     if answer.directory is not None:
         more = ["--all"] if command == "logs" else []
         return make_next(answer.directory, why, command if command in LOOKING else "status", "--full", *more)
-    if command not in READING or "-" in arguments:
+    reads_input = any(word in ("-", "-f-") or word.endswith("=-") for word in arguments)
+    if command not in READING or reads_input:
         return None
     from shlex import join
 
-    argv = ("cpf", *arguments, "--full")
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # behind it nothing is an option
+    argv = ("cpf", *arguments[:end], "--full", *arguments[end:])
     return Next(argv=argv, command=join(argv), why=why)
 
 

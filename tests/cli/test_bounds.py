@@ -177,6 +177,17 @@ def test_lists_name_their_own_lines(store: Cpf, runs: dict[str, Answer]) -> None
     assert f"{101 - shown} of 101 result.waits are left out" in answer["warnings"][0]
 
 
+def test_a_line_of_its_own_is_told_only_where_it_can_be_run(cpf: Cpf) -> None:
+    inputs = {"type": "object", "properties": {"f": {"description": LONG}}}
+    file = cpf.flow(cli("a"), inputs=inputs)
+    answer = cpf("validate", "--", file)
+    assert answer["next"][0]["argv"] == ["cpf", "validate", "--full", "--", file]
+    assert cpf(*answer["next"][0]["argv"][1:])["result"]["inputs"] == inputs
+    text = (cpf.cwd / file).read_text()
+    for words in (("-",), ("-f", "-"), ("-f-",), ("--file=-",)):
+        assert "next" not in cpf("validate", *words, stdin=text).json
+
+
 def test_what_is_cut_fits_the_published_schema(store: Cpf, runs: dict[str, Answer]) -> None:
     validator = jsonschema.Draft202012Validator(json.loads(write_schema("envelope")))
     for answer in [*runs.values(), store("inspect", runs["waits"]["run_id"])]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from checkpointflow.cli.envelope import Envelope, Reply
+from checkpointflow.cli.screen import make_visible
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import CheckpointflowError, InvalidWorkflow
 
@@ -52,7 +53,7 @@ def _write_command(kind: str, problem: Diagnostic) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return make_visible(text, "\r\n").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _escape_property(text: str) -> str:
@@ -97,7 +98,7 @@ def _write_summary(envelope: Envelope) -> Iterator[str]:
 def _escape_cell(text: str) -> str:
     """*text* as it stands, in a cell of Markdown."""
     short = text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
-    escaped = short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = make_visible(short, "\r\n").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for character in "\\`*_{}[]|~!#@":
         escaped = escaped.replace(character, f"&#{ord(character)};")
     return "<br>".join(escaped.splitlines())

@@ -13,6 +13,8 @@ from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.following import Next
 from checkpointflow.cli.location import join_line
 from checkpointflow.cli.options import lock_option, run_options
+from checkpointflow.drivers.secrets import find_secrets
+from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.errors import FileAlreadyThere, UsageError
 from checkpointflow.store.archive import export_run
 from checkpointflow.store.clock import name_user, now
@@ -45,7 +47,7 @@ def command(
 
     With `-o -` the archive itself goes to standard output, and no envelope.
     """
-    signed = None if note is None else _sign(note)
+    signed = None if note is None else _sign(note, directory)
     if output == "-":
         if sys.stdout.isatty():
             raise UsageError(
@@ -68,12 +70,13 @@ def command(
     )
 
 
-def _sign(text: str) -> Note:
-    """The note of whoever runs this. Raises UsageError."""
+def _sign(text: str, directory: RunDirectory) -> Note:
+    """The note of whoever runs this, without secrets of the run's document. Raises UsageError."""
     text = text.strip()
     if not text or len(text) > MAX_NOTE:
         raise UsageError(problem=f"--note takes 1 to {MAX_NOTE:,} characters, and was given {len(text):,}")
-    return Note(text=text, by=name_user(), at=now())
+    program = read_own_copies(directory, directory.load().workflow)
+    return Note(text=find_secrets(program).mask_text(text), by=name_user(), at=now())
 
 
 def _open_beside(file: Path) -> tuple[int, bool]:

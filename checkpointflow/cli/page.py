@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterable, Iterator
-from html import escape
 from typing import Any
 
 from msgspec import UNSET, Struct
 
 from checkpointflow.cli.durations import format_duration, seconds_between
 from checkpointflow.cli.pictures import COLOURS, DASHED, Group
+from checkpointflow.cli.screen import make_visible
 from checkpointflow.cli.view import list_waits
 from checkpointflow.engine.facts import (
     BlockOpened,
@@ -241,6 +242,11 @@ def _write_answers(facts: list[Fact]) -> str:
             )
     head = '<tr class="head"><th>step</th><th>question</th><th>answered by</th><th>answer</th></tr>'
     return f"<h2>Answers</h2><table>{head}{''.join(rows)}</table>" if rows else ""
+
+
+def escape(text: str) -> str:
+    """*text* as it stands in the page: nothing in it is a tag, or turns round what is read."""
+    return html.escape(make_visible(text, "\n\t"))
 
 
 def _fold(name: str, value: Any) -> str:

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 from checkpointflow.cli.operators import run_command
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers import local
-from checkpointflow.drivers.secrets import Secrets, list_secrets
+from checkpointflow.drivers.secrets import Secrets, find_secrets
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.run import Run, Waiting, waits
@@ -102,7 +102,7 @@ class Asker:
             raise LockConflict(what=f"run {run.run_id}", holder=holder or "another process")
         local.choose_directory(self.directory, run, local.WHERE_IT_WAS, local.HERE)
         program = read_own_copies(self.directory, run.workflow)
-        self._secrets = Secrets(name for name in list_secrets(program) if os.environ.get(name, "").strip())
+        self._secrets = find_secrets(program)
         return _make(program, run, self.path, record)
 
     def ask(self, question: Question, command: str, seconds: float) -> Any:

@@ -125,9 +125,12 @@ def find_screen(stream: TextIO | None = None) -> Screen:
     )
 
 
-def make_visible(text: str) -> str:
-    """*text* with all that a terminal would obey (escapes, line breaks, directions) shown as `\\x1b`."""
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
+def make_visible(text: str, but: str = "") -> str:
+    """*text* with all that a terminal would obey (escapes, line breaks, directions) shown as `\\x1b`.
+
+    but: characters that may stand as they are.
+    """
+    return "".join(c if c.isprintable() or c in but else _escape(c) for c in text)
 
 
 def disarm(line: str) -> str:

@@ -227,6 +227,11 @@ class Secrets:
 NO_SECRETS = Secrets(())
 
 
+def find_secrets(program: Program) -> Secrets:
+    """All that a document and those that it calls name, as far as they are set."""
+    return Secrets(name for name in list_secrets(program) if os.environ.get(name, "").strip())
+
+
 def list_secrets(program: Program) -> frozenset[str]:
     """The names of the secrets that some step of *program*, or of what it calls, refers to."""
     steps = program.steps if may_name(program.workflow, "secrets") else ()

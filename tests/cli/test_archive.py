@@ -101,6 +101,14 @@ def test_a_note_comes_with_the_run_and_is_shown(cpf: Cpf, b: Cpf) -> None:
     assert cpf("status", run_id)["note"]["text"] == "Done."
 
 
+def test_no_secret_of_the_document_goes_with_a_note(cpf: Cpf, b: Cpf) -> None:
+    """Failed with: the secret, which left with the archive."""
+    run_id = cpf.run(ask("q"), cli("use", "test -n ${secrets.TOKEN}"))["run_id"]
+    cpf.env["TOKEN"] = "s3cret-value"
+    imported(b, exported(cpf, run_id, "x.tar.gz", "--note", "It is s3cret-value."))
+    assert b("status", run_id)["note"]["text"] == "It is ***."
+
+
 @pytest.mark.parametrize(("note", "size"), [("", 0), ("  \n ", 0), ("x" * 4001, 4001)])
 def test_a_note_of_no_or_too_many_characters_is_refused(cpf: Cpf, note: str, size: int) -> None:
     answer = cpf("export", cpf.run(*STEPS)["run_id"], "--note", note, "-o", "x")

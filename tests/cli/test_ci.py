@@ -150,3 +150,11 @@ def test_a_json_envelope_is_the_same_but_for_how_it_is_spelt(cpf: Cpf) -> None:
     answer = cpf.run(end("e", result="##[x]"))
     assert json.loads(answer.text)["result"] == "##[x]"
     assert "##[" not in answer.text
+
+
+def test_no_character_of_data_turns_round_what_is_read_or_speaks_to_a_terminal(cpf: Cpf) -> None:
+    """Failed with: the characters themselves, in annotations and in the summary."""
+    odd = {"\x9b", "\x7f", "\u202e"}
+    answer, _, summary = job(cpf, "run", cpf.flow(cli("a", f"echo 'a{''.join(sorted(odd))}b' >&2; exit 3")))
+    assert "a\\x7f\\x9b\\u202eb" in answer.err
+    assert odd & set(answer.err + summary) == set()

@@ -123,15 +123,9 @@ print(open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read())
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="Linux only")
 def test_who_is_stopped_leaves_no_zombie_where_process_1_takes_in_none(cpf: Cpf) -> None:
-    """Failed with: orphans left to whoever is above us, who in a container may be a program like any other."""
+    """Failed with: orphans left to whoever is above us, in a container maybe a program like any other."""
     left = "(trap '' TERM; sleep 1.5; :) & wait; :"
     cpf.flow(cli("a", f'sh -c "{left}" & wait', timeout_seconds=0.3))
-    done = subprocess.run(
-        [sys.executable, "-c", NO_REAPER],
-        cwd=cpf.cwd,
-        env=cpf.env,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    line = [sys.executable, "-c", NO_REAPER]
+    done = subprocess.run(line, cwd=cpf.cwd, env=cpf.env, capture_output=True, check=True, text=True)
     assert done.stdout.split() == []

@@ -245,3 +245,12 @@ def test_a_link_in_place_of_a_report_is_not_followed(cpf: Cpf) -> None:
     assert cpf("report", run_id, "-o", "r.html").error_code == "ERR_FILE_EXISTS"
     assert cpf("report", run_id, "-o", "r.html", "--force").code == 0
     assert (cpf.cwd / "kept").read_text() == "mine"
+
+
+def test_nothing_in_a_report_turns_round_what_is_read_or_speaks_to_a_terminal(cpf: Cpf) -> None:
+    """Failed with: the characters themselves, also where somebody looks into the file with `cat`."""
+    odd = "a\x9b31m\x7f\u202eb\u2066\u2028"
+    run_id = cpf.run(end("e", result=odd), name="w.yaml", description=odd)["run_id"]
+    text = report(cpf, run_id)
+    assert (set(odd) - {"a", "b", "3", "1", "m"}) & set(text) == set()
+    assert "a\\x9b31m\\x7f\\u202eb" in text

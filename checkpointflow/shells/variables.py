@@ -27,7 +27,7 @@ _ROWS = {
 }
 
 
-_HINTS = {name: hint for hint, names in _ROWS.items() for name in names.split()}
+HINTS = {name: hint for hint, names in _ROWS.items() for name in names.split()}
 _NUMBERED = ("GIT_CONFIG_KEY", "LUA_INIT")  # GIT_CONFIG_KEY_0, LUA_INIT_5_4
 
 
@@ -48,5 +48,5 @@ def judge_variable(name: str) -> tuple[str, str] | None:
     plain = name.rstrip("_0123456789")
     if name.startswith("BASH_FUNC_"):
         return "bash takes it for a function", "write the function itself"
-    hint = _HINTS.get(plain if plain in _NUMBERED else name)
+    hint = HINTS.get(plain if plain in _NUMBERED else name)
     return (f"what {name} holds is run as code", hint) if hint else None

@@ -15,7 +15,7 @@ from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import InvalidWorkflow
 from checkpointflow.shells.contexts import SHELLS
 from checkpointflow.shells.interpreters import INTERPRETERS
-from checkpointflow.shells.variables import list_variables
+from checkpointflow.shells.variables import HINTS
 from checkpointflow.shells.wrappers import CALLERS, WRAPPERS
 from tests.conftest import QUICK_START, Cpf
 from tests.helpers import cli
@@ -37,7 +37,7 @@ def example(workflow: str) -> str:
 def test_the_guide_lists_the_programs_and_variables_that_are_known() -> None:
     listed = [set(text.split()) for text in re.findall(r"```text\n(.*?)```", VALUES, re.S)]
     names = {name.split()[0] for row in PROGRAMS for name in row.names.split(",")}
-    assert listed == [names | set(SHELLS) - {"SHELL"} | {"find"}, set(list_variables())]
+    assert listed == [names | set(SHELLS) - {"SHELL"} | {"find"}, set(HINTS)]
 
 
 def test_init_writes_a_workflow_that_validates_without_warnings(cpf: Cpf) -> None:

@@ -409,7 +409,8 @@ def test_told_to_stop_it_ends_the_command_and_leaves_the_question(cpf: Cpf) -> N
     until(lambda: lines(cpf, "pid"))
     answer = stop(worker)
     assert (answer.code, answer["result"]["count"]) == (0, {"answered": 1, "left": 0})
-    assert (gone(int(lines(cpf, "pid")[0])), cpf.state(run_id)["status"]) == (True, "waiting")
+    until(lambda: gone(int(lines(cpf, "pid")[0])))
+    assert cpf.state(run_id)["status"] == "waiting"
     worker = cpf.start("work", "--once", "--exec", "echo $$ > two; sleep 61; true")
     until(lambda: lines(cpf, "two"))
     answer = stop(worker)

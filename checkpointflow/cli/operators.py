@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from checkpointflow.json_text import MAX_BYTES
 from checkpointflow.store.locks import MARKS, add_mark
 
 MAX_LINE = 500
-
+REAPING_SECONDS = 1.0  # for the end of what was killed, unless the kernel holds it back
 _NO_VARIABLES: Mapping[str, str] = {}
 
 
@@ -72,6 +73,8 @@ def _run(
         finally:
             if process.returncode is None:  # also when cpf is told to stop
                 end(find_attempt({mark}, process.pid), reap=lambda: (process.poll(), None)[1])
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(REAPING_SECONDS)
         printed.seek(0)
         told.seek(max(0, told.seek(0, os.SEEK_END) - MAX_LINE))
         said = told.read().decode(errors="replace").strip().rpartition("\n")[2]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from checkpointflow.drivers.command import Command
 from checkpointflow.drivers.logs import MaskedPipe
 from tests.conftest import Cpf, gone, until
 from tests.helpers import cli, end
@@ -89,8 +90,11 @@ def test_what_a_step_left_that_succeeded_lives_on(cpf: Cpf) -> None:
     os.kill(read_pid(cpf, "daemon"), signal.SIGKILL)
 
 
-def test_a_cpf_inside_takes_none_of_its_processes_away_from_the_one_outside(cpf: Cpf) -> None:
+def test_a_cpf_inside_takes_none_of_its_processes_away_from_the_one_outside(
+    cpf: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Failed with: a command of the inner one that lived on, once both had ended."""
+    monkeypatch.setattr(Command.stop, "__defaults__", (0.5,))
     inner = cpf.flow(cli("deep", "trap '' TERM; echo $$ > deep; while :; do sleep 1; done"), name="in.yaml")
     outer = cpf.flow(
         cli("call", f"trap '' TERM; {sys.executable} -m checkpointflow run -f {inner}", timeout_seconds=2)

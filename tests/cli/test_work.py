@@ -265,14 +265,14 @@ def test_an_answer_to_an_old_visit_is_never_that_of_the_next(cpf: Cpf) -> None:
 
 
 def test_an_answer_that_comes_after_the_time_is_up_falls_away(cpf: Cpf) -> None:
-    run_id = cpf.run(question(timeout_seconds=3))["run_id"]
-    answer = once(cpf, f"sleep 3.2; {GO}")
+    run_id = cpf.run(question(timeout_seconds=2))["run_id"]
+    answer = once(cpf, f"sleep 2.2; {GO}")
     assert [row["code"] for row in answer["result"]["fell_away"]] == ["ERR_WAIT_EXPIRED"]
     assert (answer.code, outputs(cpf, run_id)) == (0, None)
 
 
 def test_a_command_has_no_longer_than_its_question(cpf: Cpf) -> None:
-    cpf.run(question(timeout_seconds=3))
+    cpf.run(question(timeout_seconds=2))
     answer = once(cpf, f"sleep 60; {GO}")
     assert [row["code"] for row in answer["result"]["fell_away"]] == ["ERR_WAIT_EXPIRED"]
     assert (answer.code, answer["result"]["left"]) == (0, [])

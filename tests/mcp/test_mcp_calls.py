@@ -135,7 +135,7 @@ def _kill_driver(cpf: Cpf, run_id: str) -> None:
 
 def test_an_interrupted_run_goes_on_only_when_it_is_asked_to(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30", idempotent=True), cli("b"))
-    with Wire(cpf, "--patience", "1s") as wire:
+    with Wire(cpf, "--patience", "0.8s") as wire:
         run_id = wire.value("w")["run_id"]
         until(lambda: (cpf.directory(run_id) / "stdout" / "a.txt").exists())
         os.kill(json.loads((cpf.directory(run_id) / "run.lock").read_text())["pid"], signal.SIGINT)
@@ -494,7 +494,7 @@ def test_an_older_client_that_cannot_ask_says_so(cpf: Cpf) -> None:
 
 def test_a_person_who_thinks_longer_than_the_patience_is_asked_once_and_heard(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), note_runs("after"))
-    with Wire(cpf, "--patience", "5s") as wire:
+    with Wire(cpf, "--patience", "1s") as wire:
         wire.initialize(elicitation={})
         call = wire.post("tools/call", {"name": "w"})
         asked = wire.hear()
@@ -525,7 +525,7 @@ def test_a_question_that_is_answered_elsewhere_is_withdrawn_and_the_call_goes_on
 
 def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_elsewhere(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), question("look", "agent", yes=CHOICE))
-    with Wire(cpf, "--patience", "5s") as wire:
+    with Wire(cpf, "--patience", "2s") as wire:
         wire.initialize(elicitation={})
         call = wire.post("tools/call", {"name": "w"})
         asked = wire.hear()

@@ -129,7 +129,7 @@ def test_notifications_and_stray_responses_get_no_answer(cpf: Cpf) -> None:
 
 
 def test_messages_are_heard_however_they_are_cut_and_an_id_that_is_in_use_is_refused(cpf: Cpf) -> None:
-    flow(cpf, "slow", cli("a", "sleep 3"))
+    flow(cpf, "slow", cli("a", "sleep 2"))
     with Wire(cpf) as wire:
         first = wire.post("tools/call", {"name": "slow"})
         wire._count = first - 1
@@ -160,7 +160,7 @@ def test_a_cancelled_call_gets_no_answer_and_its_run_goes_on(cpf: Cpf) -> None:
 
 
 def test_progress_is_told_by_the_token_and_only_grows(cpf: Cpf) -> None:
-    flow(cpf, "slow", *(cli(f"s{n}", "sleep 0.6") for n in range(5)))
+    flow(cpf, "slow", *(cli(f"s{n}", "sleep 0.6") for n in range(4)))
     with Wire(cpf) as wire:
         id_ = wire.post("tools/call", {"name": "slow"}, meta={"progressToken": "t"})
         wire.answer_to(id_)

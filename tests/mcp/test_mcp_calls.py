@@ -136,7 +136,7 @@ def _kill_driver(cpf: Cpf, run_id: str) -> None:
 def test_an_interrupted_run_goes_on_only_when_it_is_asked_to(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30", idempotent=True), cli("b"))
     with Wire(cpf, "--patience", "1s") as wire:
-        run_id = wire.value("w")["run_id"]
+        run_id = cpf.real("run", "w", "--detach")["run_id"]
         until(lambda: (cpf.directory(run_id) / "stdout" / "a.txt").exists())
         os.kill(json.loads((cpf.directory(run_id) / "run.lock").read_text())["pid"], signal.SIGINT)
         until(lambda: not (cpf.directory(run_id) / "run.lock").read_text())

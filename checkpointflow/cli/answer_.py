@@ -18,7 +18,7 @@ from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import asks_people, can_ask
 from checkpointflow.cli.screen import Line, Span, find_screen
 from checkpointflow.cli.standing import warnings_about
-from checkpointflow.cli.tables import fit
+from checkpointflow.cli.tables import shorten_cell
 from checkpointflow.cli.view import list_waits, view_wait
 from checkpointflow.diagnostics import point_at
 from checkpointflow.drivers import local
@@ -196,7 +196,7 @@ def _choose(names: list[str], dialogue: Dialogue) -> int:
     screen = find_screen(sys.stderr)
     for n, name in enumerate(names, 1):
         number = Span(f"{n:3} ", "strong")
-        dialogue.tell((number, fit(Span(name), screen.width - len(number.text), screen)))
+        dialogue.tell((number, shorten_cell(Span(name), screen.width - len(number.text), screen)))
     while True:
         text = dialogue.ask((f"Which one (1-{len(names)})? ",))
         if text.isdecimal() and 0 < int(text) <= len(names):

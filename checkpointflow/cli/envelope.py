@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct
 from checkpointflow.cli.bounds import MAX_BYTES, Cut, fit
 from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer, say_where
-from checkpointflow.cli.location import command_for
+from checkpointflow.cli.location import command_for, join_line
 from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
@@ -304,11 +304,9 @@ def _find_whole(answer: Reply, arguments: Sequence[str]) -> Next | None:
     reads_input = any(word in ("-", "-f-") or word.endswith("=-") for word in arguments)
     if command not in READING or reads_input:
         return None
-    from shlex import join
-
     end = arguments.index("--") if "--" in arguments else len(arguments)  # behind it nothing is an option
     argv = ("cpf", *arguments[:end], "--full", *arguments[end:])
-    return Next(argv=argv, command=join(argv), why=why)
+    return Next(argv=argv, command=join_line(argv), why=why)
 
 
 def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:

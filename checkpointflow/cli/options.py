@@ -38,7 +38,7 @@ def run_options(*, optional: bool = False, or_file: bool = False) -> Callable[[F
     """RUN, or `--run-id` or `--run-dir`, and `--base-dir`: the command is given the `directory` of that run.
 
     *optional*: or None, where no run is named, and the `base_dir` of the store to look for one in.
-    *or_file*: or None, and as `file` a word that can be no id, but is a file.
+    *or_file*: or None, and as `file` a word that can be no id.
     """
 
     def decorate(command: F) -> F:
@@ -48,7 +48,7 @@ def run_options(*, optional: bool = False, or_file: bool = False) -> Callable[[F
         ) -> Any:
             if optional and (run, run_id, run_dir) == (None, None, None):
                 return command(directory=None, base_dir=base_dir, **given)
-            if or_file and run and not given["file"] and not is_id_part(run.upper()) and os.path.isfile(run):
+            if or_file and run and not given["file"] and not (is_id_part(run.upper()) or run.startswith("@")):
                 return command(directory=None, base_dir=base_dir, **given | {"file": run})
             if run is not None and run_id is not None:
                 raise UsageError(problem="name the run once: RUN and --run-id mean the same")

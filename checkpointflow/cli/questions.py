@@ -15,6 +15,7 @@ from checkpointflow.drivers import local
 from checkpointflow.drivers.secrets import Secrets, find_secrets
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.engine.bodies import Scene, locate
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.run import Run, Waiting, waits
 from checkpointflow.engine.scope import scope
 from checkpointflow.engine.settle import is_overdue
@@ -136,23 +137,17 @@ class Asker:
 
 
 def _make(program: Program, run: Run, path: str, record: Waiting) -> Question:
-    wait = record.wait
-    return Question(
+    return copy_as(
+        record.wait,
+        Question,
         run_id=run.run_id,
         workflow_id=run.workflow.id,
         workflow_name=run.workflow.name,
         workflow_description=run.workflow.description,
         step=path,
-        event_name=wait.event_name,
-        audience=wait.audience,
-        prompt=wait.prompt,
-        summary=wait.summary,
-        instructions=wait.instructions,
-        risk_level=wait.risk_level,
-        timeout_at=wait.timeout_at,
         values={} if find_unsound(program, run) else _find_values(program, run, path),
-        input_schema=wait.input_schema,
         attempt=1,
+        lacking=None,
     )
 
 

@@ -90,6 +90,26 @@ def view_taken(result: dict[str, Any], screen: Screen, shorten: Callable[[str], 
     yield from format_table(("RUN", "DUE", "STATUS", "PROBLEM"), rows, screen)
 
 
+def view_asked(result: dict[str, Any], screen: Screen, shorten: Callable[[str], str]) -> Iterator[Line]:
+    """What `cpf work` had answered, what was answered too late, and what is left."""
+    kinds = {"answered": "answered", "fell_away": "too late", "left": "left"}
+    rows = [
+        (
+            Span(shorten(row["run_id"]), "strong"),
+            Span(row["step"]),
+            Span(became),
+            Span(row.get("status", ""), _LOOKS.get(row.get("status", ""), "plain")),
+            Span(row.get("problem", "")),
+        )
+        for kind, became in kinds.items()
+        for row in result[kind]
+    ]
+    if not rows:
+        yield ("Nothing waits for an answer.",)
+        return
+    yield from format_table(("RUN", "STEP", "ANSWER", "STATUS", "PROBLEM"), rows, screen)
+
+
 def format_table(
     headings: tuple[str, ...], rows: Sequence[tuple[Span, ...]], screen: Screen
 ) -> Iterator[Line]:
@@ -106,12 +126,12 @@ def format_table(
         widths[widths.index(max(widths[:-1]))] -= 1
     widths[-1] = max(MIN_COLUMN, room)
     for row in plain:
-        cells = [fit(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
+        cells = [shorten_cell(cell, width, screen) for cell, width in zip(row, widths, strict=True)]
         pads = [" " * (width - len(cell.text)) + GAP for cell, width in zip(cells, widths, strict=True)]
         yield [part for both in zip(cells, pads, strict=True) for part in both][:-1]
 
 
-def fit(cell: Span, width: int, screen: Screen) -> Span:
+def shorten_cell(cell: Span, width: int, screen: Screen) -> Span:
     """*cell*, or as much of it as *width* columns take."""
     dots = "…" if screen.unicode else "..."
     return cell if len(cell.text) <= width else Span(cell.text[: width - len(dots)] + dots, cell.look)

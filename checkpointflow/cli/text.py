@@ -32,17 +32,15 @@ def show(answer: Reply, screen: Screen) -> str:
 
 def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
     command, result = answer.envelope.command, answer.envelope.result
-    if command in ("list", "waits", "tick"):
-        from checkpointflow.cli.tables import view_runs, view_taken, view_waits
+    if command in ("list", "waits", "tick", "work") and result is not UNSET:
+        from checkpointflow.cli.tables import view_asked, view_runs, view_taken, view_waits
 
-        view = {"list": view_runs, "waits": view_waits, "tick": view_taken}[command]
+        view = {"list": view_runs, "waits": view_waits, "tick": view_taken, "work": view_asked}[command]
         return view(result, screen, make_shortener(_list_all_ids(answer)))
     if command == "overview":
         return view_overview(result, screen, make_shortener(_list_all_ids(answer)))
     if answer.envelope.logs is not None:
         return view_logs(answer.envelope.logs)
-    if command == "work" and result != UNSET and not (any(result["count"].values()) or result["fell_away"]):
-        return (("Nothing waits for an answer.",),)
     if command == "flows" and result == {"flows": []}:
         return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":

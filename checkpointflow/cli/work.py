@@ -183,7 +183,9 @@ class Worker:
             "left": to_builtins(left[:MAX_ROWS]),
         }
         told = tuple(self._warnings)[-MAX_ROWS:]
-        return wrap_result("work", result, warnings=told, exit_code=exit_code, next=self._find_next(left))
+        return wrap_result(
+            "work", result, warnings=told, exit_code=exit_code, store=self.store, next=self._find_next(left)
+        )
 
     def _find_next(self, left: Iterable[Row]) -> tuple[Next, ...]:
         found: list[Next] = []

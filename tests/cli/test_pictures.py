@@ -254,3 +254,10 @@ def test_nothing_in_a_report_turns_round_what_is_read_or_speaks_to_a_terminal(cp
     text = report(cpf, run_id)
     assert (set(odd) - {"a", "b", "3", "1", "m"}) & set(text) == set()
     assert "a\\x9b31m\\x7f\\u202eb" in text
+
+
+def test_a_word_that_can_be_no_run_is_a_file_also_where_there_is_none(cpf: Cpf) -> None:
+    """Failed with: that missing.yaml is no run id."""
+    answer = cpf("graph", "missing.yaml")
+    assert (answer.code, answer.json["error"]["message"]) == (10, "missing.yaml: there is no such file")
+    assert "is no run id" in cpf("graph", "@latst").json["error"]["message"]

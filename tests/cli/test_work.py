@@ -471,3 +471,16 @@ def test_values_without_json_do_no_harm(cpf: Cpf) -> None:
         "steps.a.outputs": {},
         "steps.a.exit_code": 0,
     }
+
+
+# For people
+
+
+def test_a_person_sees_what_became_of_each_question_on_a_line(cpf: Cpf) -> None:
+    good, bad = (cpf.run(question())["run_id"] for _ in range(2))
+    told = once(cpf, f"test $CPF_RUN_ID = {bad} && exit 3; {GO}", "--text").text
+    assert [line.split()[:4] for line in told.splitlines()[:3]] == [
+        ["RUN", "STEP", "ANSWER", "STATUS"],
+        [good[-4:], "q", "answered", "completed"],
+        [bad[-4:], "q", "left", "the"],
+    ]

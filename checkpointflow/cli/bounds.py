@@ -7,13 +7,10 @@ the longest lists, as many of the first items as there is room for. What is shor
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from msgspec import Meta, Struct
+from checkpointflow.cli.encoding import MAX_BYTES, encode
 
-from checkpointflow.cli.encoding import encode
-
-MAX_BYTES = 16 * 1024
 ROOM = MAX_BYTES - 2048  # the rest is for saying what is left out, and how to have it
 MIN_BYTES = 512
 MAX_HEAD = 200
@@ -23,15 +20,6 @@ QUESTIONS = ("prompt", "summary", "instructions")
 """Of the texts of ours those that are cut as values are; of all others the head is shown, and "…"."""
 WHOLE = ("next", "logs", "tail", "resume")
 """Of these no part is cut; they are short, or lists of which items are left out."""
-
-
-class Cut(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What stands in place of a long value."""
-
-    bytes: Annotated[int, Meta(description="The size of the value as JSON.")]
-    head: Annotated[str, Meta(description="How it begins: as text, or else as JSON.")]
-    file: Annotated[str | None, Meta(description="A file that has all of it.")] = None
-    command: Annotated[str | None, Meta(description="A line that shows all of it.")] = None
 
 
 class _Part(NamedTuple):

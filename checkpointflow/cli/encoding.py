@@ -8,6 +8,8 @@ import msgspec
 
 from checkpointflow.patterns import compile_late
 
+MAX_BYTES = 16 * 1024  # of an answer, unless more is asked for
+
 # What a terminal obeys, or shows by showing other things elsewhere or otherwise; tabs and line breaks aside.
 _UNSEEN = compile_late(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"

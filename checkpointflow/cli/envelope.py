@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal, assert_never
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from checkpointflow.cli.bounds import MAX_BYTES, Cut, fit
-from checkpointflow.cli.encoding import encode
+from checkpointflow.cli.encoding import MAX_BYTES, encode
 from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer, say_where
 from checkpointflow.cli.location import command_for, join_line
-from checkpointflow.cli.places import Place, find_place
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.engine.facts import Wait
 from checkpointflow.engine.path import ROOT
@@ -49,6 +47,25 @@ class Doubt(Struct, frozen=True, kw_only=True):
     started_at: str
     stdout: str
     stderr: str
+
+
+class Cut(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stands in place of a long value."""
+
+    bytes: Annotated[int, Meta(description="The size of the value as JSON.")]
+    head: Annotated[str, Meta(description="How it begins: as text, or else as JSON.")]
+    file: Annotated[str | None, Meta(description="A file that has all of it.")] = None
+    command: Annotated[str | None, Meta(description="A line that shows all of it.")] = None
+
+
+class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where something stands in a document; line and column count from 1."""
+
+    file: Annotated[str | None, Meta(description="The document; left out if it came by standard input.")] = (
+        None
+    )
+    line: int
+    column: int | None = None
 
 
 class WaitShown(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -281,6 +298,8 @@ def bound(answer: Reply, arguments: Sequence[str]) -> Envelope | dict[str, Any]:
     text = encode(answer.envelope)
     if len(text) < MAX_BYTES:
         return answer.envelope
+    from checkpointflow.cli.bounds import fit  # late: few answers are long
+
     shown: dict[str, Any] = msgspec.json.decode(text)
     outcome = None if answer.run is None else answer.run.outcome
     is_own = isinstance(outcome, Completion) and answer.envelope.result is outcome.result
@@ -375,15 +394,17 @@ def _show_doubt(directory: RunDirectory, path: str, started_at: str, wait: Wait)
 def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     if not isinstance(run.outcome, Breakdown):
         return None
+    from checkpointflow.cli.places import find_place  # late: few runs have failed
     from checkpointflow.cli.tails import read_tail  # late: it compiles a pattern
 
     error = run.outcome.error
+    place = find_place(directory, run.workflow, error.step_id) if error.step_id else None
     tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
     return ErrorShown(
         code=error.code,
         message=error.message,
         step_id=error.step_id,
-        where=find_place(directory, run.workflow, error.step_id) if error.step_id else None,
+        where=Place(file=place[0], line=place[1], column=place[2]) if place else None,
         tail=tail,
         details=error.details,
     )

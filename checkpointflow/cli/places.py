@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta, Struct
 
 from checkpointflow.engine.facts import Identity
 from checkpointflow.engine.path import ROOT, owner, split
@@ -16,17 +13,7 @@ from checkpointflow.store.files import digest, read_file
 from checkpointflow.store.layout import DOCUMENT, document_name
 
 
-class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where something stands in a document; line and column count from 1."""
-
-    file: Annotated[str | None, Meta(description="The document; left out if it came by standard input.")] = (
-        None
-    )
-    line: int
-    column: int | None = None
-
-
-def find_place(directory: RunDirectory, identity: Identity, path: str) -> Place | None:
+def find_place(directory: RunDirectory, identity: Identity, path: str) -> tuple[str, int, int] | None:
     """Where the step at *path* of a run is written; None if its document cannot be read.
 
     That is the file which the run was started from, or, if that says something else by now, its own copy.
@@ -37,7 +24,7 @@ def find_place(directory: RunDirectory, identity: Identity, path: str) -> Place 
         line, column = _search(data, step) or _parse(data, step)
     except (CheckpointflowError, LookupError):  # whoever goes on with the run will hear why
         return None
-    return Place(file=file, line=line, column=column)
+    return file, line, column
 
 
 def _find_document(directory: RunDirectory, identity: Identity, body: str) -> str:

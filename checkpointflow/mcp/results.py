@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.json import decode
 
-from checkpointflow.cli.bounds import MAX_BYTES, fit
-from checkpointflow.cli.encoding import encode
+from checkpointflow.cli.bounds import fit
+from checkpointflow.cli.encoding import MAX_BYTES, encode
 from checkpointflow.cli.envelope import wrap_run
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.run import Run, waits

@@ -20,6 +20,8 @@ HEAVY = {
     "package metadata": "importlib.metadata",
     "the rules": "checkpointflow.engine.rules",
     "what changes a run": "checkpointflow.engine.evolution",
+    "what cuts long answers": "checkpointflow.cli.bounds",
+    "where steps are written": "checkpointflow.cli.places",
     "enumerations of signals": "signal",
     "quoting by a pattern": "shlex",
     "expressions": "checkpointflow.expressions.syntax",

@@ -107,7 +107,7 @@ def test_a_client_without_forms_gets_the_line_for_the_person(cpf: Cpf, mode: str
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_client_hears_of_progress(cpf: Cpf, mode: str) -> None:
-    flow(cpf, "w", *(cli(f"s{n}", "sleep 0.6") for n in range(4)))
+    flow(cpf, "w", *(cli(f"s{n}", "sleep 0.55") for n in range(4)))
     told: list[float] = []
 
     async def hear(progress: float, _: float | None, message: str | None) -> None:

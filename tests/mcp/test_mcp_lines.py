@@ -160,7 +160,7 @@ def test_a_cancelled_call_gets_no_answer_and_its_run_goes_on(cpf: Cpf) -> None:
 
 
 def test_progress_is_told_by_the_token_and_only_grows(cpf: Cpf) -> None:
-    flow(cpf, "slow", *(cli(f"s{n}", "sleep 0.6") for n in range(4)))
+    flow(cpf, "slow", *(cli(f"s{n}", "sleep 0.55") for n in range(4)))
     with Wire(cpf) as wire:
         id_ = wire.post("tools/call", {"name": "slow"}, meta={"progressToken": "t"})
         wire.answer_to(id_)

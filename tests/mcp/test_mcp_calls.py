@@ -104,13 +104,18 @@ def test_without_a_form_the_result_says_what_the_person_types(cpf: Cpf) -> None:
     assert wait["tool"] == "cpf_wait"
 
 
-def test_what_became_of_a_step_in_doubt_is_for_the_person_to_say(cpf: Cpf) -> None:
-    flow(cpf, "w", cli("a", "echo $PPID > pid; sleep 30"))
+def test_a_run_that_takes_longer_than_the_patience_is_to_be_waited_for(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a", "sleep 1.5"))
     with Wire(cpf, "--patience", "1s") as wire:
         shown = wire.value("w")
         assert (shown["status"], shown["next"][0]["tool"]) == ("running", "cpf_wait")
-        run_id = shown["run_id"]
-        _kill_driver(cpf, run_id)
+        assert wire.value("cpf_wait", run_id=shown["run_id"])["status"] == "completed"
+
+
+def test_what_became_of_a_step_in_doubt_is_for_the_person_to_say(cpf: Cpf) -> None:
+    flow(cpf, "w", cli("a", "echo $PPID > pid; sleep 30"))
+    run_id = cpf.real("run", "w", "--detach")["run_id"]
+    _kill_driver(cpf, run_id)
     with Wire(cpf, can={}) as wire:  # which takes the run up, as nobody else does
         shown = wire.value("cpf_wait", run_id=run_id)
         assert (shown["status"], shown["waits"][0]["event_name"]) == ("waiting", "step_outcome")

@@ -93,7 +93,7 @@ class Storm:
         if reply.struck is None:
             assert reply.error != "ERR_INTERRUPTED", reply
             assert reply.code in (*WENT_ON, 20, 50, 70), reply
-        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED":
+        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED" and not self.machine.is_at_work:
             assert not self.machine.outlive(0.3), "commands go on after their cpf was told to stop"
         return reply
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.completing import complete
+from checkpointflow.cli.option import option
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
@@ -16,7 +17,7 @@ APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
 
 @click.command()
 @click.argument("topic", required=False, shell_complete=complete("list_topics"))
-@click.option("--topics", is_flag=True, help="List what TOPIC can be.")
+@option("--topics", is_flag=True, help="List what TOPIC can be.")
 def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 

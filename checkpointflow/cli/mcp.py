@@ -8,6 +8,7 @@ import sys
 import click
 
 from checkpointflow.cli.location import find_store
+from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import choose_form
 
@@ -24,12 +25,12 @@ class _Silent(click.Command):
 
 @click.command(cls=_Silent)
 @base_dir_option
-@click.option(
+@option(
     "--patience",
     metavar="SPAN",
     help="How long a call waits for a run to rest, and for a person to answer (default 45s).",
 )
-@click.option(
+@option(
     "--answers",
     type=click.Choice(("user", "system")),
     multiple=True,

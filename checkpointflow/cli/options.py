@@ -12,6 +12,7 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE, find_run
+from checkpointflow.cli.option import option
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 from checkpointflow.store.layout import is_id_part
 
@@ -20,14 +21,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def base_dir_option(command: F) -> F:
     """`--base-dir`, `--allow-shared`."""
-    decorated = click.option(
+    decorated = option(
         "--allow-shared",
         is_flag=True,
         expose_value=False,
         callback=lambda context, _, value: context.meta.__setitem__(ALLOW_SHARED, value),
         help="Use the store even if others may write into it.",
     )(command)
-    return click.option(
+    return option(
         "--base-dir",
         metavar="DIR",
         help=f"Where runs are stored (default ${BASE_DIR_VARIABLE}, else ~/.checkpointflow).",
@@ -56,14 +57,14 @@ def run_options(*, optional: bool = False, or_file: bool = False) -> Callable[[F
             return command(directory=find_run(run or run_id, run_dir, base_dir), **more, **given)
 
         decorated = base_dir_option(find)
-        for option in (
-            click.option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies."),
-            click.option(
+        for parameter in (
+            option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies."),
+            option(
                 "--run-id", metavar="ID", help="The same as RUN.", shell_complete=complete("list_run_ids")
             ),
             click.argument("run", required=False, metavar="[RUN]", shell_complete=complete("list_run_ids")),
         ):
-            decorated = option(decorated)
+            decorated = parameter(decorated)
         return cast(F, decorated)
 
     return decorate
@@ -81,7 +82,7 @@ class Seconds(click.FloatRange):
 
 def lock_option(default: float = 0) -> Callable[[F], F]:
     """`--lock-timeout`."""
-    return click.option(
+    return option(
         "--lock-timeout",
         metavar="SECONDS",
         type=Seconds(0, 86_400 * 365),
@@ -99,12 +100,12 @@ def place_options(command: F) -> F:
 
         return command(place=Place(cwd, trust), **given)
 
-    decorated = click.option(
+    decorated = option(
         "--trust",
         is_flag=True,
         help="Of a run that was imported: have its commands run in the directory that it names.",
     )(choose)
-    decorated = click.option(
+    decorated = option(
         "--cwd", metavar="DIR", help="Have its commands run in DIR from now on; it becomes part of the run."
     )(decorated)
     return cast(F, decorated)

@@ -8,6 +8,7 @@ import time
 import click
 
 from checkpointflow.cli.envelope import Reply, wrap_run
+from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_agent
 from checkpointflow.cli.screen import Screen, find_screen
@@ -20,7 +21,7 @@ POLL_SECONDS = 0.5
 
 @click.command()
 @run_options()
-@click.option("--exit-status", is_flag=True, help="End with the exit code of the run's state, not with 0.")
+@option("--exit-status", is_flag=True, help="End with the exit code of the run's state, not with 0.")
 def command(directory: RunDirectory, exit_status: bool) -> Reply:
     """Look on until a run waits, or has ended, or nobody works on it any more.
 

@@ -31,7 +31,7 @@ BAR_WIDTH = 640
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem }
-body { max-width: 60rem; color: #222 }
+body { max-width: 60rem; color: #222; overflow-wrap: break-word }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .state { padding: .1rem .6rem; border-radius: 1rem; font-size: .9rem }
 table { border-collapse: collapse }

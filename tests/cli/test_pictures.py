@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,9 @@ def test_what_cannot_be_drawn_is_an_envelope(cpf: Cpf) -> None:
 # Report
 
 
+WIDTHS = (400, 1400)
+
+
 class Page(HTMLParser):
     """tags: all there are; text: what is shown; names: of attributes; balanced: each tag has its end."""
 
@@ -179,29 +183,44 @@ def test_a_report_tells_what_who_when_and_how_long(cpf: Cpf) -> None:
     assert re.search(r"took[0-9.]+s", text)
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no browser here")
+BROWSER = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--enable-logging=stderr"]
+needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no browser here")
+
+
+def browse(cpf: Cpf, name: str) -> tuple[Page, str]:
+    """The page as a browser has it in the end, and what that says of it."""
+    done = subprocess.run(
+        [*BROWSER, f"file://{cpf.cwd}/{name}"],
+        capture_output=True, text=True, check=True, timeout=60, env=cpf.env,
+    )  # fmt: skip
+    return Page(done.stdout), done.stderr
+
+
+@needs_browser
 def test_a_browser_shows_it_and_runs_nothing(cpf: Cpf) -> None:
     report(cpf, hostile(cpf)[1])
-    words = [
-        "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--dump-dom",
-        "--enable-logging=stderr",
-    ]
-    done = subprocess.run(
-        [*words, f"file://{cpf.cwd}/r.html"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env=cpf.env,
-    )
-    page = Page(done.stdout)
+    page, said = browse(cpf, "r.html")
     assert "script" not in page.tags and "img" not in page.tags
     assert all(part in page.text for part in ("failed", "Error", "Time", "<script>alert(1)</script>"))
-    assert "Refused to" not in done.stderr  # nothing was even tried
+    assert "Refused to" not in said  # nothing was even tried
+
+
+@needs_browser
+def test_a_page_fits_a_narrow_window_and_a_wide_one(cpf: Cpf) -> None:
+    """Of a run that has ended, one that waits and one that failed; each in a frame, which is measured."""
+    completed = cpf.run(cli("a", "echo '{\"n\": 1}'", name="word " * 30), end("e"))["run_id"]
+    waiting = cpf.run(ask("q", prompt="x" * 300))["run_id"]
+    failed = cpf.run(cli("a", f"echo {'y' * 300} >&2; exit 1"))["run_id"]
+    pages = [escape(report(cpf, run_id)) for run_id in (completed, waiting, failed)]
+    framed = '<iframe srcdoc="{}" style="width: {}px; border: 0"></iframe>'
+    frames = "".join(framed.format(page, width) for page in pages for width in WIDTHS)
+    inner = "[...document.querySelectorAll('iframe')].map(frame => frame.contentDocument.documentElement)"
+    measure = f"{inner}.map(page => page.scrollWidth)"
+    script = f"<script>onload = () => document.body.append('widths: ' + {measure})</script>"
+    cpf.write("frames.html", f"<!doctype html><body>{frames}{script}")
+    page, _ = browse(cpf, "frames.html")
+    found = [int(width) for width in re.findall(r"\d+", page.text.rpartition("widths: ")[2])]
+    assert all(width <= most for width, most in zip(found, WIDTHS * 3, strict=True)), found
 
 
 def test_a_failure_is_shown_with_the_end_of_what_was_printed(cpf: Cpf) -> None:

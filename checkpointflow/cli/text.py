@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_span, seconds_between
-from checkpointflow.cli.envelope import LogShown, Offer, Reply, find_offers
+from checkpointflow.cli.envelope import LogShown, Reply
 from checkpointflow.cli.location import command_for, find_short_id, join_line, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
@@ -55,7 +55,7 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         if command == "verify":
             lines.append(("  ", screen.mark("done"), " nothing is wrong with it"))
         elif command == "import":
-            lines += view_offers(answer.run, answer.directory)
+            lines += view_offers(answer)
         elif command == "export":
             lines += [
                 (),
@@ -141,16 +141,15 @@ def view_run(answer: Reply, run: Run, directory: RunDirectory, screen: Screen) -
         from checkpointflow.cli.details import view_details
 
         yield from view_details(run, directory, answer.envelope.history, view_value)
-    is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
-    yield from view_offers(run, directory, (("watch",),) if is_begun else None)
+    yield from view_offers(answer)
 
 
-def view_offers(run: Run, directory: RunDirectory, offers: tuple[Offer, ...] | None = None) -> Iterator[Line]:
+def view_offers(answer: Reply) -> Iterator[Line]:
     """What can be typed to go on, if anything goes on."""
-    if run.status not in ("completed", "cancelled"):
+    if answer.offers and answer.directory is not None:
         yield ()
-        for command, *options in find_offers(run, directory) if offers is None else offers:
-            yield "  ", Span(command_for(command, directory, *options), "strong")
+        for command, *options in answer.offers:
+            yield "  ", Span(command_for(command, answer.directory, *options), "strong")
 
 
 def view_note(note: Note | None, screen: Screen) -> Iterator[Line]:

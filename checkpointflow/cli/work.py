@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 
 import click
@@ -131,9 +131,9 @@ def command(
     worker = Worker(find_store(base_dir), Terms(program, attempts, timeout, lock_timeout, progress))
     try:
         worker.take_all(audience, workflow)
-        while not once:
+        while not once or worker.undelivered:
             PROCESS.listen(time.sleep, worker.pause)
-            worker.take_all(audience, workflow)
+            worker.take_all(audience, workflow, worker.undelivered if once else None)
     except (KeyboardInterrupt, Interrupted):
         if once:
             raise
@@ -156,18 +156,26 @@ class Worker:
         self._warnings: dict[str, None] = {}
         self._screen = find_screen(sys.stderr) if tells_progress(terms.form) else None
 
-    def take_all(self, audience: str, workflow: str | None) -> None:
-        """Have all answered that waits now, the oldest first."""
+    def take_all(self, audience: str, workflow: str | None, only: Set[Key] | None = None) -> None:
+        """Have all answered that waits now, or *only* these, the oldest first."""
         begin = time.monotonic()
         found = list_questions(self.store, now(), audience, workflow)
         self.pause = max(POLL_SECONDS, REST_FACTOR * (time.monotonic() - begin))
         keys = {_name(asked) for asked in found}
+        for key in self.undelivered - keys:
+            self._note_fallen(key, self.left[key], "somebody else has answered")
         self.left = {key: row for key, row in self.left.items() if key in keys}
         self._pauses = {key: pause for key, pause in self._pauses.items() if key in keys}
         self._kept = {key: payload for key, payload in self._kept.items() if key in keys}
         for asked in found:
-            if self._pauses.get(_name(asked), (0, 0))[1] <= time.monotonic():
+            is_wanted = only is None or _name(asked) in only
+            if is_wanted and self._pauses.get(_name(asked), (0, 0))[1] <= time.monotonic():
                 self._take(asked)
+
+    @property
+    def undelivered(self) -> set[Key]:
+        """The questions that have an answer, of runs that somebody else works on."""
+        return {key for key in self._kept if key in self.left and self.left[key].code == LockConflict.code}
 
     @property
     def has_failed(self) -> bool:
@@ -216,16 +224,17 @@ class Worker:
                 question = asker.find()
                 if question is not None:
                     self._answer(asker, question, row, key)
+                elif key in self._kept:
+                    self._note_fallen(key, row, "somebody else has answered")
             self.left.pop(key, None)
         except Interrupted:
             raise
         except CheckpointflowError as error:
             row = replace(row, attempts=self._attempts, code=error.code, problem=str(error))
             is_gone = not (directory.place / STATE).exists()
-            if is_gone or (self._attempts and isinstance(error, FALLEN)):
-                self.left.pop(key, None)
-                self.fell_away.append(row)
-                self._tell(row, f"the answer comes too late, and falls away: {error}")
+            has_answer = self._attempts > 0 or key in self._kept
+            if is_gone or (has_answer and isinstance(error, FALLEN)):
+                self._note_fallen(key, row, f"the answer comes too late: {error}")
             else:
                 self._leave(key, row)
 
@@ -234,8 +243,15 @@ class Worker:
             pause = min(2 * self._pauses.get(key, (FIRST_PAUSE_SECONDS / 2, 0))[0], MAX_PAUSE_SECONDS)
             self._pauses[key] = (pause, time.monotonic() + pause)
         if self.left.get(key) != row:
-            self._tell(row, f"left: {row.problem}")
+            what = "its answer is kept, and given again" if key in self._kept else "left"
+            self._tell(row, f"{what}: {row.problem}")
         self.left[key] = row
+
+    def _note_fallen(self, key: Key, row: Row, why: str) -> None:
+        self.left.pop(key, None)
+        self._kept.pop(key, None)
+        self.fell_away.append(row)
+        self._tell(row, f"{why}; the answer falls away")
 
     def _answer(self, asker: Asker, question: Question, row: Row, key: Key) -> None:
         """Have it asked until an answer fits; one that could not be delivered before comes first.

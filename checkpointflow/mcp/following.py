@@ -14,7 +14,7 @@ from checkpointflow.mcp.forms import Question, list_questions, name_question, re
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import Client, Refused, Result
 from checkpointflow.mcp.results import describe
-from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, is_on_its_way, settle
+from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, settle
 from checkpointflow.mcp.sealing import seal
 from checkpointflow.store.directory import RunDirectory
 
@@ -54,9 +54,10 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
     """Follow the run until it rests or the patience is over; where it asks a person, have them asked."""
     end = monotonic() + call.host.patience
     for _ in range(MAX_ASKED):
-        run = yield from settle(call.host, directory, call.tick, end - monotonic())
-        questions = {} if "user" in call.host.answers else list_questions(directory, run, call.client, lacks)
-        if not questions or is_on_its_way(directory, run):
+        sight = yield from settle(call.host, directory, call.tick, end - monotonic())
+        run, is_ours = sight.run, "user" not in call.host.answers and not sight.is_on_its_way
+        questions = list_questions(directory, run, call.client, lacks) if is_ours else {}
+        if not questions:
             break
         if call.client.is_newest:
             requests = {key: question.request for key, question in questions.items()}

@@ -14,7 +14,7 @@ from checkpointflow.mcp.forms import Question, list_questions
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import INVALID_PARAMS, Client, ProtocolError, dress, require_text
 from checkpointflow.mcp.results import describe
-from checkpointflow.mcp.runs import is_on_its_way, look_after
+from checkpointflow.mcp.runs import look_after, look_at
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import is_run_id
 
@@ -36,11 +36,12 @@ def make_task(directory: RunDirectory) -> dict[str, Any]:
 
 def show_task(host: Host, client: Client, directory: RunDirectory, unwilling: set[str]) -> dict[str, Any]:
     """The task as it is; *unwilling*: the questions that the person does not want to answer, by key."""
-    run = directory.load()
+    sight = look_at(directory)
+    run = sight.run
     if run.status == "cancelled":
         return _make_head(run, "cancelled")
-    if is_on_its_way(directory, run):
-        look_after(host, directory, run)
+    if sight.is_on_its_way:
+        look_after(host, directory, sight)
         return _make_head(run, "working")
     questions = list_open_questions(host, client, directory, run)
     if questions and not set(questions) & unwilling:

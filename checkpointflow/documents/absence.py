@@ -17,6 +17,7 @@ from checkpointflow.documents.program import Program, Use
 from checkpointflow.documents.references import quote_reference
 from checkpointflow.expressions.syntax import (
     And,
+    Call,
     Comparison,
     Constant,
     Expression,
@@ -24,6 +25,7 @@ from checkpointflow.expressions.syntax import (
     Not,
     Or,
     Reference,
+    operands_of,
     references,
 )
 
@@ -188,6 +190,12 @@ def _imply(node: Node, length: int, *, truth: bool) -> Paths:
             operator, Constant(None), Reference(path)
         ) if operator in ("==", "!="):
             return frozenset([path[:length]]) if (operator == "!=") == truth else _NONE
+        case Call("default", (Reference(path), Constant(value))) if truth and not value:
+            return frozenset([path[:length]])
+        case Comparison("!=", Call("default", (Reference(path), Constant(one))), Constant(other)) if (
+            truth and one == other
+        ):
+            return frozenset([path[:length]])
         case Not(operand):
             return _imply(operand, length, truth=not truth)
         case And(operands) | Or(operands):
@@ -207,13 +215,12 @@ def _is_bare(node: Node, path: Path, known: Paths) -> bool:
             "==" | "!=", Constant(None), Reference()
         ):
             return False
-        case Comparison(_, left, right):
-            return _is_bare(left, path, known) or _is_bare(right, path, known)
-        case Not(operand):
-            return _is_bare(operand, path, known)
+        case Call("default", (Reference(), instead)):
+            return _is_bare(instead, path, known)
         case And(operands) | Or(operands):
             for operand in operands:
                 if _is_bare(operand, path, known):
                     return True
                 known |= _imply(operand, len(path), truth=isinstance(node, And))
-    return False
+            return False
+    return any(_is_bare(operand, path, known) for operand in operands_of(node))

@@ -43,11 +43,12 @@ from checkpointflow.documents.absence import warn_of_absence
 from checkpointflow.documents.graph import Edge, StepList, targets
 from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
 from checkpointflow.documents.program import Program, Use
-from checkpointflow.documents.references import schema_of
+from checkpointflow.documents.references import list_schemas
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import as_text, holds
-from checkpointflow.expressions.syntax import Expression, Reference, references
+from checkpointflow.expressions.evaluation import holds
+from checkpointflow.expressions.syntax import Expression, references
 from checkpointflow.expressions.templates import list_texts
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import Change
 
@@ -237,10 +238,11 @@ def _warn_of_changes(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
 
 def _lets_through(use: Use, program: Program, samples: Iterable[str], pattern: str) -> bool:
     """Whether its schema lets a text through that matches *pattern*: one of *samples*, or its own."""
-    root = use.expression.root
-    if not isinstance(root, Reference):
-        return False  # a condition, or the author's own text
-    schema = schema_of(root.path, use, program)
+    schemas = list_schemas(use.expression.root, use, program)
+    return any(_fits(schema, use, samples, pattern) for schema in schemas)
+
+
+def _fits(schema: Any, use: Use, samples: Iterable[str], pattern: str) -> bool:
     known = Schema(schema)
     if known.problems:  # as when it is a piece of one, with references into the rest
         return True

@@ -24,10 +24,10 @@ from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fi
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
 from checkpointflow.expressions.templates import Template, compile_value, holes, list_leaves
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
     CommandHole,

@@ -12,8 +12,17 @@ from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach, properties_of
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.syntax import Expression, Reference, references
+from checkpointflow.expressions.syntax import (
+    Call,
+    Constant,
+    Expression,
+    Node,
+    Reference,
+    find_kind,
+    references,
+)
 from checkpointflow.expressions.templates import Template, list_leaves
+from checkpointflow.expressions.wording import explain_hyphen
 
 
 def check_references(program: Program, uses: Iterable[Use]) -> Iterator[Diagnostic]:
@@ -117,7 +126,8 @@ def _refuse_lack(
     depth, properties = lack
     *above, part = map(str, reference[: start + depth + 1])
     message = f'{shorten(".".join(above))} has no "{shorten(part)}"'
-    return _refuse(use, (*above, part), message, suggest(part, properties) or otherwise)
+    hint = explain_hyphen(part, properties) or suggest(part, properties) or otherwise
+    return _refuse(use, (*above, part), message, hint)
 
 
 # What a schema says of the values that may be there
@@ -150,6 +160,25 @@ def schema_of_outputs(step: AnyStep | None) -> Any:
     return getattr(step, "outputs", None)
 
 
+def list_schemas(node: Node, use: Use, program: Program) -> list[Any]:
+    """Schemas of which the value of *node* fits one; none for what the author wrote into it himself."""
+    match node:
+        case Constant():
+            return []
+        case Reference(path):
+            return [schema_of(path, use, program)]
+        case Call("default" | "lower" | "upper", arguments):
+            return [schema for argument in arguments for schema in list_schemas(argument, use, program)]
+    return [_SCHEMAS.get(find_kind(node), {"not": {"type": "string"}})]
+
+
+_SCHEMAS: dict[str | None, Any] = {
+    None: True,
+    "text": {"type": "string"},
+    "a list": {"type": "array", "items": {"type": "string"}},
+}
+
+
 def schema_of(reference: Path, use: Use, program: Program) -> Any:
     """The schema that the value of *reference* fits; True where nothing is known of it."""
     match reference:
@@ -180,8 +209,7 @@ def _schema_of_item(use: Use, program: Program) -> Any:
 
 def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
     if isinstance(items, Expression):
-        root = items.root
-        schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
-        return schema.get("items") if isinstance(schema, dict) else None
+        schemas = list_schemas(items.root, use, program)
+        return schemas[0].get("items") if len(schemas) == 1 and isinstance(schemas[0], dict) else None
     is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
     return None if is_open else {"enum": items}

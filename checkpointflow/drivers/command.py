@@ -21,7 +21,7 @@ from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
 from checkpointflow.drivers.signals import ignores_children, name_signal
 from checkpointflow.engine.actions import ArtifactSpec, Failure, Outcome, RunCommand, StoredFile, Success
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
-from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.expressions.values import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory

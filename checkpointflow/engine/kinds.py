@@ -35,10 +35,11 @@ from checkpointflow.engine.misfits import detail_misfits, list_misfits
 from checkpointflow.engine.run import Failed
 from checkpointflow.engine.scope import scope
 from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
-from checkpointflow.expressions.evaluation import Secret, as_text, evaluate, holds
+from checkpointflow.expressions.evaluation import Secret, evaluate, holds
 from checkpointflow.expressions.syntax import Expression
 from checkpointflow.expressions.templates import fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.shells.scripts import check_variable, render_command
 

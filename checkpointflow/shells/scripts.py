@@ -5,12 +5,12 @@ r"""Commands with `${…}` in them: what is given to the shell, and the variable
     raw: and an expression                       the text itself, as code
     file: and an expression                      a reference to a variable with the name of a file of it
 
-In a command, `${…}` is ours if it begins with one of our names as a whole word, with a quote, `(` or
-`not`, or is a path with a dot in it (which may be a slip of the pen, and is then an error). All else,
-`${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where in the command
-each hole stands is found out by `commands.find_contexts` when it is parsed; values go into variables named
-`CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once more,
-with that text in it, before it is let run: it may not move a value to where it would be code.
+In a command, `${…}` is ours if it begins with one of our names as a whole word, with a function, a number
+and a blank, a quote, `(` or `not`, or is a path with a dot in it (which may be a slip of the pen, and is then
+an error). All else, `${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where
+in the command each hole stands is found out by `commands.find_contexts` when it is parsed; values go into
+variables named `CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once
+more, with that text in it, before it is let run: it may not move a value to where it would be code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
+from checkpointflow.expressions.evaluation import Secret, evaluate
+from checkpointflow.expressions.functions import FUNCTIONS
 from checkpointflow.expressions.syntax import NAMES, Expression
 from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
+from checkpointflow.expressions.values import as_text
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
 
@@ -356,7 +358,10 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 
 # Whose `${` it is
 
-_OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
+_OURS = (
+    rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|item_index[-+*/]|[\"']|not\s"
+    rf"|(?:{'|'.join(FUNCTIONS)})\s*\(|-?[0-9][\w.]*\s)"
+)
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
 _IS_OURS = compile_late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
 _IS_OURS_FOR_SURE = compile_late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}

@@ -145,7 +145,7 @@ def test_every_example_validates(number: int, tmp_path: Path) -> None:
             "foreach_example",
             {"files": ["a b", "$(x)"]},
             0,
-            [{"file": "a b", "number": 0}, {"file": "$(x)", "number": 1}],
+            [{"file": "a b", "part": "1 of 2"}, {"file": "$(x)", "part": "2 of 2"}],
         ),
         ("foreach_workflow_example", {}, 0, [{"text": "hello, eu"}, {"text": "hello, us"}]),
         ("parallel_example", {}, 0, {"style": True, "slow": 3}),

@@ -152,6 +152,13 @@ class Machine:
                     found.add((entry.path, status.st_size, status.st_mtime_ns))
         return found
 
+    def close(self) -> None:
+        """End everybody who is still there."""
+        for call in self._calls:
+            call.process.kill()
+            call.process.communicate()
+        self.end_all()
+
     def list_commands(self) -> Iterator[int]:
         """The processes of steps that are still there."""
         for pid in filter(str.isdigit, os.listdir("/proc")):

@@ -144,7 +144,8 @@ class Reckoning:
             assert self._answers.get(path) == payload, f"{path} had taken {payload}"
         if outcome["status"] != "cancelled":
             assert outcome["status"] == "completed" and not self.is_cancelled, outcome["status"]
-            assert outcome["result"] == self.workflow.result("", self._answers)
+            expected = self.workflow.result("", self._answers)
+            assert outcome["result"] == expected, f"{outcome['result']}, and not {expected}"
         self._check_deeds()
 
     def _check_deeds(self) -> None:

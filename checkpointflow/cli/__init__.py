@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from checkpointflow import __version__
-from checkpointflow.cli.option import Option, option
 from checkpointflow.diagnostics import find_nearest
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, SystemRefused, UsageError
@@ -121,7 +120,7 @@ def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) ->
             click.echo(text(context), color=context.color)
             context.exit()
 
-    return Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
+    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
 
 
 def _ask_for(form: str, about: str) -> click.Option:
@@ -132,7 +131,9 @@ def _ask_for(form: str, about: str) -> click.Option:
 
         choose_form(context, form if asked else None)
 
-    return Option([f"--{form}"], is_flag=True, is_eager=True, expose_value=False, help=about, callback=choose)
+    return click.Option(
+        [f"--{form}"], is_flag=True, is_eager=True, expose_value=False, help=about, callback=choose
+    )
 
 
 JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")
@@ -146,7 +147,7 @@ def _show_all(context: click.Context) -> None:
     show_all(context)
 
 
-FULL = Option(
+FULL = click.Option(
     ["--full"],
     is_flag=True,
     is_eager=True,
@@ -162,7 +163,7 @@ HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_
     epilog="Exit codes: 0 success, 2 usage, 10 validation, 20 runtime, 30 step failed, 40 waiting, "
     "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
 )
-@option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
 @click.pass_context
 def group(ctx: click.Context, debug: bool) -> None:
     """checkpointflow runs workflows: portable state machines in YAML that pause for people, agents, systems.

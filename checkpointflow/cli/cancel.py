@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from checkpointflow.cli.envelope import Reply, wrap_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.drivers import local
 from checkpointflow.store.directory import RunDirectory
@@ -13,7 +12,7 @@ from checkpointflow.store.directory import RunDirectory
 
 @click.command()
 @run_options()
-@option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the run.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept with the run.")
 @lock_option(local.CANCEL_SECONDS)
 def command(directory: RunDirectory, reason: str, lock_timeout: float) -> Reply:
     """Stop a run for good."""

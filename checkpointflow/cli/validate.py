@@ -9,7 +9,6 @@ import click
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
 from checkpointflow.errors import UsageError, WarningsFound
 from checkpointflow.store.cache import Cache
@@ -17,10 +16,10 @@ from checkpointflow.store.cache import Cache
 
 @click.command()
 @click.argument("workflow", required=False, metavar="[FILE]", shell_complete=complete_file)
-@option(
+@click.option(
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
-@option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
+@click.option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
 def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
     """Check a workflow, and say what is wrong with it and where."""
     if (workflow is None) == (file is None):

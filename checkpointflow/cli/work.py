@@ -21,7 +21,6 @@ from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.following import Next, list_next
 from checkpointflow.cli.location import find_store, note_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.questions import Asker, Lacking, Question
 from checkpointflow.cli.screen import find_screen
@@ -84,23 +83,23 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command()
 @base_dir_option
-@option(
+@click.option(
     "--exec",
     "program",
     required=True,
     metavar="CMD",
     help="What answers: a shell command; see cpf guide work.",
 )
-@option(
+@click.option(
     "--audience",
     type=click.Choice(("user", "agent", "system")),
     default="agent",
     show_default=True,
     help="Whose questions.",
 )
-@option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
-@option("--once", is_flag=True, help="What waits now, each question once; else on and on.")
-@option(
+@click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
+@click.option("--once", is_flag=True, help="What waits now, each question once; else on and on.")
+@click.option(
     "--attempts",
     type=click.IntRange(1),
     default=3,
@@ -108,7 +107,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metavar="N",
     help="How often a question is asked whose answer does not fit.",
 )
-@option(
+@click.option(
     "--timeout", type=parse_span, default="10m", show_default=True, metavar="SPAN", help="For CMD, each time."
 )
 @progress_option

@@ -1,7 +1,10 @@
 """Runs as tasks, for clients that look after them by themselves: a task's id is the run's.
 
-A run that asks what a person can be asked through the client requires input. One that waits for anybody else
-has come to a result, which says so: the model may be the one to answer.
+A task is a call, not the run: as a call does without tasks, it comes to its result when the run rests, and
+where the run waits, the result says so, and for whom. `input_required` is for what the client itself can ask
+a person, all of which stands in `inputRequests`. With nothing in there that it can do, it would look again
+without end, and the model, who may be the one to answer, or to show a person what to type, would not hear of
+it.
 """
 
 from __future__ import annotations

@@ -25,6 +25,13 @@ HEAVY = {
     "enumerations of signals": "signal",
     "quoting by a pattern": "shlex",
     "expressions": "checkpointflow.expressions.syntax",
+    "what reads code": "inspect",
+    "the name of the system": "platform",
+    "translations": "gettext",
+    "addresses": "ipaddress",
+    "paths of Windows": "ntpath",
+    "wrapped texts": "textwrap",
+    "types as data": "msgspec.inspect",
 }
 UNUSED = {
     "ruamel", "fastjsonschema", "filelock", "json", "logging", "random", "http", "importlib.metadata",
@@ -32,14 +39,19 @@ UNUSED = {
     "checkpointflow.shells.commands", "checkpointflow.shells.programs",
     "checkpointflow.cli.progress", "checkpointflow.cli.view", "checkpointflow.cli.screen",
     "checkpointflow.cli.hooks", "locale",
+    "inspect", "ast", "tokenize", "platform", "gettext", "ipaddress", "ntpath", "textwrap", "msgspec.inspect",
 }  # fmt: skip
 
 
 SCRIPT = """
 import sys
+sys.modules["typing_extensions"] = None  # which msgspec imports, and cpf brings none
+from checkpointflow import late
+late.defer()
 from checkpointflow.cli import answer
 answer(sys.argv[1:])
-print("\\n".join(sys.modules), file=sys.stderr)
+names = [name for name, module in sys.modules.items() if not isinstance(module, late.Late)]
+print("\\n".join(names), file=sys.stderr)
 """
 
 
@@ -112,6 +124,36 @@ def test_who_lists_tools_imports_nothing_that_runs_need(cpf: Cpf) -> None:
     runs = {"checkpointflow.engine.run", "checkpointflow.store.directory", "checkpointflow.mcp.calls"}
     unused = UNUSED | set(HEAVY.values()) | runs
     assert modules & unused == set()
+
+
+LATE = """
+import sys
+sys.modules["typing_extensions"] = None
+from checkpointflow import late
+late.defer()
+import click, gettext, inspect, msgspec, platform
+from gettext import ngettext
+given = [inspect.cleandoc("\\t one\\tline "), platform.system()]
+assert type(inspect) is type(platform) is type(gettext) is late.Late
+texts = inspect.cleandoc(" a\\n   b"), gettext.gettext("a"), ngettext("b", "c", 1), ngettext("b", "c", 2)
+assert inspect.signature(late.defer).parameters == {}
+assert platform.python_version() == sys.version.split()[0]
+assert [type(sys.modules[name]).__name__ for name in ("inspect", "platform", "gettext")] == ["module"] * 3
+assert given == [inspect.cleandoc("\\t one\\tline "), platform.system()]
+assert texts == ("a\\nb", "a", "b", "c")
+from ipaddress import ip_address
+assert ip_address("::1").is_loopback
+assert type(msgspec.inspect.type_info(int)).__name__ == "IntType"
+assert type(msgspec.inspect) is type(sys.modules["msgspec.inspect"]) is type(sys)
+import ntpath, textwrap
+assert (ntpath.splitext("a.b"), textwrap.dedent("  a")) == (("a", ".b"), "a")
+assert not [name for name, module in sys.modules.items() if isinstance(module, late.Late)]
+"""
+
+
+def test_what_is_loaded_late_is_what_it_stands_in_for() -> None:
+    ended = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_this_test_would_see_an_import(cpf: Cpf) -> None:

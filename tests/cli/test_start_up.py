@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
+from checkpointflow.late import UNUSED as UNUSED_BY_ALL
+from checkpointflow.late import Late
 from tests.conftest import Cpf
 from tests.helpers import ask, cli
 
@@ -154,6 +158,44 @@ assert not [name for name, module in sys.modules.items() if isinstance(module, l
 def test_what_is_loaded_late_is_what_it_stands_in_for() -> None:
     ended = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+STATUS = """
+import sys
+sys.modules["typing_extensions"] = None  # which msgspec takes where it is, and which imports inspect
+from checkpointflow import late
+late.defer()
+from checkpointflow.cli import answer
+answer(sys.argv[1:])
+print(*[name for name, module in sys.modules.items() if isinstance(module, late.Late)], file=sys.stderr)
+"""
+
+
+def test_a_start_loads_none_of_them(cpf: Cpf) -> None:
+    run_id = cpf.run(ask("q", input_schema={"type": "object"}))["run_id"]
+    ended = subprocess.run(
+        [sys.executable, "-c", STATUS, "status", run_id],
+        capture_output=True, text=True, cwd=cpf.cwd, env=cpf.env, check=False,
+    )  # fmt: skip
+    assert set(ended.stderr.split()) == {"inspect", "gettext", "platform", *UNUSED_BY_ALL}
+
+
+def test_many_threads_may_be_the_first_to_use_one() -> None:
+    barrier = Barrier(8)
+
+    def use(late: Late) -> object:
+        barrier.wait()
+        return late.Parameter
+
+    for _ in range(20):
+        kept = sys.modules.pop("inspect")
+        late = sys.modules["inspect"] = Late("inspect")
+        try:
+            with ThreadPoolExecutor(8) as threads:
+                found = set(threads.map(use, [late] * 8))
+                assert found == {sys.modules["inspect"].Parameter}
+        finally:
+            sys.modules["inspect"] = kept
 
 
 def test_this_test_would_see_an_import(cpf: Cpf) -> None:

@@ -387,7 +387,7 @@ def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     from checkpointflow.cli.tails import read_tail  # late: it compiles a pattern
 
     error = run.outcome.error
-    place = find_place(directory, run.workflow, error.step_id) if error.step_id else None
+    place = find_place(directory, run, error.step_id) if error.step_id else None
     tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
     return ErrorShown(
         code=error.code,

@@ -18,13 +18,23 @@ from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.decoding import decode_leniently
 from checkpointflow.documents.graph import StepList, targets
 from checkpointflow.documents.lint import find_warnings
-from checkpointflow.documents.model import Api, AwaitEvent, Cli, Foreach, Parallel, Workflow, properties_of
+from checkpointflow.documents.model import (
+    Api,
+    AwaitEvent,
+    Call,
+    Cli,
+    Foreach,
+    Parallel,
+    Workflow,
+    properties_of,
+)
 from checkpointflow.documents.program import CompiledStep, Program, Use
 from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
 from checkpointflow.expressions.headers import find_fault as find_header_fault
+from checkpointflow.expressions.syntax import Expression, find_kind
 from checkpointflow.expressions.templates import Template
 from checkpointflow.expressions.urls import UrlTemplate
 from checkpointflow.schemas.validation import Schema
@@ -75,6 +85,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_schemas(program),
         _check_defaults(program),
         (fault for fault in found if isinstance(fault, Diagnostic)),
+        _check_parameters(program),
         check_references(program, uses),
     )
     errors = source.locate_all(chain.from_iterable(rules))
@@ -156,8 +167,33 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
             yield from _check_wait(step, path)
         case Foreach():
             yield from _check_foreach(step, path)
+            yield from _check_called(compiled, path)
+        case Call():
+            yield from _check_called(compiled, path)
         case Parallel():
             yield from _check_branches(step, path, source)
+
+
+def _check_parameters(program: Program) -> Iterator[Diagnostic]:
+    """Each hole that cannot have what is wanted there, whatever its paths lead to."""
+    for path, read in program.parameters():
+        if isinstance(read, Template):
+            kind = find_kind(read.pieces[0].root) if isinstance(read.pieces[0], Expression) else "text"
+            kind = "text" if len(read.pieces) > 1 else kind
+            wanted = "a list" if path[-1] in ("exit_codes", "status_codes", "on") else "a number"
+            if kind not in (None, wanted):
+                yield Diagnostic(f"expected {wanted}, and the value here is {kind}", path)
+
+
+def _check_called(compiled: CompiledStep, path: Path) -> Iterator[Diagnostic]:
+    has_hole = isinstance(compiled.try_read("workflow_ref"), Template)
+    one_of = getattr(compiled.step, "one_of", ())
+    if has_hole and not one_of:
+        message = "a `workflow_ref` with `${…}` needs `one_of`, the list of what it may name"
+        yield Diagnostic(message, (*path, "workflow_ref"), "such as one_of: [dev.yaml, production.yaml]")
+    elif one_of and not has_hole:
+        message = "`one_of` belongs to a `workflow_ref` with `${…}`"
+        yield Diagnostic(message, (*path, "one_of"), "such as workflow_ref: ${inputs.flow}", at_name=True)
 
 
 def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> Iterator[Diagnostic]:

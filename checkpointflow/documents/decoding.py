@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
-from checkpointflow.documents.model import NAME, SCHEMA_VERSION, AnyStep, Document, Step, Workflow
+from checkpointflow.documents.model import HOLE, NAME, SCHEMA_VERSION, AnyStep, Document, Step, Workflow
 from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow
@@ -120,6 +120,10 @@ def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnost
     if hasattr(members[0], "tag") and members[0].tag:
         yield from _fit_step(value, {member.tag: member for member in members}, path)
         return
+    others = [member for member in members if getattr(member, "pattern", None) != HOLE]
+    if len(others) < len(members):
+        yield from _fit_parameter(value, others, path)
+        return
     fitting = [member for member in members if _name_shape(value) in _list_shapes(member)]
     if fitting:
         yield from _fit(value, fitting[0], path)
@@ -129,6 +133,23 @@ def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnost
             expected = [name for name in expected if name != "a whole number"]
         message = f"expected {join_words(expected)}, and found {describe(value)}"
         yield Diagnostic(message, path, _advise(path, value, expected))
+
+
+def _fit_parameter(value: Any, members: list[Any], path: Path) -> Iterator[Diagnostic]:
+    """Of what may be a hole instead, and then is judged when its step begins."""
+    has_hole = isinstance(value, str) and "${" in value
+    if has_hole and re.search(HOLE, value):
+        return
+    fitting = _fit(value, members[0], path) if len(members) == 1 else _fit_one_of(value, members, path)
+    for wrong in fitting:
+        yield structs.replace(wrong, hint="a `${…}` stands alone here") if has_hole else wrong
+
+
+def find_misfit(value: Any, kind: Any, field: str) -> str:
+    """Why *value* is no *kind*, a type of `model`, in the words that a literal there would get."""
+    from msgspec import inspect
+
+    return next(_fit(value, inspect.type_info(kind), (field,))).message
 
 
 def _name_shape(value: Any) -> str:

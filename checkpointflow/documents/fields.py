@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from checkpointflow.documents.model import AnyStep, Api, Call, Foreach
+from checkpointflow.documents.model import (
+    AnyStep,
+    Api,
+    Attempts,
+    Call,
+    Cli,
+    Concurrency,
+    ExitCode,
+    Foreach,
+    Patience,
+    Pause,
+    Seconds,
+    StatusCode,
+)
 
 ALWAYS = frozenset({"inputs", "steps", "run"})
 ITEM = frozenset({"item", "item_index"})
@@ -21,13 +34,15 @@ Reader = Literal["condition", "value", "url", "command", "env", "items"]
 class Field(Struct, frozen=True):
     """A field of steps whose texts have holes. also: the names that it may use besides the usual ones.
 
-    of: only for this kind of step, where others have the name for something else.
+    of: only for this kind of step, where others have the name for something else; fits: the type of what
+    a hole may hold that is the whole of it, of a parameter that is no text.
     """
 
     names: Names
     reader: Reader
     also: frozenset[str] = frozenset()
     of: type | None = None
+    fits: Any = None
 
 
 FIELDS = (
@@ -46,7 +61,28 @@ FIELDS = (
     Field(("result",), "value"),
     Field(("transitions", "when"), "condition", _EVENT),
     Field(("cases", "when"), "condition"),
+    Field(("workflow_ref",), "value", ITEM, of=Foreach),
+    Field(("workflow_ref",), "value", of=Call),
+    Field(("timeout_seconds",), "value", fits=Seconds),
+    Field(("retry", "max_attempts"), "value", fits=Attempts),
+    Field(("retry", "backoff_seconds"), "value", fits=Pause),
+    Field(("retry", "max_backoff_seconds"), "value", fits=Pause),
+    Field(("retry", "on"), "value", fits=tuple[StatusCode, ...]),
+    Field(("lock", "timeout_seconds"), "value", fits=Patience),
+    Field(("max_concurrency",), "value", fits=Concurrency),
+    Field(
+        ("success", "exit_codes"), "value", of=Cli, fits=Annotated[tuple[ExitCode, ...], Meta(min_length=1)]
+    ),
+    Field(
+        ("success", "status_codes"),
+        "value",
+        of=Api,
+        fits=Annotated[tuple[StatusCode, ...], Meta(min_length=1)],
+    ),
 )
+
+DEFAULTS = tuple(field for field in FIELDS if field.fits and field.names[0] in ("timeout_seconds", "retry"))
+"""The parameters that the defaults of a workflow have, too."""
 
 
 @cache

@@ -22,6 +22,7 @@ from checkpointflow.diagnostics import Path
 from checkpointflow.documents.model import (
     AnyStep,
     AwaitEvent,
+    Call,
     End,
     Foreach,
     Parallel,
@@ -57,6 +58,14 @@ def targets(step: AnyStep) -> Iterator[tuple[Path, str]]:
     """Every step that *step* names to go to, with the path of the name within it."""
     for names in FIELDS_WITH_TARGETS:
         yield from entries(step, names)
+
+
+def list_called(step: AnyStep) -> Iterator[tuple[Path, str]]:
+    """Every document that *step* may run, by its name there, with the path of that within it."""
+    if isinstance(step, Call | Foreach) and step.one_of:
+        yield from ((("one_of", number), ref) for number, ref in enumerate(step.one_of))
+    elif isinstance(step, Call | Foreach) and step.workflow_ref is not None and "${" not in step.workflow_ref:
+        yield ("workflow_ref",), step.workflow_ref
 
 
 class StepList:

@@ -261,13 +261,13 @@ def _warn_of_retries(program: Program) -> Iterator[Diagnostic]:
     for compiled in program.steps:
         step = compiled.step
         if isinstance(step, Cli | Api) and not _is_repeatable(step):
-            if step.retry is not None and step.retry.max_attempts > 1:
+            if step.retry is not None and step.retry.max_attempts != 1:
                 message = f'"{step.id}" is tried again, and nothing says that this is safe'
                 yield Diagnostic(message, (*compiled.path, "retry"), _HOW_SAFE, id="W107", at_name=True)
             elif step.retry is None:
                 general.append(step.id)
     default = program.workflow.defaults.retry
-    if default is not None and default.max_attempts > 1 and general:
+    if default is not None and default.max_attempts != 1 and general:
         at: Path = ("workflow", "defaults", "retry")
         message = f"these are tried again, and nothing says that this is safe: {', '.join(general[:10])}"
         yield Diagnostic(message, at, _HOW_SAFE, id="W107", at_name=True)

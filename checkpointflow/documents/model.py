@@ -18,6 +18,9 @@ SCHEMA_VERSION = "checkpointflow/v1"
 # To Python `$` also fits before a final line break.
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$(?!\n)"
 
+# A parameter that is no text takes a text that is one hole, whose value is judged when its step begins.
+HOLE = r"^\$\{[\s\S]*\}$(?!\n)"
+
 # Fields that are as if they were not there if nothing stands behind their colon.
 MAY_BE_EMPTY = (
     *("defaults", "inputs", "env", "headers", "tags", "artifacts", "success", "transitions", "input_schema"),
@@ -32,7 +35,13 @@ def say(description: str, *examples: Any, **limits: Any) -> Meta:
 Name = Annotated[str, Meta(pattern=NAME, max_length=128)]
 Target = Annotated[Name, say("The id of a step in the same list.")]
 Text = Annotated[str, Meta(max_length=1_000_000)]
+Hole = Annotated[str, say("A `${…}` with such a value.", pattern=HOLE)]
 Seconds = Annotated[float, say("Seconds; at most ten years.", gt=0, le=315_360_000)]
+Patience = Annotated[float, Meta(ge=0, le=315_360_000)]
+Pause = Annotated[float, Meta(ge=0, le=86_400)]
+Attempts = Annotated[int, Meta(ge=1, le=1000)]
+Concurrency = Annotated[int, Meta(ge=1, le=1000)]
+ExitCode = Annotated[int, Meta(ge=0, le=255)]
 Command = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
 StatusCode = Annotated[int, Meta(ge=100, le=599)]
 Shell = Literal["sh", "bash", "dash", "zsh", "pwsh"]
@@ -45,20 +54,27 @@ JsonSchema = Annotated[
 ]
 Outputs = Annotated[JsonSchema | None, say("What the step's outputs must fit.")]
 Condition = bool | Text
+OneOf = Annotated[
+    tuple[str, ...],
+    say(
+        "The documents that a `workflow_ref` with `${…}` may name; all are checked, and kept with the run.",
+        ["flows/dev.yaml", "flows/production.yaml"],
+    ),
+]
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How often a failed step is tried again, and how long to wait before."""
 
-    max_attempts: Annotated[int, say("Attempts in all, the first included.", ge=1, le=1000)]
-    backoff_seconds: Annotated[float, say("The pause before the second attempt.", ge=0, le=86_400)] = 1
-    max_backoff_seconds: Annotated[float, say("No pause is longer than this.", ge=0, le=86_400)] = 300
+    max_attempts: Annotated[Attempts | Hole, say("Attempts in all, the first included.")]
+    backoff_seconds: Annotated[Pause | Hole, say("The pause before the second attempt.")] = 1
+    max_backoff_seconds: Annotated[Pause | Hole, say("No pause is longer than this.")] = 300
     strategy: Annotated[
         Literal["fixed", "exponential"],
         say("`fixed`: the same pause each time; `exponential`: twice as long each time."),
     ] = "exponential"
     on: Annotated[
-        tuple[StatusCode, ...],
+        tuple[StatusCode | Hole, ...] | Hole,
         say("Of `api` steps: status codes to try again after, besides 408, 425, 429 and 5xx.", [404, 409]),
     ] = ()
 
@@ -93,7 +109,7 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
             "The lock's name; may hold `${…}`.", "deploy-${inputs.environment}", min_length=1, max_length=1000
         ),
     ]
-    timeout_seconds: Annotated[float, say("How long to wait for it.", ge=0, le=315_360_000)] = 0
+    timeout_seconds: Annotated[Patience | Hole, say("How many seconds to wait for it.")] = 0
 
 
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -110,8 +126,8 @@ class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """When a command has succeeded."""
 
     exit_codes: Annotated[
-        tuple[Annotated[int, Meta(ge=0, le=255)], ...],
-        say("The exit codes that count as success.", min_length=1),
+        Annotated[tuple[ExitCode | Hole, ...], Meta(min_length=1)] | Hole,
+        say("The exit codes that count as success."),
     ] = (0,)
 
 
@@ -119,7 +135,8 @@ class StatusCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """When a call has succeeded."""
 
     status_codes: Annotated[
-        tuple[StatusCode, ...], say("The HTTP status codes that count as success.", min_length=1)
+        Annotated[tuple[StatusCode | Hole, ...], Meta(min_length=1)] | Hole,
+        say("The HTTP status codes that count as success."),
     ] = (200, 201, 202, 204)
 
 
@@ -167,7 +184,9 @@ class Sequenced(Recoverable, frozen=True, kw_only=True):
 class ActionStep(Sequenced, frozen=True, kw_only=True):
     """A step that does something in the world: it may fail, be tried again, or be cut short."""
 
-    timeout_seconds: Annotated[Seconds | None, say("After this the step is stopped and has failed.")] = None
+    timeout_seconds: Annotated[
+        Seconds | Hole | None, say("After this the step is stopped and has failed.")
+    ] = None
     retry: Annotated[Retry | None, say(Retry.__doc__ or "", {"max_attempts": 3})] = None
     outputs: Outputs = None
     lock: Annotated[Lock | None, say(Lock.__doc__ or "")] = None
@@ -255,7 +274,7 @@ class AwaitEvent(Sequenced, frozen=True, kw_only=True, tag="await_event"):
     transitions: Annotated[
         tuple[Transition, ...], say("Where an event leads; the first that holds is taken.")
     ] = ()
-    timeout_seconds: Annotated[Seconds | None, say("After this the wait is over.")] = None
+    timeout_seconds: Annotated[Seconds | Hole | None, say("After this the wait is over.")] = None
     on_timeout: Annotated[
         Goto | None, say("Where to go when the wait is over; without it the step fails.")
     ] = None
@@ -277,9 +296,13 @@ class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     body: Annotated[
         Steps | None, say("The steps to run for each item; they see `item` and `item_index`.")
     ] = None
-    workflow_ref: Annotated[str | None, say("A document, relative to this one, to run for each item.")] = None
+    workflow_ref: Annotated[
+        str | None,
+        say("A document, relative to this one, to run for each item; with `one_of` it may hold `${…}`."),
+    ] = None
+    one_of: OneOf = ()
     inputs: Annotated[dict[str, Any], say("The called workflow's inputs; may hold `${item}`.")] = {}
-    max_concurrency: Annotated[int, say("How many items at once.", ge=1, le=1000)] = 1
+    max_concurrency: Annotated[Concurrency | Hole, say("How many items at once.")] = 1
     outputs: Outputs = None
 
 
@@ -301,7 +324,10 @@ class Parallel(Sequenced, frozen=True, kw_only=True, tag="parallel"):
 class Call(Sequenced, frozen=True, kw_only=True, tag="workflow"):
     """Runs another workflow inside this run; its result becomes the step's outputs."""
 
-    workflow_ref: Annotated[str, say("A document, relative to this one.", min_length=1)]
+    workflow_ref: Annotated[
+        str, say("A document, relative to this one; with `one_of` it may hold `${…}`.", min_length=1)
+    ]
+    one_of: OneOf = ()
     inputs: Annotated[dict[str, Any], say("Its inputs; may hold `${…}`.")] = {}
     outputs: Outputs = None
 
@@ -323,7 +349,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     fail_fast: Annotated[
         bool, say("Whether the commands of `cli` steps end with their first line that fails.")
     ] = True
-    timeout_seconds: Annotated[Seconds | None, say("For `cli` and `api` steps.")] = None
+    timeout_seconds: Annotated[Seconds | Hole | None, say("For `cli` and `api` steps.")] = None
     retry: Annotated[Retry | None, say("For `cli` and `api` steps.")] = None
     cwd: Annotated[
         Text | None, say("The working directory of `cli` steps, relative to where the run was started.")

@@ -12,7 +12,7 @@ as its ExpressionError, which the checker tells and which fails a step that come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, assert_never
 
@@ -20,12 +20,12 @@ import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fields
+from checkpointflow.documents.fields import ALWAYS, DEFAULTS, ITEM, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
-from checkpointflow.errors import ExpressionError
+from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, holes, list_leaves
+from checkpointflow.expressions.templates import Template, compile_value, fill_value, holes, list_leaves
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
 from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
@@ -139,6 +139,21 @@ class Program:
         return compile_value(self.workflow.defaults.cwd)
 
     @cached_property
+    def default_parameters(self) -> dict[Names, list[tuple[Path, Any]]]:
+        """The compiled parameters of the defaults, each with its path there."""
+        return {
+            field.names: [(at, compile_value(v)) for at, v in entries(self.workflow.defaults, field.names)]
+            for field in DEFAULTS
+        }
+
+    def parameters(self) -> Iterator[tuple[Path, Any]]:
+        """What stands, compiled, where a number or a list of numbers is wanted, and where."""
+        for found in self.default_parameters.values():
+            yield from ((("workflow", "defaults", *path), read) for path, read in found)
+        for compiled in self.steps:
+            yield from compiled.parameters()
+
+    @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
         found = self._uses(lambda part: may_name(part, "stdout", "headers"))
@@ -161,9 +176,12 @@ class Program:
 
     def _uses(self, wanted: Callable[[msgspec.Struct], bool]) -> Iterator[Use | Diagnostic]:
         """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
-        at: Path = ("workflow", "defaults", "cwd")
+        at: Path = ("workflow", "defaults")
         if wanted(self.workflow.defaults):
-            yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
+            yield from _list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
+            for found in self.default_parameters.values():
+                for path, read in found:
+                    yield from _list_uses((*at, *path), read, ALWAYS, self.root, None)
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
@@ -201,6 +219,37 @@ class CompiledStep:
     def read_all(self, *names: str) -> list[Any]:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
         return [_require_sound(read) for _, read in self._compile(names)]
+
+    def resolve(self, *names: str, scope: Mapping[str, Any]) -> Any:
+        """The parameter that is called so, its own or of the defaults; None if neither is there.
+
+        A hole is filled in from *scope*, in which nothing changes during a visit, so that each attempt comes
+        to the same. Raises EvaluationError, also for what no literal might be there.
+        """
+        is_own = getattr(self.step, names[0], None) is not None
+        value: Any = self.step if is_own else self.program.workflow.defaults
+        for name in names:
+            value = getattr(value, name, None)
+        if not any(isinstance(part, str) for part in (value if isinstance(value, tuple) else (value,))):
+            return value
+        found = self._compile(names) if is_own else self.program.default_parameters[names]
+        reads = [_require_sound(read) for _, read in found]
+        filled = fill_value(reads if isinstance(value, tuple) else reads[0], scope)
+        kind = list_fields(type(self.step))[names].fits
+        try:
+            return msgspec.convert(filled, kind)
+        except msgspec.ValidationError:
+            from checkpointflow.documents.decoding import find_misfit  # late: it brings YAML
+
+            first = next(hole for read in reads for hole, _ in _list_holes(read))
+            problem = f"{'.'.join(names)}: {find_misfit(filled, kind, names[-1])}"
+            raise EvaluationError(problem, first.text) from None
+
+    def parameters(self) -> Iterator[tuple[Path, Any]]:
+        """As those of a Program."""
+        for field in list_fields(type(self.step)).values():
+            if field.fits is not None:
+                yield from (((*self.path, *path), read) for path, read in self._compile(field.names))
 
     @cached_property
     def condition(self) -> Expression | None:

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.diagnostics import Path as Address
-from checkpointflow.documents.graph import list_steps
-from checkpointflow.documents.model import Call, Foreach, Workflow
+from checkpointflow.documents.graph import list_called, list_steps
+from checkpointflow.documents.model import Workflow
 from checkpointflow.documents.packing import Understood, pack, unpack
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
@@ -239,8 +239,8 @@ def _find_references(workflow: Workflow) -> Iterator[tuple[Address, str]]:
     """Every `workflow_ref` of the document, and where it stands."""
     for body in list_steps(workflow):
         for index, step in enumerate(body.steps):
-            if isinstance(step, Call | Foreach) and step.workflow_ref is not None:
-                yield (*body.path_of(index), "workflow_ref"), step.workflow_ref
+            for path, ref in list_called(step):
+                yield (*body.path_of(index), *path), ref
 
 
 def _resolve(name: str, ref: str) -> str:

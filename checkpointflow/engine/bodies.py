@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
 from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import AnyStep, Branch, Call, Foreach, Parallel, Sequenced
+from checkpointflow.documents.model import AnyStep, Branch, Foreach, Parallel, Sequenced
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.path import ROOT, body_path, owner, split
@@ -97,10 +97,10 @@ def keys(step: AnyStep, opened: Opened) -> Sequence[str] | range:
             return [""]
 
 
-def count_free_slots(step: AnyStep, opened: Opened) -> int:
-    """How many bodies more may begin now. Once an iteration has failed, no other begins."""
+def count_free_slots(step: AnyStep, opened: Opened, most: int) -> int:
+    """How many bodies more may begin now: of a foreach *most* at once, and none once one has failed."""
     if isinstance(step, Foreach):
-        return 0 if opened.failed else step.max_concurrency - len(opened.open)
+        return 0 if opened.failed else most - len(opened.open)
     return len(keys(step, opened))
 
 
@@ -112,9 +112,9 @@ def name_of(branch: Branch) -> str:
 def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     """The body called *key* of the block *step*, which stands at *path* in *body*."""
     inner = body_path(path, key)
-    program = find_called(body, step)
-    if program is not None:
-        names = {"inputs": scene.run.cursors[inner].inputs}
+    if (ref := getattr(step, "workflow_ref", None)) is not None:
+        cursor = scene.run.cursors[inner]
+        program, names = body.program.called[cursor.called or ref], {"inputs": cursor.inputs}
         return Body(path=inner, program=program, steps=program.root, names=names)
     names = {**body.names, **item_names(scene, step, path, key)}
     if isinstance(step, Parallel):
@@ -125,12 +125,6 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
         assert isinstance(step, Foreach)
         start_at, steps = None, body.program.inner_list(step.id)
     return Body(path=inner, program=body.program, steps=steps, names=names, outer=body, start_at=start_at)
-
-
-def find_called(body: Body, step: AnyStep) -> Program | None:
-    """The workflow that *step* calls, if it calls one."""
-    ref = step.workflow_ref if isinstance(step, Foreach | Call) else None
-    return None if ref is None else body.program.called[ref]
 
 
 def item_names(scene: Scene, step: AnyStep, path: str, key: str) -> dict[str, Any]:
@@ -153,13 +147,13 @@ def join(step: AnyStep, opened: Opened) -> Any:
             return outputs[""]
 
 
-def explain_failure(step: AnyStep, path: str, opened: Opened) -> Error:
+def explain_failure(scene: Scene, step: AnyStep, path: str, opened: Opened) -> Error:
     """Why a block with failed bodies has failed: the one reason, or each with its body."""
     order = [str(key) for key in keys(step, opened)]
     failed = {body_path(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
     if len(failed) == 1:
-        (error,) = failed.values()
-        ref = step.workflow_ref if isinstance(step, Call | Foreach) else None
+        [(inner, error)] = failed.items()
+        ref = scene.run.cursors[inner].called or getattr(step, "workflow_ref", None)
         return error if ref is None else replace(error, message=f"in {ref}: {error.message}")
     details = [{"body": body, **to_builtins(error)} for body, error in failed.items()]
     what = "; ".join(f"{body}: {error.message}" for body, error in list(failed.items())[:5])

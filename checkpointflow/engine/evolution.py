@@ -307,7 +307,7 @@ def _open_body(run: Run, fact: BodyOpened) -> None:
     block = _expect(run.steps[path], Opened)
     if len(block.open) + len(block.failed) >= MAX_IN_LIST:
         raise ValueError(f"{path} would have more than {MAX_IN_LIST} bodies at once")
-    run.cursors[fact.body] = Cursor(inputs=fact.inputs)
+    run.cursors[fact.body] = Cursor(inputs=fact.inputs, called=fact.called)
     _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
 
 

@@ -130,10 +130,11 @@ class BlockOpened(OfStep, frozen=True, kw_only=True, tag="block_opened"):
 
 
 class BodyOpened(_Fact, frozen=True, kw_only=True, tag="body_opened"):
-    """A body of a block began. inputs: of a called workflow."""
+    """A body of a block began. inputs: of a called workflow; called: which, where a value chose it."""
 
     body: str
     inputs: dict[str, Any] | None = None
+    called: str | None = None
 
 
 class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):

@@ -8,10 +8,11 @@ here returns the facts or the action that follow, and changes nothing. What a st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from msgspec import UNSET
 
+from checkpointflow.diagnostics import join_words
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
@@ -23,12 +24,11 @@ from checkpointflow.documents.model import (
     Foreach,
     Parallel,
     Recoverable,
-    Retry,
     Switch,
 )
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, Error, LockRequest, RunCommand
-from checkpointflow.engine.bodies import Body, Scene, find_called, item_names
+from checkpointflow.engine.bodies import Body, Scene, item_names
 from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
 from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import detail_misfits, list_misfits
@@ -63,6 +63,7 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
     compiled = body.program.step(step.id)
     match step:
         case Cli() | Api():
+            retry_of(scene, body, step)  # what is wrong there must be known before anything is done
             return begin_attempt(scene, body, step, path, attempt=1)
         case AwaitEvent():
             return WaitOpened(at=scene.now, path=path, wait=_make_wait(scene, body, step))
@@ -76,6 +77,7 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
             outputs = UNSET if result is UNSET else fill_value(compiled.read("result"), names)
             return StepSucceeded(at=scene.now, path=path, outputs=outputs)
         case Foreach():
+            find_concurrency(scene, body, step)
             return BlockOpened(at=scene.now, path=path, items=_list_items(compiled, scope(scene, body)))
         case Parallel() | Call():
             return BlockOpened(at=scene.now, path=path)
@@ -95,6 +97,14 @@ def _list_items(compiled: CompiledStep, names: Mapping[str, Any]) -> list[Any]:
     return value
 
 
+def find_concurrency(scene: Scene, body: Body, step: AnyStep) -> int:
+    """How many iterations of a foreach there may be at once. Raises EvaluationError."""
+    if not isinstance(step, Foreach):
+        return 0
+    compiled = body.program.step(step.id)
+    return int(compiled.resolve("max_concurrency", scope=scope(scene, body)))
+
+
 # What it does
 
 
@@ -110,7 +120,8 @@ def _make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: in
     names = scope(scene, body)
     key = compiled.read("idempotency_key")
     lock = step.lock and LockRequest(
-        _fill_text(compiled.read("lock", "key"), names), step.lock.timeout_seconds
+        _fill_text(compiled.read("lock", "key"), names),
+        compiled.resolve("lock", "timeout_seconds", scope=names),
     )
     common = {
         "path": path,
@@ -145,8 +156,8 @@ def _make_command(
         files=script.files,
         env=env,
         cwd=None if cwd is None else _fill_text(cwd, names),
-        timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,
-        exit_codes=step.success.exit_codes,
+        timeout_seconds=compiled.resolve("timeout_seconds", scope=names),
+        exit_codes=compiled.resolve("success", "exit_codes", scope=names),
         needs_json=step.outputs is not None,
         artifacts=tuple(
             ArtifactSpec(
@@ -173,8 +184,8 @@ def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common:
         allow_hosts=defaults.allow_hosts,
         headers=_fill_texts(compiled.read("headers"), names, secrets),
         body=UNSET if step.body is UNSET else _fill_marked(compiled.read("body"), names, secrets),
-        timeout_seconds=step.timeout_seconds or defaults.timeout_seconds or HTTP_SECONDS,
-        status_codes=step.success.status_codes,
+        timeout_seconds=compiled.resolve("timeout_seconds", scope=names) or HTTP_SECONDS,
+        status_codes=compiled.resolve("success", "status_codes", scope=names),
         keeps_headers=compiled.keeps_headers,
     )
 
@@ -216,6 +227,8 @@ def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
         text = compiled.read(field)
         return None if text is None else _fill_text(text, names)
 
+    has_end = step.timeout_seconds is not None
+    seconds = compiled.resolve("timeout_seconds", scope=names) if has_end else None
     return Wait(
         audience=step.audience,
         event_name=step.event_name,
@@ -224,20 +237,30 @@ def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
         summary=fill("summary"),
         instructions=fill("instructions"),
         risk_level=step.risk_level,
-        timeout_at=None if step.timeout_seconds is None else add_seconds(scene.now, step.timeout_seconds),
+        timeout_at=None if seconds is None else add_seconds(scene.now, seconds),
     )
 
 
 # What it calls
 
 
-def make_inputs(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> dict[str, Any] | None:
-    """The inputs of the workflow that a body runs, if it runs one. Raises EvaluationError, InvalidInput."""
-    program = find_called(body, step)
-    if program is None:
-        return None
+def make_call(
+    scene: Scene, body: Body, step: AnyStep, path: str, key: str
+) -> tuple[str | None, dict[str, Any] | None]:
+    """Of the workflow that a body runs, if it does: which, where a value chooses it, and its inputs.
+
+    Raises EvaluationError, InvalidInput.
+    """
+    if not isinstance(step, Foreach | Call) or step.workflow_ref is None:
+        return None, None
     names = {**scope(scene, body), **item_names(scene, step, path, key)}
-    return check_inputs(program, fill_value(body.program.step(step.id).read("inputs"), names))
+    compiled = body.program.step(step.id)
+    chosen = _fill_text(compiled.read("workflow_ref"), names) if step.one_of else None
+    if chosen is not None and chosen not in step.one_of:
+        problem = f"workflow_ref: expected {join_words(step.one_of)}, and the value here is none of them"
+        raise EvaluationError(problem, step.workflow_ref)
+    program = body.program.called[chosen or step.workflow_ref]
+    return chosen, check_inputs(program, fill_value(compiled.read("inputs"), names))
 
 
 def check_inputs(program: Program, given: Any) -> dict[str, Any]:
@@ -255,18 +278,34 @@ def check_inputs(program: Program, given: Any) -> dict[str, Any]:
 # How often it is tried
 
 
-def retry_of(body: Body, step: ActionStep) -> Retry:
-    """The policy of *step*: its own, the document's, or a single attempt."""
-    return step.retry or body.program.workflow.defaults.retry or Retry(max_attempts=1)
+class RetryPolicy(NamedTuple):
+    """A `Retry` as a visit of a step has it, all values in place."""
+
+    max_attempts: int = 1
+    backoff_seconds: float = 0
+    max_backoff_seconds: float = 0
+    on: tuple[int, ...] = ()
+    strategy: str = "fixed"
 
 
-def may_help(retry: Retry, error: Error) -> bool:
+def retry_of(scene: Scene, body: Body, step: ActionStep) -> RetryPolicy:
+    """The policy of *step*: its own, the document's, or a single attempt. Raises EvaluationError."""
+    said = step.retry or body.program.workflow.defaults.retry
+    if said is None:
+        return RetryPolicy()
+    compiled, names = body.program.step(step.id), scope(scene, body)
+    fields = ("max_attempts", "backoff_seconds", "max_backoff_seconds", "on")
+    values = {name: compiled.resolve("retry", name, scope=names) for name in fields}
+    return RetryPolicy(**values, strategy=said.strategy)
+
+
+def may_help(retry: RetryPolicy, error: Error) -> bool:
     """Whether another attempt may end otherwise: always, unless an answer says that it was understood."""
     status = error.status_code
     return status is None or status in PASSING_STATUS_CODES or status >= 500 or status in retry.on
 
 
-def pause(retry: Retry, attempt: int, retry_after: float | None = None) -> float:
+def pause(retry: RetryPolicy, attempt: int, retry_after: float | None = None) -> float:
     """Seconds between the *attempt*-th attempt, which failed, and the next.
 
     retry_after: what the failure asks for, which counts where it is longer, and up to the longest pause.

@@ -239,7 +239,7 @@ def _take_up(scene: Scene, action: Action) -> Fact:
     never_begun = isinstance(record, Started) and record.on_hold == "deferred"
     if isinstance(action, Sleep) or never_begun:
         return begin_attempt(scene, body, step, action.path, action.attempt)
-    if step.idempotent or action.attempt < retry_of(body, step).max_attempts:
+    if step.idempotent or action.attempt < retry_of(scene, body, step).max_attempts:
         return begin_attempt(scene, body, step, action.path, action.attempt + 1)
     return WaitOpened(at=scene.now, path=action.path, wait=_ask_outcome(step, action))
 

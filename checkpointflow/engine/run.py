@@ -95,12 +95,14 @@ Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where an open body stands (None: before its first step).
 
-    visits: of the steps that it came to more than once; inputs: of a called workflow.
+    visits: of the steps that it came to more than once; inputs: of a called workflow; called: which, where a
+    value chose it.
     """
 
     step: str | None = None
     visits: dict[str, int] = {}
     inputs: dict[str, Any] | None = None
+    called: str | None = None
 
 
 class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

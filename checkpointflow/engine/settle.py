@@ -36,8 +36,9 @@ from checkpointflow.engine.facts import (
 )
 from checkpointflow.engine.kinds import (
     begin_attempt,
+    find_concurrency,
     is_skipped,
-    make_inputs,
+    make_call,
     may_help,
     pause,
     retry_of,
@@ -104,12 +105,13 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
         facts += new if outcome is None else [_close(scene, inner, outcome)]
     # Who closes above frees a place in the next round only: `opened` is the block as it was before.
     begun = opened.begun
-    for name in keys(step, opened)[begun : begun + count_free_slots(step, opened)]:
+    most = find_concurrency(scene, body, step)
+    for name in keys(step, opened)[begun : begun + count_free_slots(step, opened, most)]:
         facts += _open(scene, body, step, path, str(name))
     if facts or opened.open:
         return facts
     if opened.failed:
-        return [fail(scene, step, path, explain_failure(step, path, opened))]
+        return [fail(scene, step, path, explain_failure(scene, step, path, opened))]
     return [_join(scene, body, step, path, join(step, opened))]
 
 
@@ -117,8 +119,8 @@ def _open(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[
     """A body begins; one whose inputs cannot be had has failed as soon as it began."""
     inner = body_path(path, key)
     try:
-        inputs = make_inputs(scene, body, step, path, key)
-        return [BodyOpened(at=scene.now, body=inner, inputs=inputs)]
+        called, inputs = make_call(scene, body, step, path, key)
+        return [BodyOpened(at=scene.now, body=inner, inputs=inputs, called=called)]
     except CheckpointflowError as error:
         why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
         return [BodyOpened(at=scene.now, body=inner), BodyClosed(at=scene.now, body=inner, error=why)]
@@ -195,7 +197,7 @@ def end_attempt(
     """The attempt is tried again if the policy says so; otherwise the step has failed."""
     assert isinstance(step, ActionStep)
     path, attempt = action.path, action.attempt
-    retry = retry_of(body, step)
+    retry = retry_of(scene, body, step)
     if attempt >= retry.max_attempts or not may_help(retry, error):
         return [fail(scene, step, path, error)]
     seconds = pause(retry, attempt, retry_after)

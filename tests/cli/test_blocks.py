@@ -547,6 +547,38 @@ def test_a_workflow_may_be_called_for_each_item(cpf: Cpf) -> None:
     assert cpf.resume(answer["run_id"], "q_event", {"a": "x"})["result"] == ["x", "y"]
 
 
+def test_a_value_chooses_among_the_workflows_of_a_list_all_kept_with_the_run(cpf: Cpf) -> None:
+    cpf.flow(end("e", result="A"), name="a.yaml")
+    cpf.flow(ask("q"), end("e", result="B"), name="b.yaml")
+    step = call("c", "${inputs.flow}.yaml", one_of=["a.yaml", "b.yaml"])
+    file = cpf.flow(step, end("e", result="${steps.c.outputs}"))
+    assert cpf("run", file, "--input", '{"flow": "a"}')["result"] == "A"
+    answer = cpf("run", file, "--input", '{"flow": "b"}')
+    assert waiting(answer) == ["c/q"]
+    for name in ("a.yaml", "b.yaml"):
+        (cpf.cwd / name).write_text("changed")
+    assert cpf.resume(answer["run_id"], "q_event", {})["result"] == "B"
+    assert cpf("verify", answer["run_id"]).code == 0
+
+
+def test_a_workflow_of_the_list_that_is_not_there_or_wrong_is_told_where_it_stands(cpf: Cpf) -> None:
+    cpf.flow(end("e", next="e"), name="b.yaml")
+    file = cpf.flow(call("c", "${inputs.flow}", one_of=["a.yaml", "b.yaml"]))
+    details = cpf("validate", file)["error"]["details"]
+    assert {detail["file"].rpartition("/")[2] for detail in details} == {"w.yaml", "b.yaml"}
+    assert "workflow.steps[0].one_of[0]" in [detail["path"] for detail in details]
+
+
+def test_a_workflow_that_is_not_in_the_list_is_not_run(cpf: Cpf) -> None:
+    cpf.flow(end("e", result="A"), name="a.yaml")
+    cpf.flow(end("e", result="secret"), name="other.yaml")
+    answer = cpf(
+        "run", cpf.flow(call("c", "${inputs.flow}", one_of=["a.yaml"])), "--input", '{"flow": "other.yaml"}'
+    )
+    assert (answer.code, answer.error_code) == (30, "ERR_STEP_FAILED")
+    assert "workflow_ref: expected a.yaml, and the value here is none of them" in answer["error"]["message"]
+
+
 # Calls
 
 

@@ -56,7 +56,7 @@ def fitting(kind: Any) -> st.SearchStrategy[Any]:
         case inspect.LiteralType():
             return st.sampled_from(kind.values)
         case inspect.StrType(pattern=str()):
-            known = ["a", "_", "B_1", "b.c", "example.com", "x" * (kind.max_length or 9)]
+            known = ["a", "_", "B_1", "b.c", "example.com", "${inputs.a}", "x" * (kind.max_length or 9)]
             return st.sampled_from([name for name in known if re.search(kind.pattern, name)])
         case inspect.StrType():
             return st.text(LETTERS, min_size=kind.min_length or 0, max_size=5)

@@ -6,7 +6,7 @@ import posixpath
 from pathlib import Path
 
 from checkpointflow.engine.facts import Identity
-from checkpointflow.engine.path import ROOT, owner, split
+from checkpointflow.engine.path import ROOT, host_of, owner, split
 from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest, read_file
@@ -35,7 +35,7 @@ def _find_document(directory: RunDirectory, identity: Identity, body: str) -> st
     from checkpointflow.drivers.sources import read_own_copies
 
     blocks = []
-    while body != ROOT:
+    while (body := host_of(body) or body) != ROOT:
         body, block, _ = split(owner(body)[0])
         blocks.append(block)
     name, program = "", read_own_copies(directory, identity)

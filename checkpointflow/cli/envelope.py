@@ -21,9 +21,8 @@ from checkpointflow.cli.following import (
 )
 from checkpointflow.cli.location import command_for, join_line
 from checkpointflow.diagnostics import Diagnostic
-from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
+from checkpointflow.engine.facts import Breakdown, Cancellation, Completion, Wait
+from checkpointflow.engine.run import Run, Waiting, name_position, waits
 from checkpointflow.errors import CheckpointflowError, RunNotFound
 from checkpointflow.store.clock import make_id
 from checkpointflow.store.directory import Note, RunDirectory
@@ -329,14 +328,13 @@ def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    cursor = run.cursors.get(ROOT)
     return {
         "run_id": run.run_id,
         "workflow_id": run.workflow.id,
         "workflow_name": run.workflow.name,
         "workflow_description": run.workflow.description,
         "workflow_version": run.workflow.version,
-        "current_step_id": cursor.step if cursor else None,
+        "current_step_id": name_position(run.cursors, run.outcome),
         "checkpoint_id": run.checkpoint_id[:MAX_CHECKPOINT],
         "started_at": run.started_at,
         "updated_at": run.updated_at,

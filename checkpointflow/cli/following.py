@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple, assert_never
 from msgspec import Meta, Struct
 
 from checkpointflow.cli.location import join_line, name_command
-from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.run import Breakdown, Run, waits
+from checkpointflow.engine.facts import Breakdown, Wait
+from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError, LockConflict, RunNotEnded
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory

@@ -24,9 +24,9 @@ from checkpointflow.cli.output import is_watched, show_all, shows_all
 from checkpointflow.cli.screen import find_screen
 from checkpointflow.diagnostics import point_at
 from checkpointflow.engine.actions import CallHttp, RunCommand
-from checkpointflow.engine.facts import StepStarted
+from checkpointflow.engine.facts import Breakdown, StepStarted
 from checkpointflow.engine.path import split
-from checkpointflow.engine.run import Breakdown, Failed, Run
+from checkpointflow.engine.run import Failed, Run
 from checkpointflow.errors import UsageError
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import open_safely, translate_errors

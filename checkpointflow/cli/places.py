@@ -6,7 +6,7 @@ import posixpath
 from pathlib import Path
 
 from checkpointflow.engine.facts import Identity
-from checkpointflow.engine.path import ROOT, owner, split
+from checkpointflow.engine.path import ROOT, host_of, owner, split
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.store.directory import RunDirectory
@@ -36,7 +36,7 @@ def _find_document(directory: RunDirectory, run: Run, body: str) -> str:
     from checkpointflow.drivers.sources import read_own_copies
 
     blocks = []
-    while body != ROOT:
+    while (body := host_of(body) or body) != ROOT:
         called = run.cursors[body].called
         body, block, _ = split(owner(body)[0])
         blocks.append((block, called))

@@ -15,7 +15,9 @@ from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
 from checkpointflow.cli.view import list_waits, view_failure, view_fields, view_head, view_steps, view_wait
-from checkpointflow.engine.run import Breakdown, Cancellation, Run
+from checkpointflow.engine.facts import Breakdown, Cancellation
+from checkpointflow.engine.path import FINALLY, step_path
+from checkpointflow.engine.run import Run, is_ending
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import Note, RunDirectory
 
@@ -202,6 +204,8 @@ def _list_ids(run: Run, directory: RunDirectory) -> list[str]:
     from checkpointflow.errors import CheckpointflowError
 
     try:
-        return [step.id for step in read_own_copies(directory, run.workflow).workflow.steps]
+        workflow = read_own_copies(directory, run.workflow).workflow
     except CheckpointflowError:
         return []
+    steps = () if is_ending(run) else workflow.steps
+    return [s.id for s in steps] + [step_path(FINALLY, s.id) for s in workflow.cleanup or ()]

@@ -19,6 +19,7 @@ from typing import Any
 
 from checkpointflow.cli.durations import format_duration, format_span, seconds_between
 from checkpointflow.cli.screen import Line, Look, Mark, Screen, Span
+from checkpointflow.engine.path import FINALLY
 from checkpointflow.engine.run import (
     Cancelled,
     Failed,
@@ -141,8 +142,8 @@ def view_failure(step: str | None, message: str, tail: list[str], screen: Screen
 
 
 def _is_shown(run: Run, path: str, record: Record) -> bool:
-    """Steps of the root, and of what lies deeper what is under way, waits or has failed."""
-    if "/" not in path:
+    """Steps of the root and its `finally`, and of what lies deeper what is under way, waits or has failed."""
+    if "/" not in path.removeprefix(f"{FINALLY}/"):
         return True
     return isinstance(record, Failed) or (isinstance(record, Started | Waiting) and run.outcome is None)
 

@@ -55,11 +55,12 @@ def warn_of_absence(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
             hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
             quotes = quote_reference(use, ("steps", name, part))
             yield Diagnostic(message, use.path, hint, id="W110", quotes=quotes)
-        for path in _find_optional_inputs(use, program):
+        for path in _find_optional_values(use, program):
             if (use.body.path, use.number, path) not in told and not guards.protect(path, use):
                 told.add((use.body.path, use.number, path))
                 name = ".".join(map(str, path))
-                hint = f"require it, give it a `default`, or guard this with if: ${{{name} != null}}"
+                others = "require it, give it a `default`, or " if path[0] == "inputs" else ""
+                hint = f"{others}guard this with if: ${{{name} != null}}"
                 message = f"{name} may be absent, and then this fails"
                 yield Diagnostic(message, use.path, hint, id="W121", quotes=quote_reference(use, path))
 
@@ -80,7 +81,9 @@ def _is_guarded(use: Use) -> bool:
 
 def _has_surely_run(name: str, part: str, use: Use) -> bool:
     around = use.body.walk_outwards()
-    body, at = next((body, at) for body, at in around if name in body.index)
+    body, at = next(((body, at) for body, at in around if name in body.index), (None, None))
+    if body is None:  # `finally` sees what it follows, of which nothing has surely run
+        return False
     here, there = use.number if at is None else at, body.index[name]
     # A step's own outcome is there when an event is judged and artifacts are collected.
     if len(body.steps) > MAX_STEPS or (here == there and use.field in ("transitions", "artifacts")):
@@ -88,12 +91,14 @@ def _has_surely_run(name: str, part: str, use: Use) -> bool:
     return bool(body.graph.find_surely_run(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
 
 
-def _find_optional_inputs(use: Use, program: Program) -> Iterator[Path]:
-    """The inputs that *use* refers to and that need not be there, each as far as it may be absent."""
+def _find_optional_values(use: Use, program: Program) -> Iterator[Path]:
+    """What *use* asks for that need not be there, as far as that: inputs, the error of `run.outcome`."""
     if use.number is not None:
         for path in references(use.expression):
             if path[0] == "inputs" and (end := _find_optional(program.workflow.inputs, path[1:])):
                 yield path[: end + 1]
+            elif path[:3] == ("run", "outcome", "error") and path[3:] and not _is_guarded(use):
+                yield path[:3]
 
 
 _OPEN = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependentSchemas", "dependencies"}

@@ -23,6 +23,7 @@ from checkpointflow.documents.model import (
     AwaitEvent,
     Call,
     Cli,
+    End,
     Foreach,
     Parallel,
     Workflow,
@@ -80,6 +81,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_ids(program.lists, source),
         _check_targets(program.lists),
         _check_branches_end(program.lists),
+        _check_finally(program),
         _check_steps(program, source),
         _check_outputs(program.workflow),
         _check_schemas(program),
@@ -276,6 +278,17 @@ def _check_branches_end(lists: list[StepList]) -> Iterator[Diagnostic]:
                 message = f'a branch of "{step.id}" leads back to it, so it would never end'
                 hint = "a branch ends where nothing is jumped to; loop around the parallel from behind it"
                 yield Diagnostic(message, (*body.path_of(index), "branches"), hint, at_name=True)
+
+
+def _check_finally(program: Program) -> Iterator[Diagnostic]:
+    for compiled in program.steps if program.cleanup is not None else ():
+        step, path = compiled.step, compiled.path
+        if isinstance(step, AwaitEvent) and compiled.body.in_finally:
+            hint = "ask in `steps`, before what must be given back is taken"
+            yield Diagnostic(f'"{step.id}" waits for an event, and `finally` waits for nobody', path, hint)
+        elif isinstance(step, End) and step.result is not UNSET and compiled.body is program.cleanup:
+            hint = "what the run comes to is decided by then; leave it out"
+            yield Diagnostic("an `end` of `finally` has no `result`", (*path, "result"), hint, at_name=True)
 
 
 # Schemas

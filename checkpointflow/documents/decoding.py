@@ -350,7 +350,8 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
         return None
     cuts = frozenset(map(_choose_cut, wrong))
     rest = {name: entry for name, entry in said.items() if ("workflow", name) not in cuts}
-    rest["steps"] = _salvage_steps(rest.get("steps"), cuts, ("workflow", "steps"))
+    for name in {"steps", *(rest.keys() & {"finally"})}:
+        rest[name] = _salvage_steps(rest.get(name), cuts, ("workflow", name))
     try:
         return msgspec.convert({"id": "_", **rest}, Workflow)
     except msgspec.ValidationError:
@@ -359,7 +360,8 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
 
 def _choose_cut(path: Path) -> Path:
     """The field of a step, or else of the workflow, that *path* lies in; a step is left whole."""
-    steps = [i for i in range(1, len(path)) if path[i - 1] in ("steps", "body") and isinstance(path[i], int)]
+    lists = ("steps", "body", "finally")
+    steps = [i for i in range(1, len(path)) if path[i - 1] in lists and isinstance(path[i], int)]
     return path[: steps[-1] + 2] if steps else path[:2]
 
 
@@ -378,7 +380,7 @@ def _salvage_step(step: Any, cuts: frozenset[Path], path: Path) -> Any:
     if isinstance(rest.get("branches"), list):
         branches = enumerate(rest["branches"])
         rest["branches"] = [_salvage_branch(b, cuts, (*path, "branches", i)) for i, b in branches]
-    numbers = [str(part) for part in path if isinstance(part, int)]
+    numbers = [str(part) for part in path if isinstance(part, int) or part == "finally"]
     rest = {"id": "_".join(["", *numbers]), **_STAND_INS.get(str(rest.get("kind")), {}), **rest}
     try:
         msgspec.convert(rest, AnyStep)

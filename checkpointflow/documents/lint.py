@@ -15,7 +15,7 @@
 | W110 | a reference to a step that may not have run on some way to here       | the reference       |
 | W111 | a schema that requires a property which its `properties` lack         | the required name   |
 | W112 | a value that a command may take for an option                         | the expression      |
-| W121 | an input that may be absent, and nothing asks whether it is           | the reference       |
+| W121 | an input, or the error of `run.outcome`, that may be absent            | the reference       |
 | W130 | a hole in the braces of other tools, `{{ inputs.x }}`                  | the braces          |
 | W131 | a word that is a comment and may not be meant as one: `fixes #12`     | the word            |
 | W132 | what not every `sh` knows                                             | the command         |

@@ -379,6 +379,14 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
             {"type": "object", "properties": {"url": {"from": "steps.publish.outputs.url"}}},
         ),
     ] = None
+    cleanup: Annotated[
+        Steps | None,
+        say(
+            "What is done once the steps have completed, failed or been cancelled, whichever it was "
+            "(`run.outcome`).",
+            [{"id": "tear_down", "kind": "cli", "command": "make down"}],
+        ),
+    ] = field(default=None, name="finally")
 
 
 def properties_of(schema: Any) -> dict[Any, Any]:

@@ -82,6 +82,11 @@ class Program:
         return self.lists[0]
 
     @cached_property
+    def cleanup(self) -> StepList | None:
+        """The steps of its `finally`, if it has any."""
+        return next((body for body in self.lists if body.main is not None), None)
+
+    @cached_property
     def steps(self) -> list[CompiledStep]:
         """All its steps, list by list."""
         return [CompiledStep(self, body, index) for body in self.lists for index in range(len(body.steps))]

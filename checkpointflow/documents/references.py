@@ -59,9 +59,22 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
             lack = find_lacking(schema, tuple(rest), unsaid_is_closed=False)
             return _refuse_lack(use, reference, lack, 1, "declare it in `input_schema`")
         case "run" if rest != ["id"]:
-            return _refuse(use, reference[:2], "of `run` there is only `run.id`", None)
+            return _check_run(tuple(rest), use)
         case "secrets":
             return _check_secret(reference[:2], use)
+    return None
+
+
+def _check_run(rest: Path, use: Use) -> Diagnostic | None:
+    if rest[:1] != ("outcome",):
+        message = "of `run` there is only `run.id`" + (" and `run.outcome`" if use.body.in_finally else "")
+        return _refuse(use, ("run", *rest[:1]), message, None)
+    if not use.body.in_finally:
+        hint = "`run.outcome` is there in the steps of `finally`"
+        return _refuse(use, ("run", "outcome"), "there is no `run.outcome` here", hint)
+    if rest[1:] and rest[1] not in OUTCOME_PARTS:
+        message = f"of `run.outcome` one can have its {join_words(OUTCOME_PARTS)}"
+        return _refuse(use, ("run", *rest[:2]), message, suggest(str(rest[1]), OUTCOME_PARTS))
     return None
 
 
@@ -85,6 +98,7 @@ _ONLY = {
     "item_index": "`item_index` is there inside of a foreach",
     "secrets": "`secrets` may stand in command, env, url, headers and body",
 }
+OUTCOME_PARTS = ("status", "error", "reason")
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"
 _PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "headers", "artifacts")
 
@@ -108,11 +122,14 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
 
 
 def _refuse_unseen(name: str, use: Use, program: Program) -> Diagnostic:
-    around = [body for body, _ in use.body.walk_outwards()]
     home: StepList | None = program.find_list(name)
     if home is None:
-        hint = suggest(name, [known for body in around for known in body.index])
+        hint = suggest(name, [known for body in use.body.seen for known in body.index])
         return _refuse(use, ("steps", name), f'there is no step "{shorten(name)}"', hint)
+    if home.in_finally and not use.body.in_finally:
+        message = f'the step "{name}" of `finally` cannot be seen from here'
+        return _refuse(use, ("steps", name), message, "it comes once all else has ended")
+    around = use.body.seen
     owner = next(body.steps[at].id for body, at in home.walk_outwards() if at is not None and body in around)
     message = f'the step "{name}" cannot be seen from here: it stands inside of "{owner}"'
     return _refuse(use, ("steps", name), message, f"what it puts out becomes part of steps.{owner}.outputs")
@@ -188,6 +205,8 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
             schema = schema_of_outputs(use.body.find_around(name))
         case ("item", *parts):
             schema = _schema_of_item(use, program)
+        case ("run", "outcome", *_):
+            return True
         case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):
             return {"not": {"type": "string"}}
         case _:

@@ -16,7 +16,7 @@ from checkpointflow.expressions.bodies import FORM, find_media_type
 _EACH = "*"
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "document": {"workflow": "workflow"},
-    "workflow": {"version": "text", "steps": "steps"},
+    "workflow": {"version": "text", "steps": "steps", "finally": "steps"},
     "steps": {_EACH: "step"},
     "cli": {"env": "texts"},
     "api": {"headers": "texts"},

@@ -7,6 +7,7 @@ its own copy is read as YAML or checked again.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
@@ -19,7 +20,7 @@ from msgspec.structs import replace
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.diagnostics import Path as Address
 from checkpointflow.documents.graph import list_called, list_steps
-from checkpointflow.documents.model import Workflow
+from checkpointflow.documents.model import AwaitEvent, Workflow
 from checkpointflow.documents.packing import Understood, pack, unpack
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
@@ -76,6 +77,14 @@ class CheckedWorkflow(Struct, frozen=True):
     def program(self) -> Program:
         """What it means, with all that it calls."""
         return self.document.program
+
+    def find_variables(self) -> tuple[str, ...]:
+        """The variables set here whose names stand in the documents: all that they read, and more.
+
+        But for `_`, which every shell sets, and which stands everywhere.
+        """
+        texts, names = (self.data, *self.called.values()), os.environ.keys() - {"_"}
+        return tuple(sorted(name for name in names if any(os.fsencode(name) in text for text in texts)))
 
 
 def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) -> CheckedWorkflow:
@@ -188,6 +197,9 @@ class _Reading:
             child = self._read_child(name, ref, address, locate, (*callers, name))
             if child is not None and document is not None:
                 document.called[ref] = child
+                if address[1] == "finally" and _waits(child):
+                    problem = f"{ref} waits for events, and `finally` waits for nobody"
+                    self.errors.append(locate(Diagnostic(problem, address)))
         whole = None if errors else document
         self._documents[name] = whole
         return whole
@@ -233,6 +245,13 @@ class _Reading:
             hint = "workflow_ref is relative to the document that names it"
             self.errors.append(locate(Diagnostic(str(error), address, hint, error.code)))
             return None
+
+
+def _waits(document: ReadDocument) -> bool:
+    """Whether the document, or one that it calls, may wait for an event."""
+    lists = list_steps(document.workflow)
+    own = any(isinstance(step, AwaitEvent) for body in lists for step in body.steps)
+    return own or any(map(_waits, document.called.values()))
 
 
 def _find_references(workflow: Workflow) -> Iterator[tuple[Address, str]]:

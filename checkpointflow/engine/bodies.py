@@ -16,7 +16,8 @@ from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, Branch, Foreach, Parallel, Sequenced
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
-from checkpointflow.engine.path import ROOT, body_path, owner, split
+from checkpointflow.engine.facts import RunOutcome
+from checkpointflow.engine.path import ROOT, body_path, finally_path, host_of, owner, split
 from checkpointflow.engine.run import Failed, Opened, Run, Skipped, Succeeded, latest_record
 
 
@@ -31,8 +32,9 @@ class Scene(Struct, frozen=True):
 class Body(Struct, frozen=True, kw_only=True):
     """A sequence of steps, where it stands in the run, and the names that it can see.
 
-    program: the document it belongs to; names: `inputs`, and `item` where there is one; outer: the body
-    whose steps can be seen from here too; start_at: of a branch that is made of steps of the outer list.
+    program: the document it belongs to; names: `inputs`, `item` where there is one, and what is told of the
+    run; outer: the body whose steps can be seen from here too; start_at: of a branch that is made of steps of
+    the outer list.
     """
 
     path: str
@@ -62,6 +64,11 @@ class Body(Struct, frozen=True, kw_only=True):
         index = self.steps.index[step.id]
         return self._step(self.steps.graph.follow(index, in_branch=self.start_at is not None))
 
+    @property
+    def has_finally(self) -> bool:
+        """Whether it is followed by a `finally`: it is all that its document does before."""
+        return self.outer is None and self.program.cleanup is not None
+
     def _step(self, index: int) -> AnyStep | None:
         return None if index == self.steps.graph.end else self.steps.steps[index]
 
@@ -74,13 +81,36 @@ def root(scene: Scene) -> Body:
 
 def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
     """The step of the document that *path* addresses, and the body it stands in. Raises LookupError."""
-    outer, name, _ = split(path)
-    if outer == ROOT:
-        body = root(scene)
-    else:
-        block, key = owner(outer)
-        body = enter(scene, *locate(scene, block), block, key)
+    place, name, _ = split(path)
+    body = find_body(scene, place)
     return body, body.steps.find(name)
+
+
+def find_body(scene: Scene, path: str) -> Body:
+    """The body at *path*. Raises LookupError."""
+    if path == ROOT:
+        return root(scene)
+    host = host_of(path)
+    if host is not None:
+        return enter_finally(scene, find_body(scene, host))
+    block, key = owner(path)
+    return enter(scene, *locate(scene, block), block, key)
+
+
+def enter_finally(scene: Scene, body: Body) -> Body:
+    """The `finally` that follows *body*, which has come to its outcome. Raises LookupError."""
+    steps, ending = body.program.cleanup, scene.run.cursors[body.path].ending
+    if steps is None or body.outer is not None or ending is None:
+        raise LookupError(body.path)
+    names = {**body.names, "run": {"outcome": _describe_outcome(ending)}}
+    return Body(path=finally_path(body.path), program=body.program, steps=steps, names=names, outer=body)
+
+
+def _describe_outcome(outcome: RunOutcome) -> dict[str, Any]:
+    """*outcome* as expressions see it: all of it is there, null where there is none."""
+    error, reason = getattr(outcome, "error", None), getattr(outcome, "reason", None)
+    status = str(outcome.__struct_config__.tag)
+    return {"status": status, "error": to_builtins(error), "reason": reason}
 
 
 # The bodies of a block

@@ -20,15 +20,21 @@ from checkpointflow.engine.facts import (
     BlockOpened,
     BodyClosed,
     BodyOpened,
+    Breakdown,
+    CancelBegan,
+    Cancellation,
+    Completion,
     DirectoryChosen,
     EventTaken,
     Fact,
     FilesSealed,
+    FinallyBegan,
     OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunOutcome,
     StepDeferred,
     StepFact,
     StepFailed,
@@ -42,20 +48,16 @@ from checkpointflow.engine.facts import (
     digest_answer,
     encode_fact,
 )
-from checkpointflow.engine.path import ROOT, owner, split, step_path
+from checkpointflow.engine.path import ROOT, finally_path, host_of, is_in_finally, owner, split, step_path
 from checkpointflow.engine.run import (
     Active,
-    Breakdown,
-    Cancellation,
     Cancelled,
-    Completion,
     Cursor,
     Failed,
     Given,
     Opened,
     Record,
     Run,
-    RunOutcome,
     Skipped,
     Started,
     Succeeded,
@@ -152,6 +154,14 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
             _open_body(run, fact)
         case BodyClosed():
             _close_body(run, fact)
+        case FinallyBegan(body=body, outcome=ending):
+            run.cursors[body] = replace(run.cursors[body], ending=ending)
+            run.cursors.setdefault(finally_path(body), Cursor())
+        case CancelBegan(reason=reason):
+            run.cursors[ROOT] = replace(run.cursors[ROOT], cancelled=reason)
+            # What is open stays so for each `finally` inside of it.
+            stopped = (path for path, record in run.active.items() if not isinstance(record, Opened))
+            _cancel_steps(run, fact.at, [path for path in stopped if not is_in_finally(path)])
         case FilesSealed() | DirectoryChosen():
             pass
         case EventTaken(event_name=name):
@@ -162,11 +172,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case RunCompleted(result=result):
             return Completion(result)
         case RunFailed(error=error):
+            if run.cursors[ROOT].cancelled is not None:
+                _cancel_steps(run, fact.at, list(run.active))
             return Breakdown(error)
-        case RunCancelled(at=now, reason=reason):
-            for path, record in run.active.items():
-                run.steps[path] = Cancelled(started_at=record.started_at, ended_at=now)
-            run.active.clear()
+        case RunCancelled(reason=reason):
+            _cancel_steps(run, fact.at, list(run.active))
             return Cancellation(reason)
         case StepsReopened(path=path):
             _reopen(run, path)
@@ -176,6 +186,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case _:
             assert_never(fact)
     return outcome
+
+
+def _cancel_steps(run: Run, now: str, paths: list[str]) -> None:
+    for path in paths:
+        run.steps[path] = Cancelled(started_at=run.active.pop(path).started_at, ended_at=now)
 
 
 # A step
@@ -286,6 +301,7 @@ def _drop_bodies(run: Run, bodies: Iterable[str]) -> None:
             found += [inner for inner in bodies_of(run, path) if inner in run.cursors]
             del run.steps[path]
             run.active.pop(path, None)
+        found += [cleanup for cleanup in [finally_path(body)] if cleanup in run.cursors]
         del run.cursors[body]
 
 
@@ -337,24 +353,36 @@ def _reopen(run: Run, path: str) -> None:
     """Make *run* as if it had not yet come to the step at *path*, nor to anything after it in its body."""
     body = split(path)[0]
     after = takewhile(path.__ne__, reversed(run.steps if body == ROOT else run.inside[body]))
-    later = [path, *reversed([p for p in after if split(p)[0] == body])]
-    for step in later:
-        _drop_bodies(run, bodies_of(run, step))
-        _drop_step(run, step)
-    cursor = run.cursors[body]
-    # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
-    counts = {s: v for _, s, v in map(split, later)}
-    run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
+    _forget_steps(run, body, [path, *reversed([p for p in after if split(p)[0] == body])])
+    _open_again(run, body)
     if body != ROOT:
-        _open_again(run, body)
         active = find_active(run.steps)
         run.active.clear()
         run.active.update(active)
 
 
+def _forget_steps(run: Run, body: str, steps: list[str]) -> None:
+    """Have *body* stand before its first of these *steps*, all that it came to last."""
+    for step in steps:
+        _drop_bodies(run, bodies_of(run, step))
+        _drop_step(run, step)
+    cursor = run.cursors[body]
+    # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
+    counts = {s: v for _, s, v in map(split, steps)}
+    run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
+
+
 def _open_again(run: Run, body: str) -> None:
-    """Have *body*, and those around it, under way again."""
-    while body != ROOT:
+    """Have *body*, and those around it, under way again; what followed them of a `finally` is taken back."""
+    while True:
+        host = host_of(body)
+        if host is not None:  # it goes on, and what its host had come to stands
+            body = host
+        elif run.cursors[body].ending is not None:
+            run.cursors[body] = replace(run.cursors[body], ending=None)
+            _forget_steps(run, finally_path(body), list(run.inside.get(finally_path(body), ())))
+        if body == ROOT:
+            return
         path, key = owner(body)
         record = run.steps[path]
         block = record.block if isinstance(record, Failed) else record

@@ -42,6 +42,21 @@ class Wait(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     in_doubt: Action | None = None
 
 
+class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
+    result: Any = UNSET
+
+
+class Breakdown(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="failed"):
+    error: Error
+
+
+class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="cancelled"):
+    reason: str
+
+
+RunOutcome = Completion | Breakdown | Cancellation
+
+
 class _Fact(
     Struct,
     frozen=True,
@@ -145,6 +160,19 @@ class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
     error: Error | None = None
 
 
+class FinallyBegan(_Fact, frozen=True, kw_only=True, tag="finally_began"):
+    """All steps of *body* came to *outcome*, and its `finally` is next."""
+
+    body: str
+    outcome: RunOutcome
+
+
+class CancelBegan(_Fact, frozen=True, kw_only=True, tag="cancel_began"):
+    """Somebody cancelled the run: what is under way is stopped, and each `finally` comes before its end."""
+
+    reason: str
+
+
 class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
     """lost: as in a Yield; next: the step that it chose to go to, if it chose."""
 
@@ -211,6 +239,8 @@ Fact = (
     | StepFact
     | BodyOpened
     | BodyClosed
+    | FinallyBegan
+    | CancelBegan
     | EventTaken
     | StepsReopened
     | DirectoryChosen

@@ -45,6 +45,7 @@ from checkpointflow.shells.scripts import check_variable, render_command
 
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
+ENDLESS_LOOP = "ERR_ENDLESS_LOOP"
 
 PASSING_STATUS_CODES = (408, 425, 429)  # and all from 500 on
 
@@ -324,5 +325,6 @@ def choose(compiled: CompiledStep, names: Mapping[str, Any]) -> str | None:
 
 
 def survives(step: AnyStep, record: Failed) -> bool:
-    """Whether the body goes on after this failure."""
-    return record.next is not None or (isinstance(step, Recoverable) and step.on_error is not None)
+    """Whether the body goes on after this failure; an endless loop ends it, or it would turn for ever."""
+    is_caught = record.next is not None or (isinstance(step, Recoverable) and step.on_error is not None)
+    return is_caught and record.error.code != ENDLESS_LOOP

@@ -88,9 +88,10 @@ class ChooseDirectory(_Message, frozen=True, kw_only=True):
 
 
 class Cancel(_Message, frozen=True, kw_only=True):
-    """Nothing more is wanted of the run."""
+    """Nothing more is wanted of the run; skips_finally: not even that it cleans up."""
 
     reason: str
+    skips_finally: bool = False
 
 
 Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | ChooseDirectory | Cancel

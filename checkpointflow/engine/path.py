@@ -2,10 +2,11 @@
 
 A path reads like a file name: `deploy/plan` is the step `plan` of the workflow that the step `deploy`
 calls, `each[3]/convert` a step of the fourth iteration, `checks[lint]/run` a step of a branch, and
-`review@2` the second visit of `review`. The root body is `.`.
+`review@2` the second visit of `review`. The root body is `.`. `@finally/clean` is a step of the workflow's
+`finally`, `deploy/@finally/clean` one of that of the workflow that `deploy` calls.
 
-    path    = segment *( "/" segment )
-    segment = step-id [ "@" visit ] [ "[" (index / branch) "]" ]
+    path    = *( segment "/" ) step-id [ "@" visit ]
+    segment = step-id [ "@" visit ] [ "[" (index / branch) "]" ] / "@finally"
 
 Step ids hold no `/`, `@`, `[` or `.`, so a path is never ambiguous, and is safe as a file name.
 """
@@ -13,6 +14,7 @@ Step ids hold no `/`, `@`, `[` or `.`, so a path is never ambiguous, and is safe
 from __future__ import annotations
 
 ROOT = "."
+FINALLY = "@finally"
 
 MAX_PATH = 4096
 
@@ -30,7 +32,7 @@ def is_path(text: str) -> bool:
 def _is_body(text: str) -> bool:
     step, bracket, key = text.partition("[")
     has_key = key[-1:] == "]" and key != "]" and set(key[:-1]) <= _OF_NAMES
-    return _is_step(step) and (not bracket or has_key)
+    return (_is_step(step) and (not bracket or has_key)) or text == FINALLY
 
 
 def _is_step(text: str) -> bool:
@@ -55,6 +57,22 @@ def owner(body: str) -> tuple[str, str]:
     """The block that *body* belongs to, and its key there; the inverse of `body_path`."""
     block, bracket, key = body.removesuffix("]").rpartition("[")
     return (block, key) if bracket and body.endswith("]") else (body, "")
+
+
+def finally_path(body: str) -> str:
+    """The path of the body of the `finally` that follows *body*."""
+    return FINALLY if body == ROOT else f"{body}/{FINALLY}"
+
+
+def host_of(body: str) -> str | None:
+    """The body that *body* follows if it is that of a `finally`; the inverse of `finally_path`."""
+    host, _, name = body.rpartition("/")
+    return (host or ROOT) if name == FINALLY else None
+
+
+def is_in_finally(path: str) -> bool:
+    """Whether the step or body at *path* is, or lies in, a `finally`."""
+    return FINALLY in path.split("/")
 
 
 def split(path: str) -> tuple[str, str, int]:

@@ -13,8 +13,8 @@ from typing import Any, Literal, assert_never
 from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, Yield
-from checkpointflow.engine.facts import Identity, Wait
-from checkpointflow.engine.path import body_path, step_path
+from checkpointflow.engine.facts import Breakdown, Cancellation, Completion, Identity, RunOutcome, Wait
+from checkpointflow.engine.path import ROOT, body_path, finally_path, step_path
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -95,14 +95,17 @@ Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where an open body stands (None: before its first step).
 
-    visits: of the steps that it came to more than once; inputs: of a called workflow; called: which, where a
-    value chose it.
+    visits: of the steps that it came to more than once; inputs: of a called workflow; called: which, where
+    a value chose it; ending: what its steps had come to when its `finally` began; cancelled: of the root, why
+    the run is cancelled, whatever it is that still has to end.
     """
 
     step: str | None = None
     visits: dict[str, int] = {}
     inputs: dict[str, Any] | None = None
     called: str | None = None
+    ending: RunOutcome | None = None
+    cancelled: str | None = None
 
 
 class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -114,21 +117,6 @@ class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     step: str
     attempt: int | None = None
     digest: str
-
-
-class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
-    result: Any = UNSET
-
-
-class Breakdown(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="failed"):
-    error: Error
-
-
-class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="cancelled"):
-    reason: str
-
-
-RunOutcome = Completion | Breakdown | Cancellation
 
 
 class RunHead(Struct, frozen=True, kw_only=True):
@@ -212,6 +200,18 @@ def current_path(run: Run, body: str) -> str | None:
     """The path of the step that *body* stands at, or None before its first."""
     cursor = run.cursors[body]
     return None if cursor.step is None else step_path(body, cursor.step, cursor.visits.get(cursor.step, 1))
+
+
+def is_ending(run: Run) -> bool:
+    """Whether the steps of *run* are over, or were: it is cancelled, or its `finally` began."""
+    return run.cursors[ROOT].ending is not None or run.cursors[ROOT].cancelled is not None
+
+
+def name_position(cursors: dict[str, Cursor], outcome: object | None) -> str | None:
+    """The step that a run with that *outcome* has come to in its root or, under way, in its `finally`."""
+    root, cleanup = cursors.get(ROOT, Cursor()), cursors.get(finally_path(ROOT), Cursor())
+    is_over = outcome is not None or root.ending is None or cleanup.step is None
+    return root.step if is_over else step_path(finally_path(ROOT), str(cleanup.step))
 
 
 def latest_record(run: Run, body: str, step: str) -> Record | None:

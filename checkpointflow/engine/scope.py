@@ -20,7 +20,8 @@ from checkpointflow.expressions.evaluation import Empty, Lost
 
 def scope(scene: Scene, body: Body) -> dict[str, Any]:
     """The names that an expression in *body* can use."""
-    return {**body.names, "steps": StepsSeen(scene.run, body), "run": {"id": scene.run.run_id}}
+    run = {**body.names.get("run", {}), "id": scene.run.run_id}
+    return {**body.names, "steps": StepsSeen(scene.run, body), "run": run}
 
 
 class StepsSeen(Mapping[str, Any]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
 from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Goto, Recoverable
@@ -19,6 +19,7 @@ from checkpointflow.engine.bodies import (
     collect_outputs,
     count_free_slots,
     enter,
+    enter_finally,
     explain_failure,
     join,
     keys,
@@ -27,7 +28,12 @@ from checkpointflow.engine.facts import (
     AttemptFailed,
     BodyClosed,
     BodyOpened,
+    Breakdown,
+    Cancellation,
+    Completion,
     Fact,
+    FinallyBegan,
+    RunOutcome,
     StepFailed,
     StepSkipped,
     StepStarted,
@@ -47,10 +53,8 @@ from checkpointflow.engine.kinds import (
 )
 from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import find_misfits, misfit_error
-from checkpointflow.engine.path import ROOT, body_path, split, step_path
+from checkpointflow.engine.path import ROOT, body_path, is_in_finally, split, step_path
 from checkpointflow.engine.run import (
-    Breakdown,
-    Completion,
     Failed,
     Opened,
     Skipped,
@@ -65,8 +69,50 @@ from checkpointflow.errors import CheckpointflowError, EvaluationError, Expressi
 from checkpointflow.expressions.evaluation import evaluate
 
 
-def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
-    """The facts that follow now in *body*, or else what it has come to; nothing else walks steps."""
+def settle(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The facts that follow now in *body*, or else what it has come to, its `finally` included."""
+    ending = scene.run.cursors[body.path].ending
+    if ending is not None:
+        facts, outcome = settle(scene, enter_finally(scene, body))
+        if isinstance(outcome, Breakdown):
+            outcome = Breakdown(_blame_finally(outcome.error, ending))
+        elif outcome is not None:
+            outcome = ending
+        return facts, outcome
+    is_stopped = scene.run.cursors[ROOT].cancelled is not None and not is_in_finally(body.path)
+    facts, outcome = (_stop if is_stopped else _walk)(scene, body)
+    if outcome is None or not body.has_finally:
+        return facts, outcome
+    return [FinallyBegan(at=scene.now, body=body.path, outcome=outcome)], None
+
+
+def _blame_finally(error: Error, ending: RunOutcome) -> Error:
+    """That *error* of a `finally` is what its body failed of, whatever its steps had come to."""
+    details = {"outcome": to_builtins(ending)}
+    if error.details is not None:
+        details["details"] = error.details
+    return replace(error, message=f"in finally: {error.message}", details=details)
+
+
+def _stop(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The same, now that the run is cancelled: *body* ends as soon as each `finally` inside of it has."""
+    path, cancelled = current_path(scene.run, body.path), Cancellation(str(scene.run.cursors[ROOT].cancelled))
+    record = None if path is None else scene.run.steps[path]
+    facts, ends = list[Fact](), list[RunOutcome | None]()
+    for key in record.open if isinstance(record, Opened) else ():
+        assert path is not None
+        inner = enter(scene, body, body.steps.find(split(path)[1]), path, key)
+        new, outcome = settle(scene, inner)
+        facts += new
+        # What it had come to before is no matter now; but that a `finally` failed must not go unsaid.
+        ends.append(outcome if outcome != scene.run.cursors[inner.path].ending else outcome and cancelled)
+    if None in ends:
+        return facts, None
+    return [], next((end for end in ends if isinstance(end, Breakdown)), cancelled)
+
+
+def _walk(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The same, before `finally`; nothing else walks steps."""
     path = current_path(scene.run, body.path)
     if path is None:
         first = body.first
@@ -126,7 +172,8 @@ def _open(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[
         return [BodyOpened(at=scene.now, body=inner), BodyClosed(at=scene.now, body=inner, error=why)]
 
 
-def _close(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
+def _close(scene: Scene, body: Body, outcome: RunOutcome) -> Fact:
+    assert not isinstance(outcome, Cancellation), "only a whole run is cancelled"
     if isinstance(outcome, Breakdown):
         return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
     outputs = {} if outcome.result is UNSET else outcome.result

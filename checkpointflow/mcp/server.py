@@ -221,15 +221,14 @@ class Server:
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         told = [0.0, -1.0]
-        from checkpointflow.engine.path import ROOT  # late, as all that only runs need
+        from checkpointflow.engine.run import name_position  # late, as all that only runs need
 
         def tick(run: Run) -> None:
             moment = monotonic()
             if token is None or moment - told[0] < PROGRESS_SECONDS or run.revision <= told[1]:
                 return
             told[:] = moment, run.revision
-            cursor = run.cursors.get(ROOT)
-            at = f"at {cursor.step}" if cursor else run.status
+            at = f"at {name_position(run.cursors, run.outcome)}"
             progress = {"progressToken": token, "progress": run.revision, "message": at}
             self._send({"method": "notifications/progress", "params": progress})
 

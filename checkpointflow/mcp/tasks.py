@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Run
+from checkpointflow.engine.run import Run, name_position
 from checkpointflow.mcp.forms import Question, list_questions
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import INVALID_PARAMS, Client, ProtocolError, dress, require_text
@@ -60,8 +59,8 @@ def list_open_questions(host: Host, client: Client, directory: RunDirectory, run
 
 
 def _make_head(run: Run, status: str) -> dict[str, Any]:
-    cursor = run.cursors.get(ROOT)
-    at = f" at {cursor.step}" if cursor and cursor.step else ""
+    position = name_position(run.cursors, run.outcome)
+    at = f" at {position}" if position else ""
     return {
         "taskId": run.run_id,
         "status": status,

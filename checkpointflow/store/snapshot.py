@@ -21,6 +21,7 @@ from msgspec import UNSET, Struct, field
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.copying import copy_as
+from checkpointflow.engine.facts import RunOutcome
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import (
     Cancelled,
@@ -32,7 +33,6 @@ from checkpointflow.engine.run import (
     Record,
     Run,
     RunHead,
-    RunOutcome,
     Skipped,
     Started,
     Succeeded,

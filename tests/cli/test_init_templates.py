@@ -180,6 +180,17 @@ def test_deploy_rolls_back_what_fails(cpf: Cpf, step: str) -> None:
     assert logs.text == "rolling back production\n"
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_deploy_gives_back_what_it_took_whatever_happens(cpf: Cpf, ok: bool) -> None:
+    at = begun(cpf, "deploy", {"version": "1.2.3"})
+    if ok:
+        assert answered(cpf, at, {"ok": True}, FAIL_AT="rollback").code == 0
+    else:
+        assert cpf("cancel", at["run_id"], "--reason", "not today").code == 0
+    last = cpf("logs", at["run_id"], "--step", "@finally/unmute_alarms", "--raw").text
+    assert last == f"alarms are on again, the deployment has {'completed' if ok else 'cancelled'}\n"
+
+
 # batch
 
 

@@ -77,7 +77,7 @@ _ONLY = {
     "secrets": "`secrets` may stand in command, env, url, headers and body",
 }
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"
-_PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "headers", "artifacts")
+_PARTS = ("outputs", "exit_code", "error", "stdout", "stderr", "status_code", "headers", "artifacts")
 
 
 def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:

@@ -37,8 +37,8 @@ _NONE: Paths = frozenset()
 
 _RAN: frozenset[Why] = frozenset({"follow", "go", "error", "timeout"})
 _SUCCEEDED: frozenset[Why] = frozenset({"follow", "go"})
-# What a step that failed does not have.
-_CARRYING = dict.fromkeys(("outputs", "artifacts", "stdout", "headers"), _SUCCEEDED)
+# What a step that failed need not have: it may have said nothing.
+_CARRYING = dict.fromkeys(("outputs", "artifacts", "headers"), _SUCCEEDED)
 
 
 def warn_of_absence(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
@@ -52,6 +52,8 @@ def warn_of_absence(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
                 continue
             told.add(key)
             message = f'the step "{name}" may not have run or succeeded when this asks for its {part}'
+            if part != "artifacts" and _has_surely_run(name, "error", use):
+                message = f'the step "{name}" may have failed without any {part}, for which this asks'
             hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
             quotes = quote_reference(use, ("steps", name, part))
             yield Diagnostic(message, use.path, hint, id="W110", quotes=quotes)

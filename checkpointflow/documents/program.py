@@ -1,7 +1,7 @@
 """The document, understood once.
 
 A Program is a workflow with those that it calls, and all that their texts mean: every expression, template,
-command and schema, the secrets of a step, whose stdout is read, and the lists of steps with their graphs.
+command and schema, the secrets of a step, whose output is read, and the lists of steps with their graphs.
 Each is worked out when it is first asked for and remembered, so that a start pays only for what it comes to.
 The checker asks for all of it and tells what is wrong; the engine asks for what it needs, and nobody reads a
 text of the document a second time.
@@ -40,6 +40,7 @@ from checkpointflow.shells.scripts import (
 )
 
 DEFAULT_SHELL: Shell = "sh"
+PARTS_KEPT = ("stdout", "stderr", "headers")  # of what a step said, only where the document refers to it
 
 
 class Use(Struct, frozen=True):
@@ -160,8 +161,8 @@ class Program:
 
     @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
-        """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
-        found = self._uses(lambda part: may_name(part, "stdout", "headers"))
+        """The steps of which some expression asks for one of PARTS_KEPT, each with that word."""
+        found = self._uses(lambda part: may_name(part, *PARTS_KEPT))
         return frozenset(part for use in found for part in _find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
@@ -306,15 +307,9 @@ class CompiledStep:
         paths = (path for use in found for path in references(use.expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
-    @property
-    def keeps_stdout(self) -> bool:
-        """Whether the document refers to what it printed."""
-        return (self.step.id, "stdout") in self.program.parts_read
-
-    @property
-    def keeps_headers(self) -> bool:
-        """Whether the document refers to the headers of its answer."""
-        return (self.step.id, "headers") in self.program.parts_read
+    def keeps(self, part: str) -> bool:
+        """Whether the document refers to its *part*, one of PARTS_KEPT."""
+        return (self.step.id, part) in self.program.parts_read
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of it, and every faulty text."""
@@ -427,7 +422,7 @@ def _list_holes(read: Any) -> list[tuple[Expression, CommandHole | None]]:
 
 def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
     for path in references(use.expression) if isinstance(use, Use) else ():
-        if path[0] == "steps" and len(path) > 2 and path[2] in ("stdout", "headers"):
+        if path[0] == "steps" and len(path) > 2 and path[2] in PARTS_KEPT:
             yield str(path[1]), str(path[2])
 
 

@@ -100,7 +100,7 @@ _ONLY = {
 }
 OUTCOME_PARTS = ("status", "error", "reason")
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"
-_PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "headers", "artifacts")
+_PARTS = ("outputs", "exit_code", "error", "stdout", "stderr", "status_code", "headers", "artifacts")
 
 
 def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:

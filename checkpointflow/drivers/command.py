@@ -19,7 +19,7 @@ from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
 from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
 from checkpointflow.drivers.signals import ignores_children, name_signal
-from checkpointflow.engine.actions import ArtifactSpec, Failure, Outcome, RunCommand, StoredFile, Success
+from checkpointflow.engine.actions import ArtifactSpec, Outcome, RunCommand, StoredFile, Success
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
 from checkpointflow.expressions.values import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
@@ -108,9 +108,10 @@ class Command:
         self._stop_watching()  # whoever looks for processes needs a descriptor, of which there may be no more
         self.stop()
         self._take_in()
+        said = self._hear()[0]
         self._clear()
         seconds = self.action.timeout_seconds or 0
-        return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT")
+        return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT", **said)
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all that is left of it: TERM, and KILL for what remains after a grace period."""
@@ -221,26 +222,39 @@ class Command:
 
     def _judge(self, code: int | None) -> Outcome:
         action = self.action
-        if problem := next((pipe.problem for pipe in self._pipes if pipe.problem), None):
-            return fail(f"what it printed could not be written: {problem.strerror}", exit_code=code)
+        said, problem = self._hear()
+        if fault := next((pipe.problem for pipe in self._pipes if pipe.problem), None):
+            return fail(f"what it printed could not be written: {fault.strerror}", exit_code=code, **said)
         if code is None:  # another thread had SIGCHLD ignored meanwhile, or waited for any child
-            return fail("its exit code is not known: something else in this process took it")
+            return fail("its exit code is not known: something else in this process took it", **said)
         signal, code = (-code, 128 - code) if code < 0 else (None, code)  # as every shell tells it
         if code not in action.exit_codes:
-            return self._explain_failure(code, signal)
-        try:
-            outputs, why_not = self._read_outputs()
-        except ValueError as error:
-            return fail(str(error), code="ERR_STEP_OUTPUT_INVALID", exit_code=code)
-        except (OSError, CheckpointflowError) as error:
-            return fail(f"its output could not be read: {error}", exit_code=code)
+            return fail(self._explain_failure(code, signal), exit_code=code, **said)
+        if isinstance(problem, ValueError):
+            return fail(str(problem), code="ERR_STEP_OUTPUT_INVALID", exit_code=code, **said)
+        if problem is not None:
+            return fail(f"its output could not be read: {problem}", exit_code=code, **said)
         try:
             artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
-            kept = self._read_logs()[0].read_text() if action.keeps_stdout else {}
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
-            return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
-        lost = {**({"outputs": why_not} if why_not else {}), **kept.pop("lost", {})}
-        return Success(outputs=outputs, exit_code=code, artifacts=artifacts, lost=lost, **kept)
+            return fail(f"an artifact could not be kept: {error}", exit_code=code, **said)
+        return Success(**{"outputs": {}, **said}, exit_code=code, artifacts=artifacts)
+
+    def _hear(self) -> tuple[dict[str, Any], Exception | None]:
+        """What it said, as an outcome has it, as far as it can be read; what is wrong with the rest."""
+        said, lost, problem = dict[str, Any](), dict[str, str](), None
+        stdout, stderr = self._read_logs()
+        wanted = [("stdout", stdout.read_text)] if self.action.keeps_stdout else []
+        wanted += [("stderr", stderr.read_end)] if self.action.keeps_stderr else []
+        for part, read in [*wanted, ("outputs", self._read_outputs)]:
+            try:
+                found = read()
+                lost |= found.pop("lost", {})
+                said |= found
+            except (OSError, ValueError, CheckpointflowError) as error:  # such as that it took its log away
+                problem = problem or error
+                lost[part] = str(error) if part == "outputs" else f"could not be read: {error}"
+        return {**said, "lost": lost}, problem
 
     def _store_artifact(self, wanted: ArtifactSpec) -> StoredFile:
         """A copy, in the run's directory, of a file that the command left behind. Raises OSError."""
@@ -267,33 +281,34 @@ class Command:
             sync_names(self.directory.place, [name])
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
-    def _explain_failure(self, code: int, signal: int | None) -> Failure:
+    def _explain_failure(self, code: int, signal: int | None) -> str:
         how = f"exit code {code}" if signal is None else f"the signal {name_signal(signal)}"
         stderr = self._read_logs()[1]
         last = stderr.read_last_line() if stderr.is_there else ""  # the command may have taken it away
-        return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=code)
+        return f"the command ended with {how}" + (f": {last}" if last else "")
 
-    def _read_outputs(self) -> tuple[Any, str | None]:
+    def _read_outputs(self) -> dict[str, Any]:
         """The JSON in $CPF_OUTPUT; else what stdout holds, if that is a JSON object (or JSON is needed).
 
-        If it is none, though it looks as if it was meant to be, also why it is not. Raises ValueError where
+        If it is none, though it looks as if it was meant to be, why it is not. Raises ValueError where
         there must be JSON and is none.
         """
         if os.path.exists(self._output):
             data = read_file(Path(self._output))
             if data:
-                return self._parse(data, "what the command wrote to $CPF_OUTPUT"), None
+                return {"outputs": self._parse(data, "what the command wrote to $CPF_OUTPUT")}
         stdout = self._read_logs()[0]
         if not self.action.needs_json:
             head = stdout.read_head() if stdout.size else b""  # the command may have taken it away
             if not head.startswith(b"{"):
-                return {}, "it printed something else before its JSON" if b"\n{" in head else None
+                why = "it printed something else before its JSON"
+                return {"lost": {"outputs": why}} if b"\n{" in head else {}
         try:
-            return self._parse(stdout.read(MAX_BYTES + 1), "what the command printed on stdout"), None
+            return {"outputs": self._parse(stdout.read(MAX_BYTES + 1), "what the command printed on stdout")}
         except ValueError as error:
             if self.action.needs_json:
                 raise
-            return {}, str(error)
+            return {"lost": {"outputs": str(error)}}
 
     def _parse(self, data: bytes, what: str) -> Any:
         try:

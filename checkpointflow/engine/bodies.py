@@ -166,13 +166,13 @@ def item_names(scene: Scene, step: AnyStep, path: str, key: str) -> dict[str, An
 
 
 def join(step: AnyStep, opened: Opened) -> Any:
-    """What the bodies of a block, all ended well, add up to."""
+    """What those bodies of a block that ended well add up to: all of them, or as far as it came."""
     outputs = {key: value for chunk in opened.ended for key, value in chunk.items()}
     match step:
         case Foreach():
-            return {"iterations": [outputs[str(n)] for n in range(len(opened.items))]}
-        case Parallel(branches=branches):
-            return {name_of(branch): outputs[name_of(branch)] for branch in branches}
+            return {"iterations": [outputs.get(str(key)) for key in keys(step, opened)[: opened.begun]]}
+        case Parallel():
+            return {str(key): outputs[str(key)] for key in keys(step, opened) if key in outputs}
         case _:
             return outputs[""]
 

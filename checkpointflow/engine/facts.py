@@ -181,15 +181,21 @@ class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
     status_code: int | None = None
     headers: dict[str, str] = {}
     stdout: str | None = None
+    stderr: str | None = None
     artifacts: dict[str, StoredFile] = {}
     lost: dict[str, str] = {}
     next: str | None = None
 
 
 class StepFailed(OfStep, frozen=True, kw_only=True, tag="step_failed"):
-    """next: the step that its policy chose to go to, if it chose."""
+    """next: the step that its policy chose to go to, if it chose; the rest: as in a Failure."""
 
     error: Error
+    outputs: Any = UNSET
+    headers: dict[str, str] = {}
+    stdout: str | None = None
+    stderr: str | None = None
+    lost: dict[str, str] = {}
     next: str | None = None
 
 

@@ -129,7 +129,7 @@ def _make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: in
         "attempt": attempt,
         "idempotency_key": f"{scene.run.run_id}:{path}" if key is None else _fill_text(key, names),
         "lock": lock,
-        "keeps_stdout": compiled.keeps_stdout,
+        "keeps_stdout": compiled.keeps("stdout"),
         "secrets": compiled.secrets,
     }
     if isinstance(step, Cli):
@@ -160,6 +160,7 @@ def _make_command(
         timeout_seconds=compiled.resolve("timeout_seconds", scope=names),
         exit_codes=compiled.resolve("success", "exit_codes", scope=names),
         needs_json=step.outputs is not None,
+        keeps_stderr=compiled.keeps("stderr"),
         artifacts=tuple(
             ArtifactSpec(
                 artifact.name,
@@ -187,7 +188,7 @@ def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common:
         body=UNSET if step.body is UNSET else _fill_marked(compiled.read("body"), names, secrets),
         timeout_seconds=compiled.resolve("timeout_seconds", scope=names) or HTTP_SECONDS,
         status_codes=compiled.resolve("success", "status_codes", scope=names),
-        keeps_headers=compiled.keeps_headers,
+        keeps_headers=compiled.keeps("headers"),
     )
 
 

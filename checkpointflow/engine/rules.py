@@ -197,14 +197,15 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
     match outcome:
         case Slept():
             return [begin_attempt(scene, body, step, path, action.attempt)]
-        case Failure(error=error, retry_after=retry_after):
-            return end_attempt(scene, body, step, action, error, retry_after)
+        case Failure():
+            return end_attempt(scene, body, step, action, outcome)
         case Success(outputs=outputs, exit_code=exit_code):
             errors = find_misfits(body.program.step(step.id).outputs, outputs)
             if errors:
                 what = f"the outputs of {path} do not fit its schema"
                 error = misfit_error(what, errors, exit_code=exit_code)
-                return end_attempt(scene, body, step, action, error)
+                failure = copy_as(outcome, Failure, error=error, retry_after=None)
+                return end_attempt(scene, body, step, action, failure)
             return [copy_as(outcome, StepSucceeded, at=scene.now, path=path, next=None)]
         case _:
             assert_never(outcome)
@@ -283,7 +284,8 @@ def _resolve(scene: Scene, body: Body, step: AnyStep, action: Action, answer: di
         return begin_attempt(scene, body, step, path, action.attempt + 1)
     if outcome == "failed":
         error = Error(code="ERR_STEP_FAILED", message=f"attempt {action.attempt} was reported as failed")
-        return fail(scene, step, path, error)
+        lost = dict.fromkeys(("stdout", "stderr"), "is not known: its cpf was stopped before it had ended")
+        return fail(scene, step, path, error, Failure(error, lost=lost))
     outputs = answer.get("outputs", {})
     errors = find_misfits(body.program.step(step.id).outputs, outputs)
     if errors:

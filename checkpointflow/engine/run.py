@@ -72,9 +72,17 @@ class Succeeded(
 
 
 class Failed(OfVisit, frozen=True, kw_only=True, tag="failed"):
-    """block: how far its bodies had come, if it has any; they can be taken up again from there."""
+    """block: how far its bodies had come, if it has any; they can be taken up again from there.
+
+    outputs to lost: what it said, as in a Failure.
+    """
 
     error: Error
+    outputs: Any = UNSET
+    headers: dict[str, str] = {}
+    stdout: str | None = None
+    stderr: str | None = None
+    lost: dict[str, str] = {}
     block: Opened | None = None
     next: str | None = None
     attempts: int = 1

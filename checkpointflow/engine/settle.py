@@ -12,7 +12,7 @@ from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
 from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Goto, Recoverable
-from checkpointflow.engine.actions import Action, Error, Sleep
+from checkpointflow.engine.actions import Action, Error, Failure, Sleep
 from checkpointflow.engine.bodies import (
     Body,
     Scene,
@@ -24,6 +24,7 @@ from checkpointflow.engine.bodies import (
     join,
     keys,
 )
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BodyClosed,
@@ -238,16 +239,14 @@ def enter_step(scene: Scene, body: Body, step: AnyStep) -> Fact:
         return fail(scene, step, path, Error(code=error.code, message=str(error)))
 
 
-def end_attempt(
-    scene: Scene, body: Body, step: AnyStep, action: Action, error: Error, retry_after: float | None = None
-) -> list[Fact]:
+def end_attempt(scene: Scene, body: Body, step: AnyStep, action: Action, failure: Failure) -> list[Fact]:
     """The attempt is tried again if the policy says so; otherwise the step has failed."""
     assert isinstance(step, ActionStep)
-    path, attempt = action.path, action.attempt
+    path, attempt, error = action.path, action.attempt, failure.error
     retry = retry_of(scene, body, step)
     if attempt >= retry.max_attempts or not may_help(retry, error):
-        return [fail(scene, step, path, error)]
-    seconds = pause(retry, attempt, retry_after)
+        return [fail(scene, step, path, error, failure)]
+    seconds = pause(retry, attempt, failure.retry_after)
     again = (
         StepStarted(
             at=scene.now,
@@ -260,9 +259,8 @@ def end_attempt(
     return [AttemptFailed(at=scene.now, path=path, attempt=attempt, error=error), again]
 
 
-def fail(scene: Scene, step: AnyStep, path: str, error: Error) -> StepFailed:
-    """*step* has failed, and the body goes where its `on_error` says."""
+def fail(scene: Scene, step: AnyStep, path: str, error: Error, said: Failure | None = None) -> StepFailed:
+    """*step* has failed, having *said* something or nothing, and the body goes where its `on_error` says."""
     target = step.on_error.next if isinstance(step, Recoverable) and isinstance(step.on_error, Goto) else None
-    return StepFailed(
-        at=scene.now, path=path, error=replace(error, step_id=error.step_id or path), next=target
-    )
+    error = replace(error, step_id=error.step_id or path)
+    return copy_as(said or Failure(error), StepFailed, at=scene.now, path=path, error=error, next=target)

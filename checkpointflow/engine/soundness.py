@@ -75,4 +75,5 @@ def _is_sound_step(scene: Scene, path: str) -> bool:
     block = record.block if isinstance(record, Failed) else record
     if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
         return False
-    return known and all(body in scene.run.cursors for body in bodies_of(scene.run, path))
+    is_left = isinstance(record, Failed) and current_path(scene.run, body.path) != path
+    return known and (is_left or all(body in scene.run.cursors for body in bodies_of(scene.run, path)))

@@ -61,9 +61,13 @@ class Empty(dict[str, Any]):
 
 
 class Lost(Struct, frozen=True):
-    """What stands in a scope for a value that was there and cannot be had. why: goes after its path."""
+    """What stands in a scope for a value that cannot be had. why: goes after its path.
+
+    was_there: so that it is not null either.
+    """
 
     why: str
+    was_there: bool = True
 
 
 def evaluate(expression: Expression, scope: Mapping[str, Any]) -> Any:
@@ -244,7 +248,8 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
             case _:
                 raise NoValue(_explain_absence(_format_path(path[:length]), value, part))
         if isinstance(value, Lost):
-            raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
+            kind = _LostValue if value.was_there else NoValue
+            raise kind(f"{_format_path(path[: length + 1])} {value.why}")
     return value if isinstance(value, _JSON) and not isinstance(value, Empty) else dict(value)
 
 

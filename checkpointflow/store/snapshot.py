@@ -68,6 +68,7 @@ class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
     status_code: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     stdout: str | None = None
+    stderr: str | None = None
     artifacts: dict[str, StoredFile] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     next: str | None = None
@@ -77,9 +78,13 @@ class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
 
 
 class SavedFailed(Failed, frozen=True, kw_only=True, tag="failed"):
-    """block: how far its bodies had come, if it has any; they can be taken up again from there."""
+    """block: how far its bodies had come, if it has any; they can be taken up again from there.
+
+    outputs to lost: what it said, as in a Failure; outputs_in: the file that holds long outputs.
+    """
 
     block: SavedOpened | None = None
+    outputs_in: str | None = None
 
 
 SavedRecord = Started | Waiting | SavedOpened | Skipped | SavedSucceeded | SavedFailed | Cancelled
@@ -180,7 +185,9 @@ class _Beside:
         self.files: dict[str, bytes] = {}
 
     def put(self, value: Any, limit: int = MAX_INLINE_BYTES) -> str | None:
-        """The digest that names the file of *value*, if its JSON has more than *limit* bytes."""
+        """The digest that names the file of *value*, if its JSON is longer than *limit*; UNSET has none."""
+        if value is UNSET:
+            return None
         key = (id(value), limit)
         found = self.known.values.get(key) or self.seen.get(key)
         if found is None:
@@ -196,14 +203,14 @@ class _Beside:
 def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
     """*record* with what is long out of it; itself if nothing is."""
     match record:
-        case Succeeded(outputs=outputs):
-            name = None if outputs is UNSET else beside.put(outputs)
-            if name is not None:
-                return copy_as(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
+        case Succeeded(outputs=outputs) if (name := beside.put(outputs)) is not None:
+            return copy_as(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
+        case Failed(outputs=outputs) if (name := beside.put(outputs)) is not None:
+            return copy_as(record, SavedFailed, outputs=UNSET, outputs_in=name)
         case Opened():
             return _shorten_block(record, beside)
         case Failed(block=Opened() as block):
-            return copy_as(record, SavedFailed, block=_shorten_block(block, beside))
+            return copy_as(record, SavedFailed, block=_shorten_block(block, beside), outputs_in=None)
         case _:
             pass
     return record
@@ -211,7 +218,7 @@ def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
 
 def _shorten_block(block: Opened, beside: _Beside) -> SavedOpened:
     """All chunks of outputs but the last, which still grows, lie beside, however short they are."""
-    items_in = None if block.items is UNSET else beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
+    items_in = beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
     names = [beside.put(chunk, 0) for chunk in block.ended[:-1]]
     return copy_as(
         block,
@@ -287,9 +294,10 @@ def _complete(record: SavedRecord | Record, apart: _Apart) -> Record:
             return copy_as(record, Succeeded, outputs=outputs if name is None else apart.get(name))
         case SavedOpened():
             return _complete_block(record, apart)
-        case SavedFailed(block=block):
+        case SavedFailed(block=block, outputs=outputs, outputs_in=name):
             whole = None if block is None else _complete_block(block, apart)
-            return copy_as(record, Failed, block=whole)
+            outputs = outputs if name is None else apart.get(name)
+            return copy_as(record, Failed, block=whole, outputs=outputs)
         case _:
             return record
 

@@ -82,6 +82,7 @@ RECIPES = {
     "flaky": Recipe(3, (SECOND_TRY, ENDED, SAY), _retry(2, "exponential"), truth="retry", tries=2),
     "doomed": Recipe(1, (SECOND_TRY, ENDED, SAY), truth="retry", needs_retry=True),
     "failing": Recipe(2, (ENDED, "exit 3"), _GO_ON, "error.code", lambda _: "ERR_STEP_FAILED", "failed"),
+    "telling": Recipe(2, (ENDED, SAY, "echo no >&2; exit 3"), _GO_ON, truth="retry"),
     "slow": Recipe(
         1, ("setsid sleep 9 &", "sleep 9"), {"timeout_seconds": 0.2, **_GO_ON}, "error.code",
         lambda _: "ERR_TIMEOUT", "retry",

@@ -71,14 +71,14 @@ READERS = [
 @pytest.mark.parametrize("command", READERS)
 def test_a_step_keeps_its_stdout_if_some_text_refers_to_it(command: str) -> None:
     program = compiled(cli("a"), cli("b", command))
-    assert (program.step("a").keeps_stdout, program.step("b").keeps_stdout) == (True, False)
+    assert (program.step("a").keeps("stdout"), program.step("b").keeps("stdout")) == (True, False)
 
 
 @pytest.mark.parametrize("field", ["description", "name", "risk_level"])
 def test_prose_is_no_reference(field: str) -> None:
     said = {field: "see steps.a.stdout, rotates secrets.TOKEN every week"}
     step = compiled(cli("a", **said)).step("a")
-    assert (step.keeps_stdout, step.secrets) == (False, ())
+    assert (step.keeps("stdout"), step.secrets) == (False, ())
 
 
 def test_a_shells_own_variable_is_no_secret() -> None:

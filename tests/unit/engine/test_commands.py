@@ -363,3 +363,10 @@ def test_what_a_command_computes_with_is_an_integer_in_its_environment_too() -> 
     assert Story(step, inputs={"x": 7}).run.steps["a"].action.env == {"N": "7", "M": "a 7"}
     story = Story(step, inputs={"x": "a[$(touch pwned)]"})
     assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)
+
+
+def test_so_is_stderr() -> None:
+    assert action(cli("a"), cli("b", "echo ${steps.a.stderr}")).keeps_stderr
+    assert not action(cli("a"), cli("b", "echo ${steps.a.stdout}")).keeps_stderr
+    story = Story(cli("a"), cli("b", "${steps.a.stderr}")).succeed("a", stderr="warned")
+    assert list(story.run.steps["b"].action.variables.values()) == ["warned"]

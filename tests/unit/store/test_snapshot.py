@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkpointflow.engine.actions import Error, Failure
 from checkpointflow.engine.run import Failed, Opened, Run, Succeeded
 from checkpointflow.store.snapshot import Damaged, SavedFailed, SavedOpened, SavedSucceeded, decode, encode
 from tests.helpers import Story, ask, branch, cli, foreach, parallel
@@ -66,9 +67,10 @@ def test_a_failed_block_is_too() -> None:
     assert reopened(run) == run
 
 
-def test_a_step_that_failed_has_nothing_long() -> None:
-    run = Story(cli("a")).fail("a").run
-    assert encode(run).beside == {}
+@pytest.mark.parametrize("said", [{}, {"outputs": {"n": 1}, "stderr": "x"}, {"outputs": {"text": LONG}}])
+def test_of_a_step_that_failed_long_outputs_lie_beside(said: dict[str, Any]) -> None:
+    run = Story(cli("a")).report("a", Failure(Error(code="ERR_STEP_FAILED", message="no"), **said)).run
+    assert len(encode(run).beside) == (LONG in str(said))
     assert reopened(run) == run
 
 

@@ -15,7 +15,7 @@ _EVENT = frozenset({"event"})
 _SECRETS = frozenset({"secrets"})
 
 Names: TypeAlias = tuple[str, ...]
-Reader = Literal["condition", "value", "url", "command", "env", "items"]
+Reader = Literal["condition", "value", "url", "command", "env", "stdin", "items"]
 
 
 class Field(Struct, frozen=True):
@@ -34,6 +34,7 @@ FIELDS = (
     Field(("if",), "condition"),
     Field(("command",), "command", _SECRETS),
     Field(("env",), "env", _SECRETS),
+    Field(("stdin",), "stdin", _SECRETS),
     Field(("url",), "url", _SECRETS),
     Field(("headers",), "value", _SECRETS),
     Field(("body",), "value", _SECRETS, of=Api),

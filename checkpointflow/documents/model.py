@@ -203,6 +203,14 @@ class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
         ],
         say("Environment variables to add; values may hold `${…}`.", {"LC_ALL": "C"}),
     ] = {}
+    stdin: Annotated[
+        Any,
+        say(
+            "What the command reads on standard input: text as it is, all else as JSON; may hold `${…}`, and "
+            "up to 64 MiB. Without it there is nothing to read.",
+            "${steps.fetch.outputs}",
+        ),
+    ] = UNSET
     success: Annotated[ExitCodes, say("When it has succeeded.", {"exit_codes": [0, 1]})] = ExitCodes()
     artifacts: Annotated[
         tuple[Artifact, ...], say("Files that the step leaves behind, copied into the run.")

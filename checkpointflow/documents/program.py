@@ -34,6 +34,7 @@ from checkpointflow.shells.scripts import (
     CommandTemplate,
     command_holes,
     find_demands,
+    find_input_demands,
     find_part,
     join_commands,
     parse_command,
@@ -182,6 +183,7 @@ class CompiledStep:
         self.step = body.steps[index]
         self._fields: dict[Names, list[tuple[Path, Any]]] = {}
         self.demands: dict[str, CommandHole] = {}  # of variables in `env`, once that is read
+        self.input_demands: list[CommandHole] = []  # of what is in `stdin`, as well
 
     @property
     def path(self) -> Path:
@@ -312,6 +314,18 @@ class CompiledStep:
                 self.demands[name] = hole
         return compiled
 
+    def _compile_stdin(self, stdin: Any) -> Any:
+        """As any value; but what the command reads there may be code to it, or it makes code of it."""
+        compiled = compile_value(stdin)
+        values = [holes(leaf)[0] for _, leaf in list_leaves(compiled) if isinstance(leaf, Template)]
+        command = self.try_read("command") or CommandTemplate(self.shell, ())
+        for hole in find_input_demands(command, values[0]) if values else ():
+            if hole.context.problem:
+                return ExpressionError(hole.context.problem, hole.expression.text, 1, hole.context.hint)
+            if hole.context.only != "anything":
+                self.input_demands.append(hole)
+        return compiled
+
     def _read_value(self, reader: Reader, value: Any) -> Any:
         match reader:
             case "condition":
@@ -324,6 +338,8 @@ class CompiledStep:
                 return _read(parse_url, value)
             case "env":
                 return self._compile_env({name: as_text(text) for name, text in value.items()})
+            case "stdin":
+                return self._compile_stdin(value)
             case "value":
                 return compile_value(value)
             case _:

@@ -74,7 +74,7 @@ _ONLY = {
     "event": "`event` is there in the transitions of an await_event; later it is its step's outputs",
     "item": "`item` is there inside of a foreach",
     "item_index": "`item_index` is there inside of a foreach",
-    "secrets": "`secrets` may stand in command, env, url, headers and body",
+    "secrets": "`secrets` may stand in command, env, stdin, url, headers and body",
 }
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"
 _PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "headers", "artifacts")

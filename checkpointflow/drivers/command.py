@@ -13,7 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, open_watch, start
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from checkpointflow.drivers.children import (
+    Child,
+    Inheritance,
+    Launch,
+    find_inheritance,
+    open_input,
+    open_watch,
+    start,
+)
 from checkpointflow.drivers.logs import Log, MaskedPipe, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
@@ -194,6 +205,7 @@ class Command:
                 **self._describe_run(),
             },
             directory=self.cwd,
+            stdin=None,
             stdout=printing[-2],
             stderr=printing[-1],
             # Should cpf die, whoever is left of the command goes on holding these, so that nobody starts the
@@ -201,7 +213,12 @@ class Command:
             locks={"CPF_LOCK_FD": self.directory.step_lock, "CPF_NAMED_LOCK_FD": self.named_lock},
             unwanted=self._inheritance.descriptors,
         )
-        self.child = start(launch)
+        if action.stdin is UNSET:
+            self.child = start(launch)
+            return
+        text = as_text(self.secrets.fill(action.stdin))
+        with open_input(text.encode(errors="surrogateescape")) as file:  # an environment need not be UTF-8
+            self.child = start(replace(launch, stdin=file.fileno()))
 
     def _describe_run(self) -> dict[str, str]:
         """What every command can know of its run."""

@@ -39,8 +39,9 @@ class _Action(
 class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
-    files: values that it is given in files, by the variables for the files' names; fail_fast: it ends with
-    the first command in it that fails; cwd: relative to the directory where the run was started;
+    files: values that it is given in files, by the variables for the files' names; stdin: what it can read on
+    standard input, as JSON unless it is text; fail_fast: it ends with the first command in it that fails;
+    cwd: relative to the directory where the run was started;
     timeout_seconds: then the whole process group is stopped; exit_codes: those that count as success;
     needs_json: its output must be JSON; keeps_stdout: the document refers to its text;
     secrets: those whose marks stand in its values.
@@ -52,6 +53,7 @@ class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     variables: dict[str, str] = {}
     files: dict[str, Any] = {}
     env: dict[str, str] = {}
+    stdin: Any = UNSET
     cwd: str | None = None
     timeout_seconds: float | None = None
     exit_codes: tuple[int, ...] = (0,)

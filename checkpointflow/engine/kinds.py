@@ -40,7 +40,7 @@ from checkpointflow.expressions.syntax import Expression
 from checkpointflow.expressions.templates import fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
 from checkpointflow.schemas.instance_errors import InstanceError
-from checkpointflow.shells.scripts import check_variable, render_command
+from checkpointflow.shells.scripts import check_input, check_variable, render_command
 
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
@@ -143,6 +143,7 @@ def _make_command(
         variables=script.variables,
         files=script.files,
         env=env,
+        stdin=UNSET if step.stdin is UNSET else _fill_stdin(compiled, names),
         cwd=None if cwd is None else _fill_text(cwd, names),
         timeout_seconds=step.timeout_seconds or defaults.timeout_seconds,
         exit_codes=step.success.exit_codes,
@@ -158,6 +159,14 @@ def _make_command(
             for artifact, where in zip(step.artifacts, paths, strict=True)
         ),
     )
+
+
+def _fill_stdin(compiled: CompiledStep, names: dict[str, Any]) -> Any:
+    value = _fill_marked(compiled.read("stdin"), names, compiled.secrets)
+    check_input(value)
+    for hole in compiled.input_demands:
+        check_variable(as_text(value), hole)
+    return value
 
 
 def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common: dict[str, Any]) -> CallHttp:

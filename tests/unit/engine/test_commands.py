@@ -363,3 +363,14 @@ def test_what_a_command_computes_with_is_an_integer_in_its_environment_too() -> 
     assert Story(step, inputs={"x": 7}).run.steps["a"].action.env == {"N": "7", "M": "a 7"}
     story = Story(step, inputs={"x": "a[$(touch pwned)]"})
     assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)
+
+
+def test_what_a_command_reads_on_standard_input_stands_in_the_action_as_it_is() -> None:
+    step = cli("a", "n=$(cat); echo $((n))", shell="bash", stdin="${inputs.x}")
+    assert Story(step, inputs={"x": 7}).run.steps["a"].action.stdin == 7
+    story = Story(step, inputs={"x": "a[$(touch pwned)]"})
+    assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)
+    step = cli("a", "cat", stdin={"t": ["${secrets.TOKEN}", "${inputs.x}"]})
+    action = Story(step, inputs={"x": [1]}).run.steps["a"].action
+    assert (action.secrets, action.stdin["t"][1]) == (("TOKEN",), [1])
+    assert Story(cli("a")).run.steps["a"].action.stdin is UNSET

@@ -71,6 +71,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_targets(program.lists),
         _check_branches_end(program.lists),
         _check_steps(program, source),
+        _check_env(program.workflow.defaults.env, ("workflow", "defaults")),
         _check_outputs(program.workflow),
         _check_schemas(program),
         _check_defaults(program),
@@ -146,7 +147,7 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
     )
     match step:
         case Cli():
-            yield from _check_env(step, path)
+            yield from _check_env(step.env, path)
             yield from _check_retry(step, path)
         case Api():
             yield from _check_url(compiled.try_read("url"), (*path, "url"))
@@ -168,8 +169,8 @@ def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> It
             yield Diagnostic(f'a second {what} "{name}", first at {where}', path)
 
 
-def _check_env(step: Cli, path: Path) -> Iterator[Diagnostic]:
-    for name in step.env:
+def _check_env(env: Iterable[str], path: Path) -> Iterator[Diagnostic]:
+    for name in env:
         if name.startswith("CPF_"):
             message = f'"{shorten(name)}" cannot be set: names that start with CPF_ are cpf\'s own'
             yield Diagnostic(message, (*path, "env", name), at_name=True)

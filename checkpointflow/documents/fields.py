@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from checkpointflow.documents.model import AnyStep, Api, Call, Foreach
 
-ALWAYS = frozenset({"inputs", "steps", "run"})
+ALWAYS = frozenset({"inputs", "steps", "run", "env"})
 ITEM = frozenset({"item", "item_index"})
 _EVENT = frozenset({"event"})
-_SECRETS = frozenset({"secrets"})
+SECRETS = frozenset({"secrets"})
 
 Names: TypeAlias = tuple[str, ...]
 Reader = Literal["condition", "value", "url", "command", "env", "stdin", "items"]
@@ -32,12 +32,12 @@ class Field(Struct, frozen=True):
 
 FIELDS = (
     Field(("if",), "condition"),
-    Field(("command",), "command", _SECRETS),
-    Field(("env",), "env", _SECRETS),
-    Field(("stdin",), "stdin", _SECRETS),
-    Field(("url",), "url", _SECRETS),
-    Field(("headers",), "value", _SECRETS),
-    Field(("body",), "value", _SECRETS, of=Api),
+    Field(("command",), "command", SECRETS),
+    Field(("env",), "env", SECRETS),
+    Field(("stdin",), "stdin", SECRETS),
+    Field(("url",), "url", SECRETS),
+    Field(("headers",), "value", SECRETS),
+    Field(("body",), "value", SECRETS, of=Api),
     *(Field((name,), "value") for name in ("cwd", "prompt", "summary", "instructions", "idempotency_key")),
     Field(("lock", "key"), "value"),
     Field(("artifacts", "path"), "value"),

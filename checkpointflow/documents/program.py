@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fields
+from checkpointflow.documents.fields import ALWAYS, ITEM, SECRETS, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import ExpressionError
@@ -64,11 +64,20 @@ class Use(Struct, frozen=True):
 
 
 class Program:
-    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls."""
+    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls.
 
-    def __init__(self, workflow: Workflow, called: dict[str, Program] | None = None) -> None:
+    env_file: the variables that its file of that name has.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        called: dict[str, Program] | None = None,
+        env_file: dict[str, str] | None = None,
+    ) -> None:
         self.workflow = workflow
         self.called: dict[str, Program] = {} if called is None else called
+        self.env_file = env_file or {}
 
     # Its steps
 
@@ -140,6 +149,19 @@ class Program:
         return compile_value(self.workflow.defaults.cwd)
 
     @cached_property
+    def default_env(self) -> dict[str, Any]:
+        """The compiled `env` of the defaults."""
+        env = self.workflow.defaults.env
+        found: dict[str, Any] = compile_value({name: as_text(text) for name, text in env.items()})
+        return found
+
+    @cached_property
+    def declared(self) -> tuple[str, ...]:
+        """The environment variables that it declares, or something that it calls, sorted."""
+        called = (name for program in self.called.values() for name in program.declared)
+        return tuple(sorted({*self.workflow.env, *called}))
+
+    @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
         found = self._uses(lambda part: may_name(part, "stdout", "headers"))
@@ -162,9 +184,10 @@ class Program:
 
     def _uses(self, wanted: Callable[[msgspec.Struct], bool]) -> Iterator[Use | Diagnostic]:
         """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
-        at: Path = ("workflow", "defaults", "cwd")
+        at: Path = ("workflow", "defaults")
         if wanted(self.workflow.defaults):
-            yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
+            yield from _list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
+            yield from _list_uses((*at, "env"), self.default_env, ALWAYS | SECRETS, self.root, None)
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
@@ -233,6 +256,14 @@ class CompiledStep:
         own = self.step.shell if isinstance(self.step, Cli) else None
         return own or self.program.workflow.defaults.shell or DEFAULT_SHELL
 
+    @property
+    def inherited_env(self) -> dict[str, Any]:
+        """The compiled variables that its command has of the defaults, with those of their file."""
+        if not isinstance(self.step, Cli):
+            return {}
+        found = {**self.program.env_file, **self.program.default_env}
+        return {name: read for name, read in found.items() if name not in self.step.env}
+
     @cached_property
     def outputs(self) -> Schema | None:
         """What its outputs must fit, if it says so."""
@@ -248,10 +279,11 @@ class CompiledStep:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that it refers to, sorted."""
-        if not may_name(self.step, "secrets"):
-            return ()
-        found = (use for use in self.uses() if isinstance(use, Use))
-        paths = (path for use in found for path in references(use.expression))
+        own = self.uses() if may_name(self.step, "secrets") else ()
+        found = [use.expression for use in own if isinstance(use, Use)]
+        inherited = list_leaves(self.inherited_env) if self.program.default_env else ()
+        found += [expression for _, read in inherited for expression, _ in _list_holes(read)]
+        paths = (path for expression in found for path in references(expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
     @property
@@ -302,7 +334,8 @@ class CompiledStep:
     def _compile_env(self, env: dict[str, str]) -> dict[str, Any]:
         """As any text; but what some variables hold is code, or the command makes code of it."""
         compiled: dict[str, Any] = compile_value(env)
-        with_values = {name: holes(read)[0] for name, read in compiled.items() if isinstance(read, Template)}
+        known = {**self.inherited_env, **compiled}
+        with_values = {name: holes(read)[0] for name, read in known.items() if isinstance(read, Template)}
         if not with_values:  # as most: to judge them the whole command is read
             return compiled
         command = self.try_read("command") or CommandTemplate(self.shell, ())

@@ -53,6 +53,8 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
             return _refuse(use, reference[:2], "of `run` there is only `run.id`", None)
         case "secrets":
             return _check_secret(reference[:2], use)
+        case "env":
+            return _check_env(reference[:2], use, program.workflow.env)
     return None
 
 
@@ -68,6 +70,16 @@ def _check_secret(reference: Path, use: Use) -> Diagnostic | None:
     if not isinstance(use.expression.root, Reference):
         return _refuse(use, reference, "a secret can only be handed over: nothing can be asked of it", _ALONE)
     return None
+
+
+def _check_env(reference: Path, use: Use, declared: tuple[str, ...]) -> Diagnostic | None:
+    if len(reference) == 1:
+        return _refuse(use, reference, "`env` needs a name, as in env.REGION", None)
+    name = str(reference[1])
+    if name in declared:
+        return None
+    hint = suggest(name, declared) or f"declare it beside the steps: env: [{shorten(name)}]"
+    return _refuse(use, reference, f'the workflow declares no environment variable "{shorten(name)}"', hint)
 
 
 _ONLY = {

@@ -130,6 +130,7 @@ def begin(
         cwd=_name_directory(""),
         by=name_user(),
         environment=_find_environment(workflow),
+        env=workflow.read_environment(),
         key=key,
     )
     run, facts = advance(workflow.program, None, message)

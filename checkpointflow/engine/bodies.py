@@ -69,7 +69,16 @@ class Body(Struct, frozen=True, kw_only=True):
 def root(scene: Scene) -> Body:
     """The body of the run itself."""
     program = scene.program
-    return Body(path=ROOT, program=program, steps=program.root, names={"inputs": scene.run.inputs})
+    return Body(
+        path=ROOT, program=program, steps=program.root, names=_names(scene, program, scene.run.inputs)
+    )
+
+
+def _names(scene: Scene, program: Program, inputs: Any) -> dict[str, Any]:
+    """The names that all of *program* can see."""
+    env = scene.run.env
+    own = {"env": {name: env[name] for name in program.workflow.env if name in env}} if env else {}
+    return {"inputs": inputs, **own}
 
 
 def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
@@ -114,7 +123,7 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     inner = body_path(path, key)
     program = find_called(body, step)
     if program is not None:
-        names = {"inputs": scene.run.cursors[inner].inputs}
+        names = _names(scene, program, scene.run.cursors[inner].inputs)
         return Body(path=inner, program=program, steps=program.root, names=names)
     names = {**body.names, **item_names(scene, step, path, key)}
     if isinstance(step, Parallel):

@@ -132,7 +132,7 @@ def _make_command(
     script = render_command(compiled.command, {**names, **marks})
     cwd = compiled.read("cwd") or compiled.program.default_cwd
     paths = compiled.read_all("artifacts", "path")
-    env = _fill_texts(compiled.read("env"), names, secrets)
+    env = _fill_texts({**compiled.inherited_env, **compiled.read("env")}, names, secrets)
     for name, hole in compiled.demands.items():
         check_variable(env[name], hole)
     return RunCommand(
@@ -258,6 +258,20 @@ def check_inputs(program: Program, given: Any) -> dict[str, Any]:
         problem = list_misfits(f"the inputs of {program.workflow.id} do not fit", errors)
         raise InvalidInput(problem=problem, details=detail_misfits(errors))
     return dict(inputs)
+
+
+def check_env(program: Program, given: Mapping[str, str]) -> dict[str, str]:
+    """What *given* has of the environment variables that *program* declares. Raises InvalidInput."""
+    if lacking := [name for name in program.declared if name not in given]:
+        problem = f"not set in the environment, though `env` of the workflow names it: {', '.join(lacking)}"
+        raise InvalidInput(problem=problem)
+    found = {name: given[name] for name in program.declared}
+    for name, value in found.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(problem=f"the environment variable {name} is not UTF-8") from None
+    return found
 
 
 # How often it is tried

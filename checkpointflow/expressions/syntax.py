@@ -35,7 +35,10 @@ from checkpointflow.patterns import compile_late
 Path: TypeAlias = tuple[str | int, ...]
 """A path's parts: `.name`, `.0` and `["odd name"]` are text, `[0]` is a number."""
 
-NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets"})
+NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets", "env"})
+VALUES = NAMES - {"env"}
+"""Those that are values by themselves: nobody wants all of the environment, and many a script has `$env`."""
+
 MAX_DIGITS = 4300  # as many as Python converts; above that `int` raises
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]

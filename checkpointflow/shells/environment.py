@@ -6,7 +6,7 @@ program is given is not looked into.
 
 from __future__ import annotations
 
-from checkpointflow.expressions.syntax import NAMES
+from checkpointflow.expressions.syntax import VALUES
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import Shell
 
@@ -39,7 +39,7 @@ def find_variables(script: str, shell: Shell) -> set[str]:
             place = script.find("\n", place) + 1 or len(script)
         elif (name := token["read"]) is not None:
             is_hole = token["brace"] and (
-                token["dot"] or (name in NAMES and script[place : place + 1] == "}")
+                token["dot"] or (name in VALUES and script[place : place + 1] == "}")
             )
             is_set = name in own and any(map(str.isspace, script[own[name] : token.start()]))
             if not (is_hole or is_set or name in _OF_SHELLS.split() or name.startswith("CPF_")):

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
-from checkpointflow.expressions.syntax import NAMES, Expression
+from checkpointflow.expressions.syntax import NAMES, VALUES, Expression
 from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
@@ -384,7 +384,7 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 
 # Whose `${` it is
 
-_OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
+_OURS = rf"(?:env(?=\.)|(?:{'|'.join(sorted(VALUES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
 _IS_OURS = compile_late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
 _IS_OURS_FOR_SURE = compile_late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}

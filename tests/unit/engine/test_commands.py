@@ -374,3 +374,18 @@ def test_what_a_command_reads_on_standard_input_stands_in_the_action_as_it_is() 
     action = Story(step, inputs={"x": [1]}).run.steps["a"].action
     assert (action.secrets, action.stdin["t"][1]) == (("TOKEN",), [1])
     assert Story(cli("a")).run.steps["a"].action.stdin is UNSET
+
+
+def test_a_command_has_the_variables_of_the_defaults_and_of_their_file_under_its_own() -> None:
+    env = {"B": "${inputs.x}", "C": "${secrets.S}"}
+    story = Story(cli("a", env={"C": "own"}), cli("b"), inputs={"x": 1}, defaults={"env": env}, begun=False)
+    story.workflow.env_file = {"A": "${file}", "B": "file"}
+    story.begin({"x": 1})
+    assert (story.run.steps["a"].action.env, story.run.steps["a"].action.secrets) == (
+        {"A": "${file}", "B": "1", "C": "own"},
+        (),
+    )
+    story.succeed("a")
+    assert story.run.steps["b"].action.secrets == ("S",)
+    call = {"id": "a", "kind": "api", "url": "http://h"}
+    assert Story(call, inputs={"x": 1}, defaults={"env": env}).run.steps["a"].action.secrets == ()

@@ -24,6 +24,7 @@ from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
+from checkpointflow.expressions.globs import FAULT, is_glob, leads_out
 from checkpointflow.expressions.headers import find_fault as find_header_fault
 from checkpointflow.expressions.templates import Template
 from checkpointflow.expressions.urls import UrlTemplate
@@ -147,6 +148,7 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
     )
     match step:
         case Cli():
+            yield from _check_artifacts(compiled)
             yield from _check_env(step.env, path)
             yield from _check_retry(step, path)
         case Api():
@@ -167,6 +169,13 @@ def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> It
         if first.setdefault(name, path) != path:
             where = "{}:{}".format(*source.find_mark(first[name]))
             yield Diagnostic(f'a second {what} "{name}", first at {where}', path)
+
+
+def _check_artifacts(compiled: CompiledStep) -> Iterator[Diagnostic]:
+    for index, path in enumerate(compiled.try_read_all("artifacts", "path")):
+        if path is not None and is_glob(path) and leads_out(path):
+            hint = "of a single file, the path may lead elsewhere"
+            yield Diagnostic(FAULT, (*compiled.path, "artifacts", index, "path"), hint)
 
 
 def _check_env(env: Iterable[str], path: Path) -> Iterator[Diagnostic]:

@@ -98,10 +98,23 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
 
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that the step leaves behind, copied into the run."""
+    """A file, or a set of files, that the step leaves behind, copied into the run."""
 
     name: Annotated[Name, say("What the run calls it.")]
-    path: Annotated[Text, say("Where the step leaves it, relative to the step's working directory.")]
+    path: Annotated[
+        Text,
+        say(
+            "Where the step leaves it, relative to the step's working directory; may hold `${…}`. `reports/` "
+            "is all below a directory, and `*`, `?` and `**` mean all files whose names match.",
+            "dist/app.tar.gz",
+            "reports/",
+            "**/*.xml",
+        ),
+    ]
+    if_missing: Annotated[
+        Literal["fail", "skip"],
+        say("What comes of it where there is none: the step has failed, or it has no such artifact."),
+    ] = "fail"
     media_type: Annotated[str | None, say("What kind of file it is, for whoever reads it.", "text/html")] = (
         None
     )

@@ -227,6 +227,11 @@ class CompiledStep:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
         return [_require_sound(read) for _, read in self._compile(names)]
 
+    def try_read_all(self, *names: str) -> list[Any]:
+        """As `read_all`, and None for a text that cannot be read."""
+        found = (read for _, read in self._compile(names))
+        return [None if isinstance(read, ExpressionError) else read for read in found]
+
     @cached_property
     def condition(self) -> Expression | None:
         """Its `if`."""

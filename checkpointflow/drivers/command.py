@@ -8,6 +8,7 @@ store raises, before anything has begun.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -36,11 +37,21 @@ from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import make_private, read_file, sync_file, sync_names, translate_errors
-from checkpointflow.store.layout import ARTIFACTS, log_names, value_name
+from checkpointflow.store.files import (
+    escape_name,
+    is_text,
+    make_private,
+    read_file,
+    sync_file,
+    sync_names,
+    translate_errors,
+)
+from checkpointflow.store.layout import ARTIFACTS, RUNS, log_names, value_name
 from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
 MAX_SHORT_BYTES = 1 << 20
+MAX_SET_FILES = 10_000
+MAX_SET_BYTES = 1 << 30
 
 
 class Command:
@@ -252,24 +263,44 @@ class Command:
         except (OSError, CheckpointflowError) as error:
             return fail(f"its output could not be read: {error}", exit_code=code)
         try:
-            artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
+            artifacts = self._keep_artifacts()
             kept = self._read_logs()[0].read_text() if action.keeps_stdout else {}
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
             return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
         lost = {**({"outputs": why_not} if why_not else {}), **kept.pop("lost", {})}
         return Success(outputs=outputs, exit_code=code, artifacts=artifacts, lost=lost, **kept)
 
-    def _store_artifact(self, wanted: ArtifactSpec) -> StoredFile:
-        """A copy, in the run's directory, of a file that the command left behind. Raises OSError."""
-        from hashlib import sha256  # late: few steps have artifacts
+    def _keep_artifacts(self) -> dict[str, StoredFile]:
+        """Copies, in the run's directory, of the files that the command left behind. Raises OSError."""
+        found: dict[str, StoredFile] = {}
+        for wanted in self.action.artifacts:
+            try:
+                sources = _find_set(self.cwd, self.run, wanted) if wanted.pattern else self._find_file(wanted)
+            except (FileNotFoundError, NotADirectoryError):
+                if not wanted.may_lack:
+                    raise
+                continue
+            for inner, file in sources:
+                name = f"{wanted.name}/{inner}" if inner else wanted.name
+                found[name] = self._keep_artifact(name, file, wanted)
+        sync_names(self.directory.place, [file.path for file in found.values()])
+        return found
 
-        name = f"{ARTIFACTS}/{self.action.path}/{wanted.name}"
+    def _find_file(self, wanted: ArtifactSpec) -> list[tuple[str, str]]:
         file = os.path.join(self.cwd, wanted.path)
         if wanted.within is not None:
             file, top = os.path.realpath(file), os.path.realpath(os.path.join(self.cwd, wanted.within))
             if os.path.commonpath([file, top]) != top:
                 raise OSError(f"{wanted.path} leads out of {top}, and a value chose it")
-        source = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        if stat.S_ISDIR(os.stat(file).st_mode):
+            raise OSError(f"{wanted.path} is a directory; {wanted.path}/ would be all in it")
+        return [("", file)]
+
+    def _keep_artifact(self, called: str, file: str, wanted: ArtifactSpec) -> StoredFile:
+        from hashlib import sha256  # late: few steps have artifacts
+
+        name = f"{ARTIFACTS}/{self.action.path}/{called}"
+        source = os.open(file, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if wanted.pattern else 0))
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
@@ -281,7 +312,6 @@ class Command:
                     size += len(block)
                 copy.flush()
                 sync_file(copy.fileno())
-            sync_names(self.directory.place, [name])
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
     def _explain_failure(self, code: int, signal: int | None) -> Failure:
@@ -323,3 +353,36 @@ class Command:
         for file in (self._output, *(f"{self.run}/{name}" for name in self._values.values())):
             with suppress(OSError):
                 os.unlink(file)
+
+
+def _find_set(cwd: str, run: str, wanted: ArtifactSpec) -> list[tuple[str, str]]:
+    """The regular files of a set, by their paths from its base, sorted; no symbolic link is followed to one.
+
+    Nothing of the store itself is among them. Raises OSError, FileNotFoundError if there are none.
+    """
+    base, matches = (
+        os.path.join(os.path.realpath(cwd), wanted.path),
+        re.compile(wanted.pattern or "").fullmatch,
+    )
+    if os.path.realpath(base) != os.path.normpath(base):
+        raise OSError(f"a symbolic link is on the way to {wanted.path}")
+    place = os.path.realpath(run)
+    runs = os.path.dirname(place)
+    own = os.path.dirname(runs) if os.path.basename(runs) == RUNS else place
+    found: dict[str, str] = {}
+    size = 0
+    for above, below, names in os.walk(base):
+        below[:] = [name for name in below if os.path.join(above, name) != own]
+        for file in (os.path.join(above, name) for name in names):
+            inner = os.path.relpath(file, base)
+            if matches(inner) and stat.S_ISREG((status := os.lstat(file)).st_mode):
+                found[inner] = file
+                size += status.st_size
+                if not is_text(inner):
+                    raise OSError(f"the name {escape_name(inner)} is not UTF-8")
+                if len(found) > MAX_SET_FILES or size > MAX_SET_BYTES:
+                    most = f"{MAX_SET_FILES:,} files or {MAX_SET_BYTES:,} bytes"
+                    raise OSError(f"the artifact {wanted.name} has more than {most}")
+    if not found:
+        raise FileNotFoundError(f"there is no file for the artifact {wanted.name} in {base}")
+    return sorted(found.items())

@@ -20,13 +20,17 @@ class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that a command leaves behind; path: relative to its working directory.
 
-    within: where a value is part of the path, the directory that it may not lead out of.
+    within: where a value is part of the path, the directory that it may not lead out of; pattern: of a set of
+    files, the regular expression that their paths from the directory *path* match; may_lack: it may be that
+    there is none.
     """
 
     name: str
     path: str
     media_type: str | None = None
     within: str | None = None
+    pattern: str | None = None
+    may_lack: bool = False
 
 
 class _Action(
@@ -121,6 +125,7 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 class Yield(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a step or an attempt came to. stdout, headers (by lower-case names): if they are kept.
 
+    artifacts: by their names, and those of a set by its name, a slash and theirs;
     lost: why what was printed is not the outputs, or not kept as stdout, each by that name, for whoever
     refers to them.
     """

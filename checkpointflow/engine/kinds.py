@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
     Api,
+    Artifact,
     AwaitEvent,
     Call,
     Cli,
@@ -37,7 +39,7 @@ from checkpointflow.engine.scope import scope
 from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
 from checkpointflow.expressions.evaluation import Secret, as_text, evaluate, holds
 from checkpointflow.expressions.syntax import Expression
-from checkpointflow.expressions.templates import fill_value, list_texts
+from checkpointflow.expressions.templates import Template, fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.shells.scripts import check_input, check_variable, render_command
@@ -149,16 +151,26 @@ def _make_command(
         exit_codes=step.success.exit_codes,
         needs_json=step.outputs is not None,
         artifacts=tuple(
-            ArtifactSpec(
-                artifact.name,
-                _fill_text(where, names),
-                artifact.media_type,
-                # What is written before the first value says where that may lead.
-                None if isinstance(where, str) else artifact.path.partition("${")[0].rpartition("/")[0],
-            )
-            for artifact, where in zip(step.artifacts, paths, strict=True)
+            _specify(artifact, where, names) for artifact, where in zip(step.artifacts, paths, strict=True)
         ),
     )
+
+
+def _specify(artifact: Artifact, where: str | Template, names: dict[str, Any]) -> ArtifactSpec:
+    from checkpointflow.expressions.globs import fill_glob, is_glob  # late: few steps have artifacts
+
+    spec = ArtifactSpec(
+        artifact.name,
+        "",
+        artifact.media_type,
+        # What is written before the first value says where that may lead.
+        None if isinstance(where, str) else artifact.path.partition("${")[0].rpartition("/")[0],
+        may_lack=artifact.if_missing == "skip",
+    )
+    if not is_glob(where):
+        return replace(spec, path=_fill_text(where, names))
+    glob = fill_glob(where, names)
+    return replace(spec, path=glob.base, within=None, pattern=glob.pattern)
 
 
 def _fill_stdin(compiled: CompiledStep, names: dict[str, Any]) -> Any:

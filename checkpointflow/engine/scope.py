@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, to_builtins
 
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import Parallel
+from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.bodies import Body, Scene, name_of
 from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest_record
 from checkpointflow.expressions.evaluation import Empty, Lost
@@ -81,12 +82,25 @@ def _view(record: Record | None) -> dict[str, Any] | None:
             if record.headers:
                 view["headers"] = record.headers
             if record.artifacts:
-                view["artifacts"] = to_builtins(record.artifacts)
+                view["artifacts"] = _view_artifacts(record.artifacts)
             return view
         case Failed(error=error):
             return {"error": to_builtins(error), **_pick(error, ("exit_code", "status_code"))}
         case _:
             return None
+
+
+def _view_artifacts(artifacts: dict[str, StoredFile]) -> dict[str, Any]:
+    """Each by its name: a file, or a set with the `path` of its directory and its `files`."""
+    found: dict[str, Any] = {}
+    for key, file in artifacts.items():
+        name, _, inner = key.partition("/")
+        if inner:
+            whole = found.setdefault(name, {"path": file.path.removesuffix(f"/{inner}"), "files": []})
+            whole["files"].append({"name": inner, **to_builtins(file)})
+        else:
+            found[name] = to_builtins(file)
+    return found
 
 
 def _pick(record: Struct, names: tuple[str, ...]) -> dict[str, Any]:

@@ -389,3 +389,34 @@ def test_a_command_has_the_variables_of_the_defaults_and_of_their_file_under_its
     assert story.run.steps["b"].action.secrets == ("S",)
     call = {"id": "a", "kind": "api", "url": "http://h"}
     assert Story(call, inputs={"x": 1}, defaults={"env": env}).run.steps["a"].action.secrets == ()
+
+
+def test_a_set_of_files_is_asked_for_by_a_pattern_and_seen_as_one() -> None:
+    wanted = [
+        {"name": "set", "path": "out/${inputs.v}/*.txt", "if_missing": "skip"},
+        {"name": "one", "path": "out/${inputs.v}*"[:-1], "media_type": "text/plain"},
+    ]
+    see = end("z", result="${steps.a.artifacts}")
+    story = Story(cli("a", artifacts=wanted), see, inputs={"v": "x*"})
+    assert story.run.steps["a"].action.artifacts == (
+        ArtifactSpec("set", "out/x*", pattern=r"(?!\.)[^/]*\.txt", may_lack=True),
+        ArtifactSpec("one", "out/x*", "text/plain", within="out"),
+    )
+    kept = {
+        name: StoredFile(path=f"artifacts/a/{name}", size=1, sha256="s")
+        for name in ("set/b/c", "set/d", "one")
+    }
+    story.succeed("a", artifacts=kept)
+    file = {"size": 1, "sha256": "s"}
+    assert story.run.outcome.result == {
+        "set": {
+            "path": "artifacts/a/set",
+            "files": [
+                {"name": "b/c", "path": "artifacts/a/set/b/c", **file},
+                {"name": "d", "path": "artifacts/a/set/d", **file},
+            ],
+        },
+        "one": {"path": "artifacts/a/one", **file},
+    }
+    story = Story(cli("a", artifacts=wanted), inputs={"v": ".."})
+    assert (story.run.status, "below the working directory" in story.error.message) == ("failed", True)

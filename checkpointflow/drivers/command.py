@@ -41,6 +41,7 @@ from checkpointflow.store.files import (
     escape_name,
     is_text,
     make_private,
+    reach,
     read_file,
     sync_file,
     sync_names,
@@ -280,11 +281,21 @@ class Command:
                 if not wanted.may_lack:
                     raise
                 continue
+            if wanted.pattern:
+                self._clear_set(wanted.name)
             for inner, file in sources:
                 name = f"{wanted.name}/{inner}" if inner else wanted.name
                 found[name] = self._keep_artifact(name, file, wanted)
         sync_names(self.directory.place, [file.path for file in found.values()])
         return found
+
+    def _clear_set(self, called: str) -> None:
+        """Take away what an attempt that failed had kept of it: the set is its directory."""
+        from shutil import rmtree  # late, as few steps have one
+
+        name = f"{ARTIFACTS}/{self.action.path}/{called}"
+        with suppress(FileNotFoundError):
+            reach(self.run, name, lambda last, above: rmtree(last, dir_fd=above))
 
     def _find_file(self, wanted: ArtifactSpec) -> list[tuple[str, str]]:
         file = os.path.join(self.cwd, wanted.path)

@@ -76,6 +76,15 @@ def test_the_store_itself_is_no_part_of_a_set(cpf: Cpf) -> None:
     assert (answer.code, kept(inside, answer)) == (0, ["a/all/w.yaml", "a/all/x"])
 
 
+def test_a_set_has_nothing_of_an_attempt_that_failed(cpf: Cpf) -> None:
+    command = "mkdir -p d; rm -f d/*; echo x > d/$CPF_ATTEMPT; [ $CPF_ATTEMPT = 1 ] || touch late"
+    artifacts = ({"name": "set", "path": "d/"}, {"name": "late", "path": "late"})
+    more = {"retry": {"max_attempts": 2, "backoff_seconds": 0}, "idempotent": True}
+    answer = cpf.run(step(*artifacts, command=command, **more))
+    assert (answer.code, kept(cpf, answer)) == (0, ["a/late", "a/set/2"]), answer.text
+    assert cpf("verify", answer["run_id"]).code == 0
+
+
 def test_a_set_goes_with_the_run_and_is_gone_with_it(cpf: Cpf) -> None:
     run_id = cpf.run(step({"name": "all", "path": "r/"}))["run_id"]
     assert cpf("export", run_id, "-o", "a.tgz").code == 0

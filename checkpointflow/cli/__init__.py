@@ -50,6 +50,7 @@ COMMANDS = {
     "diff": "Show what differs between two runs, or two checkpoints of one.",
     "graph": "Draw a workflow, or a run of one.",
     "report": "Write a run as one HTML page.",
+    "artifacts": "List what the steps of a run left behind, or copy it out.",
     "export": "Write a run into one file, to hand it over.",
     "import": "Take in a run that somebody hands over.",
     "verify": "Check a run: its history, its snapshot, every digest.",

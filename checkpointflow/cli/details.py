@@ -48,6 +48,9 @@ def view_details(run: Run, directory: RunDirectory, entries: Sequence[Entry], sh
     if run.inputs:
         yield from _head("Inputs")
         yield from show(run.inputs, 1)
+    if run.env:
+        yield from _head("Environment")
+        yield from show(run.env, 1)
     outputs = {
         path: r.outputs for path, r in run.steps.items() if isinstance(r, Succeeded) and _is_any(r.outputs)
     }

@@ -150,6 +150,10 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         None
     )
     history: Annotated[tuple[Any, ...] | None, Meta(description="What happened, oldest first.")] = None
+    env: Annotated[
+        dict[str, str] | None,
+        Meta(description="The environment variables that the documents declare, as the run found them."),
+    ] = None
     environment: Annotated[
         tuple[str, ...] | None, Meta(description="The environment variables that the commands read.")
     ] = None

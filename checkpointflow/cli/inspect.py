@@ -53,6 +53,7 @@ def command(context: click.Context, directory: RunDirectory, history: bool) -> R
         directory,
         warnings=told,
         inputs=inputs,
+        env=run.env or None,
         steps=steps,
         history=tuple(directory.history(run)) if full or history else None,
         environment=_list_environment(run, directory),

@@ -34,10 +34,16 @@ def show(answer: Reply, screen: Screen) -> str:
 
 def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
     command, result = answer.envelope.command, answer.envelope.result
-    if command in ("list", "waits", "tick", "work") and result is not UNSET:
-        from checkpointflow.cli.tables import view_asked, view_runs, view_taken, view_waits
+    if command in ("list", "waits", "tick", "work", "artifacts") and result is not UNSET:
+        from checkpointflow.cli import tables
 
-        view = {"list": view_runs, "waits": view_waits, "tick": view_taken, "work": view_asked}[command]
+        view = {
+            "list": tables.view_runs,
+            "waits": tables.view_waits,
+            "tick": tables.view_taken,
+            "work": tables.view_asked,
+            "artifacts": tables.view_artifacts,
+        }[command]
         return view(result, screen, make_shortener(_list_all_ids(answer)))
     if command == "overview":
         return view_overview(result, screen, make_shortener(_list_all_ids(answer)))

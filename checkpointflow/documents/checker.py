@@ -34,6 +34,7 @@ from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
+from checkpointflow.expressions.globs import FAULT, is_glob, leads_out
 from checkpointflow.expressions.headers import find_fault as find_header_fault
 from checkpointflow.expressions.syntax import Expression, find_kind
 from checkpointflow.expressions.templates import Template
@@ -83,6 +84,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_branches_end(program.lists),
         _check_finally(program),
         _check_steps(program, source),
+        _check_env(program.workflow.defaults.env, ("workflow", "defaults")),
         _check_outputs(program.workflow),
         _check_schemas(program),
         _check_defaults(program),
@@ -159,7 +161,8 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
     )
     match step:
         case Cli():
-            yield from _check_env(step, path)
+            yield from _check_artifacts(compiled)
+            yield from _check_env(step.env, path)
             yield from _check_retry(step, path)
         case Api():
             yield from _check_url(compiled.try_read("url"), (*path, "url"))
@@ -206,8 +209,15 @@ def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> It
             yield Diagnostic(f'a second {what} "{name}", first at {where}', path)
 
 
-def _check_env(step: Cli, path: Path) -> Iterator[Diagnostic]:
-    for name in step.env:
+def _check_artifacts(compiled: CompiledStep) -> Iterator[Diagnostic]:
+    for index, path in enumerate(compiled.try_read_all("artifacts", "path")):
+        if path is not None and is_glob(path) and leads_out(path):
+            hint = "of a single file, the path may lead elsewhere"
+            yield Diagnostic(FAULT, (*compiled.path, "artifacts", index, "path"), hint)
+
+
+def _check_env(env: Iterable[str], path: Path) -> Iterator[Diagnostic]:
+    for name in env:
         if name.startswith("CPF_"):
             message = f'"{shorten(name)}" cannot be set: names that start with CPF_ are cpf\'s own'
             yield Diagnostic(message, (*path, "env", name), at_name=True)

@@ -22,13 +22,13 @@ from checkpointflow.documents.model import (
     StatusCode,
 )
 
-ALWAYS = frozenset({"inputs", "steps", "run"})
+ALWAYS = frozenset({"inputs", "steps", "run", "env"})
 ITEM = frozenset({"item", "item_index"})
 _EVENT = frozenset({"event"})
-_SECRETS = frozenset({"secrets"})
+SECRETS = frozenset({"secrets"})
 
 Names: TypeAlias = tuple[str, ...]
-Reader = Literal["condition", "value", "url", "command", "env", "items"]
+Reader = Literal["condition", "value", "url", "command", "env", "stdin", "items"]
 
 
 class Field(Struct, frozen=True):
@@ -47,11 +47,12 @@ class Field(Struct, frozen=True):
 
 FIELDS = (
     Field(("if",), "condition"),
-    Field(("command",), "command", _SECRETS),
-    Field(("env",), "env", _SECRETS),
-    Field(("url",), "url", _SECRETS),
-    Field(("headers",), "value", _SECRETS),
-    Field(("body",), "value", _SECRETS, of=Api),
+    Field(("command",), "command", SECRETS),
+    Field(("env",), "env", SECRETS),
+    Field(("stdin",), "stdin", SECRETS),
+    Field(("url",), "url", SECRETS),
+    Field(("headers",), "value", SECRETS),
+    Field(("body",), "value", SECRETS, of=Api),
     *(Field((name,), "value") for name in ("cwd", "prompt", "summary", "instructions", "idempotency_key")),
     Field(("lock", "key"), "value"),
     Field(("artifacts", "path"), "value"),

@@ -22,6 +22,7 @@
 | W133 | a value that changes the JSON or the format written around it         | the expression      |
 | W134 | a value that `echo -n`, `echo -e` or `awk -v` may change              | the expression      |
 | W135 | names that look alike, and are not the same                           | the second name     |
+| W136 | a variable that is kept in each run, and is called as secrets are     | its name            |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
 W110 and W121 are in `absence.py`, W130 to W132 and W135 in `text_lint.py`. The ids are stable.
@@ -40,6 +41,7 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
+from checkpointflow.documents.environment import warn_of_secrets
 from checkpointflow.documents.graph import Edge, StepList, targets
 from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
 from checkpointflow.documents.program import Program, Use
@@ -73,6 +75,7 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         _warn_of_undescribed(workflow),
         _warn_of_unlisted(program),
         _warn_of_unread(program),
+        warn_of_secrets((name, ("workflow", "env", at)) for at, name in enumerate(workflow.env)),
     ]
     if flow_is_sound:
         known = [body for body in lists if len(body.steps) <= MAX_STEPS]

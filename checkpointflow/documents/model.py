@@ -61,6 +61,7 @@ OneOf = Annotated[
         ["flows/dev.yaml", "flows/production.yaml"],
     ),
 ]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,10 +114,23 @@ class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
 
 
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that the step leaves behind, copied into the run."""
+    """A file, or a set of files, that the step leaves behind, copied into the run."""
 
     name: Annotated[Name, say("What the run calls it.")]
-    path: Annotated[Text, say("Where the step leaves it, relative to the step's working directory.")]
+    path: Annotated[
+        Text,
+        say(
+            "Where the step leaves it, relative to the step's working directory; may hold `${…}`. `reports/` "
+            "is all below a directory, and `*`, `?` and `**` mean all files whose names match.",
+            "dist/app.tar.gz",
+            "reports/",
+            "**/*.xml",
+        ),
+    ]
+    if_missing: Annotated[
+        Literal["fail", "skip"],
+        say("What comes of it where there is none: the step has failed, or it has no such artifact."),
+    ] = "fail"
     media_type: Annotated[str | None, say("What kind of file it is, for whoever reads it.", "text/html")] = (
         None
     )
@@ -216,12 +230,17 @@ class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
         Text | None, say("Its working directory, relative to the one where the run was started.")
     ] = None
     env: Annotated[
-        dict[
-            Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)],
-            str | bool | int | float,
-        ],
+        dict[Variable, str | bool | int | float],
         say("Environment variables to add; values may hold `${…}`.", {"LC_ALL": "C"}),
     ] = {}
+    stdin: Annotated[
+        Any,
+        say(
+            "What the command reads on standard input: text as it is, all else as JSON; may hold `${…}`, and "
+            "up to 64 MiB. Without it there is nothing to read.",
+            "${steps.fetch.outputs}",
+        ),
+    ] = UNSET
     success: Annotated[ExitCodes, say("When it has succeeded.", {"exit_codes": [0, 1]})] = ExitCodes()
     artifacts: Annotated[
         tuple[Artifact, ...], say("Files that the step leaves behind, copied into the run.")
@@ -354,6 +373,21 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     cwd: Annotated[
         Text | None, say("The working directory of `cli` steps, relative to where the run was started.")
     ] = None
+    env: Annotated[
+        dict[Variable, str | bool | int | float],
+        say(
+            "Environment variables of `cli` steps, under their own; values may hold `${…}`.",
+            {"LC_ALL": "C", "REGION": "${inputs.region}"},
+        ),
+    ] = {}
+    env_file: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=4096)] | None,
+        say(
+            "A file of lines NAME=value, relative to this document: more of them, under `env`. A run reads "
+            "it when it starts and keeps it, so it is no place for secrets: `${secrets.NAME}` is for them.",
+            "defaults.env",
+        ),
+    ] = None
     allow_hosts: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[a-z0-9._:-]+$(?!\n)", max_length=253)], ...],
         say("Hosts that data and redirects may lead `api` steps to, though not public."),
@@ -372,6 +406,14 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     )
     defaults: Annotated[Defaults, say("What steps have that do not say otherwise.")] = Defaults()
     inputs: Annotated[JsonSchema, say("What the run's inputs must fit; `default`s are filled in.")] = {}
+    env: Annotated[
+        tuple[Variable, ...],
+        say(
+            "Environment variables that expressions may read as `${env.NAME}`. A run reads them when it "
+            "starts, so that they must be set then, and keeps them; `${secrets.NAME}` is for secrets.",
+            ["REGION", "BUILD_NUMBER"],
+        ),
+    ] = ()
     outputs: Annotated[
         JsonSchema | None,
         say(

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, DEFAULTS, ITEM, Names, Reader, list_fields
+from checkpointflow.documents.fields import ALWAYS, DEFAULTS, ITEM, SECRETS, Names, Reader, list_fields
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
 from checkpointflow.errors import EvaluationError, ExpressionError
@@ -34,6 +34,7 @@ from checkpointflow.shells.scripts import (
     CommandTemplate,
     command_holes,
     find_demands,
+    find_input_demands,
     find_part,
     join_commands,
     parse_command,
@@ -64,11 +65,20 @@ class Use(Struct, frozen=True):
 
 
 class Program:
-    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls."""
+    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls.
 
-    def __init__(self, workflow: Workflow, called: dict[str, Program] | None = None) -> None:
+    env_file: the variables that its file of that name has.
+    """
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        called: dict[str, Program] | None = None,
+        env_file: dict[str, str] | None = None,
+    ) -> None:
         self.workflow = workflow
         self.called: dict[str, Program] = {} if called is None else called
+        self.env_file = env_file or {}
 
     # Its steps
 
@@ -160,6 +170,19 @@ class Program:
             yield from compiled.parameters()
 
     @cached_property
+    def default_env(self) -> dict[str, Any]:
+        """The compiled `env` of the defaults."""
+        env = self.workflow.defaults.env
+        found: dict[str, Any] = compile_value({name: as_text(text) for name, text in env.items()})
+        return found
+
+    @cached_property
+    def declared(self) -> tuple[str, ...]:
+        """The environment variables that it declares, or something that it calls, sorted."""
+        called = (name for program in self.called.values() for name in program.declared)
+        return tuple(sorted({*self.workflow.env, *called}))
+
+    @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for one of PARTS_KEPT, each with that word."""
         found = self._uses(lambda part: may_name(part, *PARTS_KEPT))
@@ -188,6 +211,7 @@ class Program:
             for found in self.default_parameters.values():
                 for path, read in found:
                     yield from _list_uses((*at, *path), read, ALWAYS, self.root, None)
+            yield from _list_uses((*at, "env"), self.default_env, ALWAYS | SECRETS, self.root, None)
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
@@ -206,6 +230,7 @@ class CompiledStep:
         self.step = body.steps[index]
         self._fields: dict[Names, list[tuple[Path, Any]]] = {}
         self.demands: dict[str, CommandHole] = {}  # of variables in `env`, once that is read
+        self.input_demands: list[CommandHole] = []  # of what is in `stdin`, as well
 
     @property
     def path(self) -> Path:
@@ -257,6 +282,11 @@ class CompiledStep:
             if field.fits is not None:
                 yield from (((*self.path, *path), read) for path, read in self._compile(field.names))
 
+    def try_read_all(self, *names: str) -> list[Any]:
+        """As `read_all`, and None for a text that cannot be read."""
+        found = (read for _, read in self._compile(names))
+        return [None if isinstance(read, ExpressionError) else read for read in found]
+
     @cached_property
     def condition(self) -> Expression | None:
         """Its `if`."""
@@ -286,6 +316,14 @@ class CompiledStep:
         own = self.step.shell if isinstance(self.step, Cli) else None
         return own or self.program.workflow.defaults.shell or DEFAULT_SHELL
 
+    @property
+    def inherited_env(self) -> dict[str, Any]:
+        """The compiled variables that its command has of the defaults, with those of their file."""
+        if not isinstance(self.step, Cli):
+            return {}
+        found = {**self.program.env_file, **self.program.default_env}
+        return {name: read for name, read in found.items() if name not in self.step.env}
+
     @cached_property
     def outputs(self) -> Schema | None:
         """What its outputs must fit, if it says so."""
@@ -301,10 +339,11 @@ class CompiledStep:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that it refers to, sorted."""
-        if not may_name(self.step, "secrets"):
-            return ()
-        found = (use for use in self.uses() if isinstance(use, Use))
-        paths = (path for use in found for path in references(use.expression))
+        own = self.uses() if may_name(self.step, "secrets") else ()
+        found = [use.expression for use in own if isinstance(use, Use)]
+        inherited = list_leaves(self.inherited_env) if self.program.default_env else ()
+        found += [expression for _, read in inherited for expression, _ in _list_holes(read)]
+        paths = (path for expression in found for path in references(expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
     def keeps(self, part: str) -> bool:
@@ -349,7 +388,8 @@ class CompiledStep:
     def _compile_env(self, env: dict[str, str]) -> dict[str, Any]:
         """As any text; but what some variables hold is code, or the command makes code of it."""
         compiled: dict[str, Any] = compile_value(env)
-        with_values = {name: holes(read)[0] for name, read in compiled.items() if isinstance(read, Template)}
+        known = {**self.inherited_env, **compiled}
+        with_values = {name: holes(read)[0] for name, read in known.items() if isinstance(read, Template)}
         if not with_values:  # as most: to judge them the whole command is read
             return compiled
         command = self.try_read("command") or CommandTemplate(self.shell, ())
@@ -359,6 +399,18 @@ class CompiledStep:
                 compiled[name] = ExpressionError(problem, hole.expression.text, 1, hint)
             elif hole.context.only != "anything":
                 self.demands[name] = hole
+        return compiled
+
+    def _compile_stdin(self, stdin: Any) -> Any:
+        """As any value; but what the command reads there may be code to it, or it makes code of it."""
+        compiled = compile_value(stdin)
+        values = [holes(leaf)[0] for _, leaf in list_leaves(compiled) if isinstance(leaf, Template)]
+        command = self.try_read("command") or CommandTemplate(self.shell, ())
+        for hole in find_input_demands(command, values[0]) if values else ():
+            if hole.context.problem:
+                return ExpressionError(hole.context.problem, hole.expression.text, 1, hole.context.hint)
+            if hole.context.only != "anything":
+                self.input_demands.append(hole)
         return compiled
 
     def _read_value(self, reader: Reader, value: Any) -> Any:
@@ -373,6 +425,8 @@ class CompiledStep:
                 return _read(parse_url, value)
             case "env":
                 return self._compile_env({name: as_text(text) for name, text in value.items()})
+            case "stdin":
+                return self._compile_stdin(value)
             case "value":
                 return compile_value(value)
             case _:

@@ -62,6 +62,8 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
             return _check_run(tuple(rest), use)
         case "secrets":
             return _check_secret(reference[:2], use)
+        case "env":
+            return _check_env(reference[:2], use, program.workflow.env)
     return None
 
 
@@ -92,11 +94,21 @@ def _check_secret(reference: Path, use: Use) -> Diagnostic | None:
     return None
 
 
+def _check_env(reference: Path, use: Use, declared: tuple[str, ...]) -> Diagnostic | None:
+    if len(reference) == 1:
+        return _refuse(use, reference, "`env` needs a name, as in env.REGION", None)
+    name = str(reference[1])
+    if name in declared:
+        return None
+    hint = suggest(name, declared) or f"declare it beside the steps: env: [{shorten(name)}]"
+    return _refuse(use, reference, f'the workflow declares no environment variable "{shorten(name)}"', hint)
+
+
 _ONLY = {
     "event": "`event` is there in the transitions of an await_event; later it is its step's outputs",
     "item": "`item` is there inside of a foreach",
     "item_index": "`item_index` is there inside of a foreach",
-    "secrets": "`secrets` may stand in command, env, url, headers and body",
+    "secrets": "`secrets` may stand in command, env, stdin, url, headers and body",
 }
 OUTCOME_PARTS = ("status", "error", "reason")
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"

@@ -133,6 +133,7 @@ def begin(
         cwd=name_directory(""),
         by=name_user(),
         environment=workflow.find_variables(),
+        env=workflow.read_environment(),
         key=key,
     )
     run, facts = advance(workflow.program, None, message)

@@ -20,13 +20,17 @@ class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that a command leaves behind; path: relative to its working directory.
 
-    within: where a value is part of the path, the directory that it may not lead out of.
+    within: where a value is part of the path, the directory that it may not lead out of; pattern: of a set of
+    files, the regular expression that their paths from the directory *path* match; may_lack: it may be that
+    there is none.
     """
 
     name: str
     path: str
     media_type: str | None = None
     within: str | None = None
+    pattern: str | None = None
+    may_lack: bool = False
 
 
 class _Action(
@@ -39,8 +43,9 @@ class _Action(
 class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
-    files: values that it is given in files, by the variables for the files' names; fail_fast: it ends with
-    the first command in it that fails; cwd: relative to the directory where the run was started;
+    files: values that it is given in files, by the variables for the files' names; stdin: what it can read on
+    standard input, as JSON unless it is text; fail_fast: it ends with the first command in it that fails;
+    cwd: relative to the directory where the run was started;
     timeout_seconds: then the whole process group is stopped; exit_codes: those that count as success;
     needs_json: its output must be JSON; keeps_stdout, keeps_stderr: the document refers to its text;
     secrets: those whose marks stand in its values.
@@ -52,6 +57,7 @@ class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     variables: dict[str, str] = {}
     files: dict[str, Any] = {}
     env: dict[str, str] = {}
+    stdin: Any = UNSET
     cwd: str | None = None
     timeout_seconds: float | None = None
     exit_codes: tuple[int, ...] = (0,)
@@ -120,6 +126,7 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 class Yield(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a step or an attempt came to. stdout, stderr, headers (by lower-case names): if they are kept.
 
+    artifacts: by their names, and those of a set by its name, a slash and theirs;
     lost: why what was printed is not the outputs, or not kept as stdout, each by that name, for whoever
     refers to them.
     """

@@ -76,7 +76,16 @@ class Body(Struct, frozen=True, kw_only=True):
 def root(scene: Scene) -> Body:
     """The body of the run itself."""
     program = scene.program
-    return Body(path=ROOT, program=program, steps=program.root, names={"inputs": scene.run.inputs})
+    return Body(
+        path=ROOT, program=program, steps=program.root, names=_names(scene, program, scene.run.inputs)
+    )
+
+
+def _names(scene: Scene, program: Program, inputs: Any) -> dict[str, Any]:
+    """The names that all of *program* can see."""
+    env = scene.run.env
+    own = {"env": {name: env[name] for name in program.workflow.env if name in env}} if env else {}
+    return {"inputs": inputs, **own}
 
 
 def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
@@ -144,7 +153,8 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     inner = body_path(path, key)
     if (ref := getattr(step, "workflow_ref", None)) is not None:
         cursor = scene.run.cursors[inner]
-        program, names = body.program.called[cursor.called or ref], {"inputs": cursor.inputs}
+        program = body.program.called[cursor.called or ref]
+        names = _names(scene, program, cursor.inputs)
         return Body(path=inner, program=program, steps=program.root, names=names)
     names = {**body.names, **item_names(scene, step, path, key)}
     if isinstance(step, Parallel):

@@ -135,6 +135,7 @@ def _begin(fact: RunBegan) -> Run:
         workflow=fact.workflow,
         cwd=fact.cwd,
         inputs=fact.inputs,
+        env=fact.env,
         outcome=None,
         cursors={ROOT: Cursor()},
         steps={},

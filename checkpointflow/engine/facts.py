@@ -72,7 +72,8 @@ class _Fact(
 class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     """cwd: where its commands run; by: who started it, as `user@host`; key: its run key.
 
-    environment: which of the variables that its documents read were set then; copied_from: the checkpoint, of
+    environment: which of the variables that its documents read were set then; env: the values then of those
+    that they declare; copied_from: the checkpoint, of
     a run of another id, that this run was made from as a copy.
     """
 
@@ -82,6 +83,7 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     cwd: str | None = None
     by: str | None = None
     environment: tuple[str, ...] = ()
+    env: dict[str, str] = {}
     key: str | None = None
     copied_from: str | None = None
 

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, assert_never
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from checkpointflow.diagnostics import join_words
 from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
     Api,
+    Artifact,
     AwaitEvent,
     Call,
     Cli,
@@ -37,11 +39,11 @@ from checkpointflow.engine.scope import scope
 from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
 from checkpointflow.expressions.evaluation import Secret, evaluate, holds
 from checkpointflow.expressions.syntax import Expression
-from checkpointflow.expressions.templates import fill_value, list_texts
+from checkpointflow.expressions.templates import Template, fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
 from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.instance_errors import InstanceError
-from checkpointflow.shells.scripts import check_variable, render_command
+from checkpointflow.shells.scripts import check_input, check_variable, render_command
 
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
@@ -145,7 +147,7 @@ def _make_command(
     script = render_command(compiled.command, {**names, **marks})
     cwd = compiled.read("cwd") or compiled.program.default_cwd
     paths = compiled.read_all("artifacts", "path")
-    env = _fill_texts(compiled.read("env"), names, secrets)
+    env = _fill_texts({**compiled.inherited_env, **compiled.read("env")}, names, secrets)
     for name, hole in compiled.demands.items():
         check_variable(env[name], hole)
     return RunCommand(
@@ -156,22 +158,41 @@ def _make_command(
         variables=script.variables,
         files=script.files,
         env=env,
+        stdin=UNSET if step.stdin is UNSET else _fill_stdin(compiled, names),
         cwd=None if cwd is None else _fill_text(cwd, names),
         timeout_seconds=compiled.resolve("timeout_seconds", scope=names),
         exit_codes=compiled.resolve("success", "exit_codes", scope=names),
         needs_json=step.outputs is not None,
         keeps_stderr=compiled.keeps("stderr"),
         artifacts=tuple(
-            ArtifactSpec(
-                artifact.name,
-                _fill_text(where, names),
-                artifact.media_type,
-                # What is written before the first value says where that may lead.
-                None if isinstance(where, str) else artifact.path.partition("${")[0].rpartition("/")[0],
-            )
-            for artifact, where in zip(step.artifacts, paths, strict=True)
+            _specify(artifact, where, names) for artifact, where in zip(step.artifacts, paths, strict=True)
         ),
     )
+
+
+def _specify(artifact: Artifact, where: str | Template, names: dict[str, Any]) -> ArtifactSpec:
+    from checkpointflow.expressions.globs import fill_glob, is_glob  # late: few steps have artifacts
+
+    spec = ArtifactSpec(
+        artifact.name,
+        "",
+        artifact.media_type,
+        # What is written before the first value says where that may lead.
+        None if isinstance(where, str) else artifact.path.partition("${")[0].rpartition("/")[0],
+        may_lack=artifact.if_missing == "skip",
+    )
+    if not is_glob(where):
+        return replace(spec, path=_fill_text(where, names))
+    glob = fill_glob(where, names)
+    return replace(spec, path=glob.base, within=None, pattern=glob.pattern)
+
+
+def _fill_stdin(compiled: CompiledStep, names: dict[str, Any]) -> Any:
+    value = _fill_marked(compiled.read("stdin"), names, compiled.secrets)
+    check_input(value)
+    for hole in compiled.input_demands:
+        check_variable(as_text(value), hole)
+    return value
 
 
 def _make_call(step: Api, compiled: CompiledStep, names: dict[str, Any], common: dict[str, Any]) -> CallHttp:
@@ -275,6 +296,20 @@ def check_inputs(program: Program, given: Any) -> dict[str, Any]:
         problem = list_misfits(f"the inputs of {program.workflow.id} do not fit", errors)
         raise InvalidInput(problem=problem, details=detail_misfits(errors))
     return dict(inputs)
+
+
+def check_env(program: Program, given: Mapping[str, str]) -> dict[str, str]:
+    """What *given* has of the environment variables that *program* declares. Raises InvalidInput."""
+    if lacking := [name for name in program.declared if name not in given]:
+        problem = f"not set in the environment, though `env` of the workflow names it: {', '.join(lacking)}"
+        raise InvalidInput(problem=problem)
+    found = {name: given[name] for name in program.declared}
+    for name, value in found.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(problem=f"the environment variable {name} is not UTF-8") from None
+    return found
 
 
 # How often it is tried

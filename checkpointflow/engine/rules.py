@@ -45,7 +45,14 @@ from checkpointflow.engine.facts import (
     Wait,
     WaitOpened,
 )
-from checkpointflow.engine.kinds import ENDLESS_LOOP, begin_attempt, check_inputs, choose, retry_of
+from checkpointflow.engine.kinds import (
+    ENDLESS_LOOP,
+    begin_attempt,
+    check_env,
+    check_inputs,
+    choose,
+    retry_of,
+)
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -187,8 +194,10 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         documents=message.documents,
         source=message.source,
     )
-    inputs = check_inputs(program, message.inputs)
-    return copy_as(message, RunBegan, at=message.now, workflow=identity, inputs=inputs, copied_from=None)
+    inputs, env = check_inputs(program, message.inputs), check_env(program, message.env)
+    return copy_as(
+        message, RunBegan, at=message.now, workflow=identity, inputs=inputs, env=env, copied_from=None
+    )
 
 
 def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:

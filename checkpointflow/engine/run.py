@@ -145,12 +145,14 @@ class Run(RunHead, frozen=True, kw_only=True):
     """One execution of a workflow, at one revision.
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
+    env: the environment variables that its documents declare, as they were when it began;
     steps holds the latest visit of each step, by path, in the order in which they were come to.
     answers: the last to each event, by its name, the latest last.
     active: those of them that have not ended; inside: the paths of those in each body but the
     root; so that nobody looks through all for them.
     """
 
+    env: dict[str, str]
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, Record]

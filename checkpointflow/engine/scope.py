@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, to_builtins
 
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, Api, Call, Cli, Parallel
+from checkpointflow.engine.actions import StoredFile
 from checkpointflow.engine.bodies import Body, Scene, join, name_of
 from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest_record
 from checkpointflow.expressions.evaluation import Empty, Lost
@@ -84,7 +85,7 @@ def _view(step: AnyStep, record: Record | None) -> dict[str, Any] | None:
             if record.outputs == {} and record.exit_code is not None:
                 view["outputs"] = Empty(record.lost.get("outputs", "it printed no JSON object"))
             if record.artifacts:
-                view["artifacts"] = to_builtins(record.artifacts)
+                view["artifacts"] = _view_artifacts(record.artifacts)
         case Failed(error=error, block=block):
             view = {"error": to_builtins(error), **_pick(error, ("exit_code", "status_code"))}
             view |= {**_SILENCE.get(type(step), {}), **_pick(record, _SAID)}
@@ -97,6 +98,19 @@ def _view(step: AnyStep, record: Record | None) -> dict[str, Any] | None:
     if record.headers:
         view["headers"] = record.headers
     return view | {part: Lost(why) for part, why in record.lost.items() if part != "outputs"}
+
+
+def _view_artifacts(artifacts: dict[str, StoredFile]) -> dict[str, Any]:
+    """Each by its name: a file, or a set with the `path` of its directory and its `files`."""
+    found: dict[str, Any] = {}
+    for key, file in artifacts.items():
+        name, _, inner = key.partition("/")
+        if inner:
+            whole = found.setdefault(name, {"path": file.path.removesuffix(f"/{inner}"), "files": []})
+            whole["files"].append({"name": inner, **to_builtins(file)})
+        else:
+            found[name] = to_builtins(file)
+    return found
 
 
 def _pick(record: Struct, names: tuple[str, ...]) -> dict[str, Any]:

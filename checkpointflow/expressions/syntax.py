@@ -45,7 +45,9 @@ from checkpointflow.patterns import compile_late
 Path: TypeAlias = tuple[str | int, ...]
 """A path's parts: `.name`, `.0` and `["odd name"]` are text, `[0]` is a number."""
 
-NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets"})
+NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets", "env"})
+VALUES = NAMES - {"env"}
+"""Those that are values by themselves: nobody wants all of the environment, and many a script has `$env`."""
 
 Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 _OPERATORS: dict[str, Operator] = {sign: sign for sign in get_args(Operator)}

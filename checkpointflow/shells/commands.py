@@ -46,12 +46,14 @@ _OPENERS = frozenset(
 )
 _CLOSERS = frozenset(("fi", "done", "}", "case", ")"))
 _PIPES = ("|", "|&")
+_OWN_INPUT = tuple(f"{number}{sign}" for number in ("", "0") for sign in ("<", "<<", "<<-", "<<<"))
 # They print what lies in the files that their arguments name, not the arguments.
 _PRINT_FILES = split_names(
     "cat zcat gzcat bzcat xzcat zstdcat gunzip gzip unzip tail head curl wget pg_dump mysqldump"
 )
 
 _REDIRECT = compile_late(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
+_WHOLE_INPUT = compile_late(r"\$\(\s*(?:cat(?:\s+-)?|(?:cat|<)\s*/dev/stdin)\s*\)|`cat`")
 _SEPARATOR = compile_late(r"\|&|\|\|?|&&?|;")
 _END = compile_late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
 _FUNCTION = compile_late(r"\([ \t]*\)")
@@ -101,6 +103,21 @@ def find_demands(text: str, shell: Shell, variables: Sequence[str]) -> list[Cont
         _CommandReader(text if shell != "pwsh" else "", shell, found, 0).read_whole()
     found.settle()
     return found.holes[: len(variables)]
+
+
+def find_inputs(text: str, shell: Shell) -> list[Context]:
+    """The Context of each place of a value in what the command *text* reads on its standard input.
+
+    As far as it is understood. The first is wherever a command reads it, each other a `$(cat)`.
+    """
+    found = Findings()
+    found.holes.append(BARE)
+    found.fed = range(1)
+    found.inputs.append(found.fed)
+    with suppress(Lost):
+        _CommandReader(_WHOLE_INPUT.sub(f"$(printf %s {HOLE})", text), shell, found, 0).read_whole()
+    found.settle()
+    return found.holes
 
 
 class _CommandReader(WordReader):
@@ -158,9 +175,11 @@ class _CommandReader(WordReader):
             return self.read_parentheses()
         words: list[Word] = []
         first = len(self.found.holes)
+        is_fed = True
         while True:
             self.skip_blanks()
-            if self.read_redirect():
+            if redirect := self.read_redirect():
+                is_fed = is_fed and redirect not in _OWN_INPUT
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
@@ -179,6 +198,7 @@ class _CommandReader(WordReader):
             self.found.inputs.append(range(pipeline[0], first))
         if given := judge(words, self.found, self.shell):
             self.refuse_input(given, pipeline, words)
+            self.found.refuse(self.found.fed if is_fed else (), given.name, given.hint)
         return "a command" if words else ""
 
     def read_parentheses(self) -> str:
@@ -303,11 +323,11 @@ class _CommandReader(WordReader):
             self.read_document(document)
         self.documents.clear()
 
-    def read_redirect(self) -> bool:
-        """Reads over a redirect and its target, if one stands here."""
+    def read_redirect(self) -> str:
+        """Reads over a redirect and its target, if one stands here; its sign, if so."""
         found = self.match_redirect()
         if found is None:
-            return False
+            return ""
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
         self.skip_blanks()
@@ -321,7 +341,7 @@ class _CommandReader(WordReader):
                 self.found.require_integers(target.holes, "the number of a descriptor")
             case _:
                 self.found.files.append(target)
-        return True
+        return found.group() if target.text != "/dev/stdin" else "<&0"
 
     def announce(self, word: Word, *, is_indented: bool) -> None:
         if any(sign in word.source for sign in (HOLE, "$", "`")):

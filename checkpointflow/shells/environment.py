@@ -7,7 +7,7 @@ program is given is not looked into.
 from __future__ import annotations
 
 from checkpointflow.expressions.functions import FUNCTIONS
-from checkpointflow.expressions.syntax import NAMES
+from checkpointflow.expressions.syntax import VALUES
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import Shell
 
@@ -19,7 +19,7 @@ _TOKEN = compile_late(
     | (?<![^\s;&|(`]) (?: (?P<set>{_NAME}) \+?= | for\s+ (?P<loop>{_NAME}) \s
         | read\s+ (?:-\S+\s+)* (?P<list>{_NAME} (?:\ +{_NAME})*) )"""
 )
-_BEGINS_HOLE = compile_late(rf"(?:{'|'.join(sorted(NAMES))})[\s}}\[=!<>]|(?:{'|'.join(FUNCTIONS)})\s*\(")
+_BEGINS_HOLE = compile_late(rf"(?:{'|'.join(sorted(VALUES))})[\s}}\[=!<>]|(?:{'|'.join(FUNCTIONS)})\s*\(")
 _OF_SHELLS = (
     "IFS PWD OLDPWD PPID UID EUID RANDOM SECONDS LINENO OPTARG OPTIND REPLY HOSTNAME FUNCNAME PIPESTATUS "
     "BASHPID BASH BASH_SOURCE BASH_VERSION BASH_REMATCH SHLVL EPOCHSECONDS"

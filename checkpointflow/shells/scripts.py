@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import Secret, evaluate
 from checkpointflow.expressions.functions import FUNCTIONS
-from checkpointflow.expressions.syntax import NAMES, Expression
+from checkpointflow.expressions.syntax import NAMES, VALUES, Expression
 from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
 from checkpointflow.expressions.values import as_text
 from checkpointflow.patterns import compile_late
@@ -74,7 +74,8 @@ _POWERSHELL_JOINTS = ("", "\nif (-not $?) { exit 1 }\n", "")
 
 _FAIL_FAST = {"sh": ("-e",), "dash": ("-e",), "bash": ("-eo", "pipefail"), "zsh": ("-eo", "pipefail")}
 _POWERSHELL_FAIL_FAST = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true;"
-_IN_A_FILE = "hand it over in a file: ${file:…}"
+_IN_A_FILE = "hand it over in a file, ${file:…}, or by `stdin` of the step"
+_HALF = "half a character (a lone surrogate) cannot be handed to a command"
 _AS_WORD = (
     'write it as a word of its own, as in jq . ${file:…}; for a longer word, f=${file:…}; curl --data "@$f" …'
 )
@@ -189,6 +190,23 @@ def find_demands(template: CommandTemplate, variables: Mapping[str, Expression])
     ]
 
 
+def find_input_demands(template: CommandTemplate, value: Expression) -> list[CommandHole]:
+    """What *value* may be in what the command reads on standard input, as a hole for each place of it."""
+    pieces = (piece if isinstance(piece, str) else "_" for piece in template.pieces)
+    contexts = _find_inputs("".join(pieces), template.shell)
+    return [CommandHole(value, "value", 0, context) for context in contexts]
+
+
+def check_input(value: Any) -> None:
+    """EvaluationError if *value* is not to be given to a command on its standard input."""
+    try:
+        size = len(as_text(value).encode())
+    except UnicodeEncodeError:
+        raise EvaluationError(_HALF, "stdin") from None
+    if size > MAX_FILES_BYTES:
+        raise EvaluationError(f"standard input takes at most {MAX_FILES_BYTES} bytes", "stdin")
+
+
 def check_variable(text: str, hole: CommandHole) -> None:
     """EvaluationError if a variable that is judged as *hole* may not hold *text*."""
     _carry(hole, text, "")
@@ -239,6 +257,16 @@ def _find_contexts(command: str, shell: Shell) -> list[Context]:
     from checkpointflow.shells.commands import find_contexts
 
     return find_contexts(command, shell)
+
+
+def _find_inputs(command: str, shell: Shell) -> list[Context]:
+    if shell == "pwsh":  # late, both, as above
+        from checkpointflow.shells import powershell
+
+        return powershell.find_inputs(command)
+    from checkpointflow.shells.commands import find_inputs
+
+    return find_inputs(command, shell)
 
 
 def _evaluate(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
@@ -349,7 +377,7 @@ def _count_bytes(text: str, hole: CommandHole) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        raise _refusal("half a character (a lone surrogate) cannot be handed to a command", hole) from None
+        raise _refusal(_HALF, hole) from None
 
 
 def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
@@ -359,7 +387,7 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 # Whose `${` it is
 
 _OURS = (
-    rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|item_index[-+*/]|[\"']|not\s"
+    rf"(?:env(?=\.)|(?:{'|'.join(sorted(VALUES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|item_index[-+*/]|[\"']|not\s"
     rf"|(?:{'|'.join(FUNCTIONS)})\s*\(|-?[0-9][\w.]*\s)"
 )
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"

@@ -107,6 +107,7 @@ class Snapshot(
     """
 
     inputs_in: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]

@@ -6,7 +6,7 @@ for the name of the system; `pathlib` imports `ntpath` and, by way of URLs, `ipa
 takes longer than to start a bare interpreter.
 
 So something else stands in for each. It gives what a start asks for, and what the module gives once anything
-else is asked for.
+else is asked for. Messages are not translated: the rest of what cpf says is English.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ import sys
 import threading
 from types import ModuleType
 from typing import Any
-
-UNUSED = ("ipaddress", "ntpath", "textwrap", "msgspec.inspect")
-"""Those of which nothing is asked for at a start."""
 
 _LOADING = threading.RLock()
 
@@ -47,18 +44,20 @@ def _load(late: Late) -> ModuleType:
     return sys.modules[name]
 
 
+def _strip(text: str) -> str:
+    return _load(_INSPECT).cleandoc(text) if "\n" in text else text.expandtabs().lstrip()
+
+
+_INSPECT = Late("inspect", cleandoc=_strip)
+_ALL = (
+    _INSPECT,
+    Late("gettext", gettext=str, ngettext=lambda one, several, count: one if count == 1 else several),
+    Late("platform", system=lambda: os.uname().sysname),
+    *map(Late, ("ipaddress", "ntpath", "textwrap", "msgspec.inspect")),
+)
+
+
 def defer() -> None:
     """Have them loaded late, those that are not there yet."""
-
-    def strip(text: str) -> str:
-        return _load(texts).cleandoc(text) if "\n" in text else text.expandtabs().lstrip()
-
-    texts = Late("inspect", cleandoc=strip)
-    messages: Late = Late(
-        "gettext",
-        gettext=lambda text: _load(messages).gettext(text),
-        ngettext=lambda *given: _load(messages).ngettext(*given),
-    )
-    system = Late("platform", system=lambda: os.uname().sysname)
-    for late in (texts, messages, system, *map(Late, UNUSED)):
+    for late in _ALL:
         sys.modules.setdefault(late.__name__, late)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -24,9 +24,6 @@ from checkpointflow.errors import CheckpointflowError, InternalError, Interrupte
 
 if TYPE_CHECKING:
     from checkpointflow.cli.envelope import Reply
-
-# Click takes a short option for a long one at first; looking for translations of why not imports `locale`.
-vars(click.exceptions)["_"] = str
 
 COMMANDS = {
     "init": "Write a workflow to start from.",
@@ -96,8 +93,8 @@ class Cpf(click.Group):
         module = import_module(module_of(name))
         command: click.Command = module.command
         PROCESS.start_listening()  # not before: what is half imported is not imported again
-        if HELP not in command.params:
-            command.params += [JSON, TEXT, *([] if name in TEXTS else [FULL]), HELP]
+        if JSON not in command.params:
+            command.params += [JSON, TEXT, *([] if name in TEXTS else [FULL])]
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -108,20 +105,6 @@ class Cpf(click.Group):
 def _describe_unknown(name: str) -> str:
     near = find_nearest(name, [*COMMANDS, *ALIASES])
     return f"there is no command {name}; " + (f"did you mean {near}?" if near else "see: cpf --help")
-
-
-def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) -> click.Option:
-    """An option to print *text* and nothing else.
-
-    Click's own look for translations of their help at every start, which imports `locale`.
-    """
-
-    def tell(context: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked and not context.resilient_parsing:
-            click.echo(text(context), color=context.color)
-            context.exit()
-
-    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
 
 
 def _ask_for(form: str, about: str) -> click.Option:
@@ -139,7 +122,6 @@ def _ask_for(form: str, about: str) -> click.Option:
 
 JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")
 TEXT = _ask_for("text", "Show the answer as text for people, also in a pipe.")
-VERSION = _tell(["--version"], "Show the version and exit.", lambda _: f"cpf {__version__}")
 
 
 def _show_all(context: click.Context) -> None:
@@ -156,15 +138,16 @@ FULL = click.Option(
     callback=lambda context, _, asked: _show_all(context) if asked else None,
     help="Show all of the answer, however long; else what is over 16 KiB is cut.",
 )
-HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
 
 
 @click.group(
     cls=Cpf,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 2 usage, 10 validation, 20 runtime, 30 step failed, 40 waiting, "
     "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.version_option(__version__, message="cpf %(version)s")
 @click.pass_context
 def group(ctx: click.Context, debug: bool) -> None:
     """checkpointflow runs workflows: portable state machines in YAML that pause for people, agents, systems.
@@ -175,7 +158,7 @@ def group(ctx: click.Context, debug: bool) -> None:
     ctx.command.debug = debug
 
 
-group.params += [JSON, TEXT, VERSION, HELP]
+group.params += [JSON, TEXT]
 
 
 def answer(arguments: list[str]) -> int:

@@ -54,11 +54,6 @@ def name_answer(path: str, wait: Wait) -> list[str]:
     return ["--step", path, *attempt, "--input", "@response.json"]
 
 
-def list_next(run: Run, directory: RunDirectory) -> tuple[Next, ...]:
-    """What can be done about *run* as it stands, as lines."""
-    return make_lines(list_moves(run, directory), directory)
-
-
 def make_lines(moves: Iterable[Move], directory: RunDirectory) -> tuple[Next, ...]:
     """*moves* as lines for the run in *directory*."""
     return tuple(make_next(directory, move.why, *move.words) for move in moves)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from checkpointflow.cli.driving import Driving, Form, progress_option, tells_progress
 from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.following import Next, list_next
+from checkpointflow.cli.following import Next, list_moves, make_lines
 from checkpointflow.cli.location import find_store, note_run
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.questions import Asker, Lacking, Question
@@ -200,7 +200,7 @@ class Worker:
         for run_id in dict.fromkeys(row.run_id for row in left):
             directory = self.store.at(run_id)
             with suppress(CheckpointflowError):
-                found += list_next(directory.load(), directory)
+                found += make_lines(list_moves(directory.load(), directory), directory)
             if len(found) >= MAX_NEXT:
                 break
         return tuple(found[:MAX_NEXT])

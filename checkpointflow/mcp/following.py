@@ -65,7 +65,7 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
             return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
         question = next(iter(questions.values()))
         result = yield from _ask(call, directory, question, end)
-        lacks, note = yield from _take(directory, question, result)
+        lacks, note = yield from take(directory, question, result)
         if note is not None:
             return call.describe(directory, note)
     return call.describe(directory)
@@ -100,14 +100,14 @@ def go_on(call: Call, directory: RunDirectory, responses: dict[str, Any]) -> Ste
     lacks: dict[str, str] = {}
     for key, result in responses.items():
         if key in questions:
-            lack, note = yield from _take(directory, questions[key], result)
+            lack, note = yield from take(directory, questions[key], result)
             if note is not None:
                 return call.describe(directory, note)
             lacks |= lack
     return (yield from follow(call, directory, lacks))
 
 
-def _take(
+def take(
     directory: RunDirectory, question: Question, result: Any
 ) -> Steps[tuple[dict[str, str], str | None]]:
     """Deliver what a person said.

@@ -197,7 +197,7 @@ class Server:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
     def _do_task(self, client: Client, method: str, params: Result) -> Steps[Result]:
-        from checkpointflow.mcp.following import deliver_content
+        from checkpointflow.mcp.following import take
         from checkpointflow.mcp.runs import have_done
         from checkpointflow.mcp.tasks import find_task, list_open_questions, show_task
 
@@ -210,10 +210,12 @@ class Server:
             return {}
         questions = list_open_questions(self._host, client, directory, directory.load())
         for key, response in require_object(params, "inputResponses").items():
-            if key in questions and isinstance(response, dict) and response.get("action") == "accept":
-                yield from deliver_content(directory, questions[key], response.get("content"))
-            elif key in questions:
-                self._unwilling.add(key)
+            if key in questions:
+                lacks, note = yield from take(directory, questions[key], response)
+                for name, lack in lacks.items():
+                    self._host.lacks.setdefault(name, []).append(lack)
+                if note is not None:
+                    self._unwilling.add(key)
         return {}
 
     def _report_progress(self, params: Result) -> Callable[[Run], None]:

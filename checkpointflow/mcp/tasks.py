@@ -54,8 +54,16 @@ def show_task(host: Host, client: Client, directory: RunDirectory, unwilling: se
 
 
 def list_open_questions(host: Host, client: Client, directory: RunDirectory, run: Run) -> dict[str, Question]:
-    """What the client is to ask the person, by key."""
-    return {} if "user" in host.answers else list_questions(directory, run, client)
+    """What the client is to ask the person, by key.
+
+    Of a question whose answer did not fit it is another one: a client asks once what has the same.
+    """
+    if "user" in host.answers:
+        return {}
+    found = list_questions(directory, run, client, {key: lacks[-1] for key, lacks in host.lacks.items()})
+    return {
+        f"{key}#{len(host.lacks[key])}" if key in host.lacks else key: asked for key, asked in found.items()
+    }
 
 
 def _make_head(run: Run, status: str) -> dict[str, Any]:

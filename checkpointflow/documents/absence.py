@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from checkpointflow.diagnostics import Diagnostic, Path
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import Edge, StepList, Why, find_reachable
 from checkpointflow.documents.model import Switch, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.documents.references import quote_reference
 from checkpointflow.expressions.syntax import (
     And,

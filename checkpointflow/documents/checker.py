@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.decoding import decode_leniently
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import StepList, targets
 from checkpointflow.documents.lint import find_warnings
 from checkpointflow.documents.model import (
@@ -29,7 +30,7 @@ from checkpointflow.documents.model import (
     Workflow,
     properties_of,
 )
-from checkpointflow.documents.program import CompiledStep, Program, Use
+from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
-from checkpointflow.documents.model import HOLE, NAME, SCHEMA_VERSION, AnyStep, Document, Step, Workflow
+from checkpointflow.documents.model import SCHEMA_VERSION, AnyStep, Document, Step, Workflow
+from checkpointflow.documents.scalars import HOLE, NAME
 from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow

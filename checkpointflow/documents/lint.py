@@ -42,9 +42,10 @@ from msgspec.structs import replace
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
 from checkpointflow.documents.environment import warn_of_secrets
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import Edge, StepList, targets
 from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.documents.references import list_schemas
 from checkpointflow.errors import EvaluationError
 from checkpointflow.expressions.evaluation import holds

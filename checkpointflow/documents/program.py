@@ -17,12 +17,27 @@ from functools import cached_property
 from typing import Any, assert_never
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, DEFAULTS, ITEM, SECRETS, Names, Reader, list_fields
+from checkpointflow.documents.fields import (
+    ALWAYS,
+    DEFAULTS,
+    ITEM,
+    PARTS_KEPT,
+    SECRETS,
+    Names,
+    Reader,
+    Use,
+    find_parts_read,
+    list_fields,
+    list_holes,
+    list_uses,
+    may_name,
+)
 from checkpointflow.documents.graph import StepList, entries, list_steps
-from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
+from checkpointflow.documents.model import AwaitEvent, Cli, Workflow, drop_mapping
+from checkpointflow.documents.scalars import Shell
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
 from checkpointflow.expressions.templates import Template, compile_value, fill_value, holes, list_leaves
@@ -32,7 +47,6 @@ from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
     CommandHole,
     CommandTemplate,
-    command_holes,
     find_demands,
     find_input_demands,
     find_part,
@@ -41,27 +55,6 @@ from checkpointflow.shells.scripts import (
 )
 
 DEFAULT_SHELL: Shell = "sh"
-PARTS_KEPT = ("stdout", "stderr", "headers")  # of what a step said, only where the document refers to it
-
-
-class Use(Struct, frozen=True):
-    """An expression in a document. number: its step's in *body*, None for what is no step's.
-
-    field: the first part of where it stands in its step; hole: of a command.
-    """
-
-    path: Path
-    expression: Expression
-    names: frozenset[str]
-    body: StepList
-    number: int | None
-    field: str
-    hole: CommandHole | None = None
-
-    @property
-    def step(self) -> AnyStep | None:
-        """The step that it is of."""
-        return None if self.number is None else self.body.steps[self.number]
 
 
 class Program:
@@ -186,7 +179,7 @@ class Program:
     def parts_read(self) -> frozenset[tuple[str, str]]:
         """The steps of which some expression asks for one of PARTS_KEPT, each with that word."""
         found = self._uses(lambda part: may_name(part, *PARTS_KEPT))
-        return frozenset(part for use in found for part in _find_parts_read(use))
+        return frozenset(part for use in found for part in find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of the document, and what is wrong with each text that is a faulty one."""
@@ -207,17 +200,17 @@ class Program:
         """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
         at: Path = ("workflow", "defaults")
         if wanted(self.workflow.defaults):
-            yield from _list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
+            yield from list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
             for found in self.default_parameters.values():
                 for path, read in found:
-                    yield from _list_uses((*at, *path), read, ALWAYS, self.root, None)
-            yield from _list_uses((*at, "env"), self.default_env, ALWAYS | SECRETS, self.root, None)
+                    yield from list_uses((*at, *path), read, ALWAYS, self.root, None)
+            yield from list_uses((*at, "env"), self.default_env, ALWAYS | SECRETS, self.root, None)
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
         properties = ("workflow", "outputs", "properties")
         for name, read in self.mapping:
-            yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
+            yield from list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
 
 
 class CompiledStep:
@@ -272,7 +265,7 @@ class CompiledStep:
         except msgspec.ValidationError:
             from checkpointflow.documents.decoding import find_misfit  # late: it brings YAML
 
-            first = next(hole for read in reads for hole, _ in _list_holes(read))
+            first = next(hole for read in reads for hole, _ in list_holes(read))
             problem = f"{'.'.join(names)}: {find_misfit(filled, kind, names[-1])}"
             raise EvaluationError(problem, first.text) from None
 
@@ -342,7 +335,7 @@ class CompiledStep:
         own = self.uses() if may_name(self.step, "secrets") else ()
         found = [use.expression for use in own if isinstance(use, Use)]
         inherited = list_leaves(self.inherited_env) if self.program.default_env else ()
-        found += [expression for _, read in inherited for expression, _ in _list_holes(read)]
+        found += [expression for _, read in inherited for expression, _ in list_holes(read)]
         paths = (path for expression in found for path in references(expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
@@ -357,7 +350,7 @@ class CompiledStep:
             names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
             for inner, read in self._compile(field.names):
                 path = (*self.path, *inner)
-                for use in _list_uses(path, read, names, self.body, self.index):
+                for use in list_uses(path, read, names, self.body, self.index):
                     if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
                         use = structs.replace(
                             use, path=(*path, find_part(command, self.shell, use.hole.start))
@@ -445,42 +438,3 @@ def _require_sound(read: Any) -> Any:
     if isinstance(read, ExpressionError):
         raise read
     return read
-
-
-def _list_uses(
-    path: Path, read: Any, names: frozenset[str], steps: StepList, index: int | None
-) -> Iterator[Use | Diagnostic]:
-    """The expressions in what was *read* at *path*, and its faults."""
-    field = str(path[len(steps.path) + 1] if index is not None else path[1])
-    for inner, found in list_leaves(read):
-        at = (*path, *inner)
-        if isinstance(found, ExpressionError):
-            offset = found.column - 1
-            yield Diagnostic(found.problem, at, found.hint, quotes=(found.text,), offset=offset)
-        else:
-            for expression, hole in _list_holes(found):
-                yield Use(at, expression, names, steps, index, field, hole)
-
-
-def _list_holes(read: Any) -> list[tuple[Expression, CommandHole | None]]:
-    """The expressions of a text that was *read*; none for what has no holes."""
-    match read:
-        case Expression():
-            return [(read, None)]
-        case CommandTemplate():
-            return [(hole.expression, hole) for hole in command_holes(read)]
-        case UrlTemplate(template=template) | (Template() as template):
-            return [(expression, None) for expression in holes(template)]
-    return []
-
-
-def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
-    for path in references(use.expression) if isinstance(use, Use) else ():
-        if path[0] == "steps" and len(path) > 2 and path[2] in PARTS_KEPT:
-            yield str(path[1]), str(path[2])
-
-
-def may_name(part: msgspec.Struct, *words: str) -> bool:
-    """Whether an expression in *part* may name any of *words*: only such parts are read to find out."""
-    text = msgspec.json.encode(part).decode()
-    return any(word in text for word in (*words, "\\u"))  # an escape may hide it

@@ -8,9 +8,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, suggest
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.errors import ExpressionError
 from checkpointflow.expressions.syntax import (
     Call,

@@ -18,8 +18,9 @@ from typing import Any
 from msgspec import Struct
 
 from checkpointflow.errors import EvaluationError
+from checkpointflow.expressions.evaluation import evaluate
 from checkpointflow.expressions.templates import Template
-from checkpointflow.expressions.values import as_text, evaluate
+from checkpointflow.expressions.values import as_text
 
 FAULT = "a set of files lies below the working directory of its step"
 

@@ -8,7 +8,8 @@ import pytest
 
 from checkpointflow.documents import program as understanding
 from checkpointflow.documents.checker import check
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.fields import Use
+from checkpointflow.documents.program import Program
 from checkpointflow.documents.yaml import parse
 from checkpointflow.errors import ExpressionError
 from tests.helpers import Story, ask, branch, cli, foreach, parallel, switch, workflow

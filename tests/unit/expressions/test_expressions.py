@@ -134,7 +134,8 @@ def test_a_condition_holds_by_the_truth_of_its_value() -> None:
 
 
 def test_no_other_first_names_exist() -> None:
-    assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets"} == language.NAMES
+    assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets", "env"} == language.NAMES
+    assert language.NAMES - {"env"} == language.VALUES
 
 
 # Views: objects that make their members when asked

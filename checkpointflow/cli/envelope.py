@@ -221,7 +221,7 @@ def wrap_error(
 
     A refused answer has the question with it again. most: how many details are told; None: all.
     """
-    run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
+    run, more, offers = (None, {}, ()) if directory is None else _find_standing(command, error, directory)
     message = str(error)
     offers = () if command == "verify" else offers
     if offers:
@@ -250,7 +250,7 @@ def _find_first_place(details: Any) -> Place | None:
 
 
 def _find_standing(
-    error: CheckpointflowError, directory: RunDirectory
+    command: str, error: CheckpointflowError, directory: RunDirectory
 ) -> tuple[Run | None, dict[str, Any], tuple[Offer, ...]]:
     """A run, what an envelope tells of it, as far as it can be read, and the commands that help with it."""
     try:
@@ -260,9 +260,9 @@ def _find_standing(
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
         known = {"run_id": name} if is_run_id(name) else {}
-        return None, known | {"next": list_remedies(error, None, directory)}, (("verify",),)
+        return None, known | {"next": list_remedies(command, error, None, directory)}, (("verify",),)
     own = None if error.remedy is None else tuple((command,) for command in [error.remedy] if command)
-    more = _identity(run) | {"next": list_remedies(error, run, directory)}
+    more = _identity(run) | {"next": list_remedies(command, error, run, directory)}
     return run, more, find_offers(run, directory) if own is None else own
 
 
@@ -289,7 +289,7 @@ def find_offers(run: Run, directory: RunDirectory) -> tuple[Offer, ...]:
 def _advise(lines: tuple[Next, ...]) -> str:
     """The likeliest of *lines* in words; of what can be done about a failure that is the last."""
     line = lines[-1] if lines[-1].argv[1] == "retry" else lines[0]
-    return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
+    return f"{'go on with' if line.argv[1] in ('resume', 'retry', 'cancel') else 'see'}: {line.command}"
 
 
 def bound(answer: Reply, arguments: Sequence[str]) -> Envelope | dict[str, Any]:

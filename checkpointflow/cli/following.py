@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from checkpointflow.cli.location import join_line, name_command
 from checkpointflow.engine.facts import Breakdown, Wait
 from checkpointflow.engine.run import Run, waits
-from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, RunNotEnded
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, NotTrusted, RunNotEnded
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
 
@@ -90,8 +90,10 @@ def _list_questions(run: Run, directory: RunDirectory, where: tuple[str, ...]) -
             yield make_next(directory, why, "resume", *name_answer(path, record.wait), *where)
 
 
-def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDirectory) -> tuple[Next, ...]:
-    """What helps after *error*, of a command about *run* (None: it cannot be read)."""
+def list_remedies(
+    command: str, error: CheckpointflowError, run: Run | None, directory: RunDirectory
+) -> tuple[Next, ...]:
+    """What helps after *error*, of *command* about *run* (None: it cannot be read)."""
     if run is None or error.remedy == "verify":
         return (make_next(directory, "find out what is damaged", "verify"),)
     match error:
@@ -99,6 +101,12 @@ def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDir
             return (
                 make_next(directory, "wait until it asks something or has ended", "wait"),
                 make_next(directory, "stop it for good", "cancel", "--reason", "no longer needed"),
+            )
+        case DirectoryGone() | NotTrusted() if command == "cancel":
+            cancel = ("cancel", "--reason", "no longer needed")
+            return (
+                make_next(directory, "end it without its `finally`", *cancel, "--no-finally"),
+                make_next(directory, "do its `finally`, too", *cancel, *say_where(run, directory)),
             )
         case DirectoryGone():
             return (

@@ -235,7 +235,7 @@ def wrap_error(
 
     A refused answer has the question with it again. most: how many details are told; None: all.
     """
-    run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
+    run, more, offers = (None, {}, ()) if directory is None else _find_standing(command, error, directory)
     message = str(error)
     offers = () if command == "verify" else offers
     if offers:
@@ -262,7 +262,7 @@ def _find_first_place(details: Any) -> Place | None:
 
 
 def _find_standing(
-    error: CheckpointflowError, directory: RunDirectory
+    command: str, error: CheckpointflowError, directory: RunDirectory
 ) -> tuple[Run | None, dict[str, Any], tuple[Words, ...]]:
     """A run, what an envelope tells of it, as far as it can be read, and what a person types to go on."""
     run, more = None, dict[str, Any]()
@@ -274,7 +274,7 @@ def _find_standing(
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
         more = {"run_id": name} if is_run_id(name) else {}
-    moves = list_remedies(error, run, directory)
+    moves = list_remedies(command, error, run, directory)
     is_helpful = run is None or error.remedy != ""
     return run, more | {"next": make_lines(moves, directory)}, find_offers(moves) if is_helpful else ()
 
@@ -282,7 +282,7 @@ def _find_standing(
 def _advise(lines: tuple[Next, ...]) -> str:
     """The likeliest of *lines* in words; of what can be done about a failure that is the last."""
     line = lines[-1] if lines[-1].argv[1] == "retry" else lines[0]
-    return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
+    return f"{'go on with' if line.argv[1] in ('resume', 'retry', 'cancel') else 'see'}: {line.command}"
 
 
 def bound(answer: Reply, arguments: Sequence[str]) -> Envelope | dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from checkpointflow.cli.location import join_line, name_command
 from checkpointflow.engine.facts import Breakdown, Wait
 from checkpointflow.engine.run import Run, waits
-from checkpointflow.errors import CheckpointflowError, LockConflict, RunNotEnded
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, NotTrusted, RunNotEnded
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
 
@@ -118,13 +118,20 @@ def _list_questions(run: Run, where: Words) -> Iterator[Move]:
             yield Move(why, words, by_hand=("answer", *where))
 
 
-def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDirectory) -> tuple[Move, ...]:
-    """What helps after *error*, of a command about *run* (None: it cannot be read)."""
+def list_remedies(
+    command: str, error: CheckpointflowError, run: Run | None, directory: RunDirectory
+) -> tuple[Move, ...]:
+    """What helps after *error*, of *command* about *run* (None: it cannot be read)."""
     if run is None or error.remedy == "verify":
         return (Move("find out what is damaged", ("verify",)),)
     match error:
         case LockConflict():
             return WAIT, Move("stop it for good", CANCEL, by_hand=())
+        case DirectoryGone() | NotTrusted() if command == "cancel":
+            return (
+                Move("end it without its `finally`", (*CANCEL, "--no-finally")),
+                Move("do its `finally`, too", (*CANCEL, *say_where(run, directory))),
+            )
         case RunNotEnded():
             return (Move("end it first", CANCEL),)
         case _:

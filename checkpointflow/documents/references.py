@@ -219,7 +219,7 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
         case ("item", *parts):
             schema = _schema_of_item(use, program)
         case ("run", "outcome", *_):
-            return True
+            return {"enum": ["completed", "failed", "cancelled"]} if reference[2:] == ("status",) else True
         case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):
             return {"not": {"type": "string"}}
         case _:

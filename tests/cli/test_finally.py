@@ -155,7 +155,9 @@ def test_no_command_of_an_imported_run_runs_before_that_is_allowed(cpf: Cpf) -> 
     assert cpf("export", run_id, "-o", "x.tar.gz").code == 0
     assert cpf("import", "x.tar.gz", "--base-dir", str(cpf.base / "other")).code == 0
     cancel = ("cancel", run_id, "--base-dir", str(cpf.base / "other"), "--reason", "x")
-    assert cpf(*cancel).error_code == "ERR_NOT_TRUSTED"
+    refused = cpf(*cancel)
+    assert refused.error_code == "ERR_NOT_TRUSTED"
+    assert [line["argv"][-1] for line in refused["next"]] == ["--no-finally", "--trust"]
     assert log(cpf) == []
     assert cpf(*cancel, "--trust").code == 0
     assert log(cpf) == ["cancelled"]

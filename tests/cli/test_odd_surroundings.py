@@ -54,8 +54,8 @@ def test_a_wish_to_cancel_needs_no_room(cpf: Cpf, monkeypatch: pytest.MonkeyPatc
     directory = RunDirectory(cpf.directory(cpf.run(ask("q"))["run_id"]))
     fill(cpf, monkeypatch)
     with directory.ask_to_cancel(Wish("enough"), "now", 0):
-        assert "no reason could be left" in str(directory.find_cancel_reason())
-    assert directory.find_cancel_reason() is None
+        assert "no reason could be left" in str(directory.find_wish())
+    assert directory.find_wish() is None
 
 
 @pytest.mark.parametrize(

@@ -521,7 +521,7 @@ def test_asking_to_cancel_writes_through_no_link_and_privately(cpf: Cpf, tmp_pat
     word.unlink()
     word.hardlink_to(victim)
     with directory.ask_to_cancel(Wish("enough"), "now", 0):
-        assert "no reason" in str(directory.find_cancel_reason())
+        assert "no reason" in str(directory.find_wish())
     word.unlink()
     word.symlink_to(victim)
     with pytest.raises(PersistenceError), directory.ask_to_cancel(Wish("enough"), "now", 0):

@@ -261,7 +261,7 @@ class Storm:
             self._note_answer(wait, line, self._finish(worker))
         self.books.look(self.run)
         self.books.note_cancel(reply, asked_at)
-        if reply.code == 0:
+        if reply.code == 0 and reply.envelope["status"] == "cancelled":
             self._check_rest()
 
     def _await_wish(self, call: Call) -> int | None:

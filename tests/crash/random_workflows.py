@@ -115,12 +115,14 @@ class Workflow:
     *is_slow*: its steps take their time.
 
     documents: by the names of their files; recipes: of what is performed, by step ids, of which all
-    documents together have none twice; result: what a run of it comes to.
+    documents together have none twice; result: what a run of it comes to; cleanups: the steps of each
+    `finally`, by those that it follows.
     """
 
     def __init__(self, seed: str, port: int, size: int, is_slow: bool = False) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
         self.recipes: dict[str, Recipe] = {}
+        self.cleanups: dict[str, list[str]] = {}
         self._chance = random.Random(seed)
         self._port, self._size, self._ids = port, size, 0
         self._pauses = [0.5, 1.5] if is_slow else [0, 0.02, 0.05, 0.1]
@@ -133,6 +135,11 @@ class Workflow:
     def _document(self, name: str, depth: int) -> Value:
         steps, value = self._body(depth, self._size)
         workflow = {"id": name.partition(".")[0], "version": "1", "steps": steps}
+        if self._chance.random() < 0.3:
+            kinds = self._chance.choices(["plain", "idempotent", "retried", "failing"], k=2)
+            cleanup = [self._perform(RECIPES[kind]) for kind in kinds]
+            workflow["finally"] = [step for _, step in cleanup]
+            self.cleanups |= {step["id"]: [name for name, _ in cleanup] for step in steps}
         self.documents[name] = {"schema_version": "checkpointflow/v1", "workflow": workflow}
         return value
 

@@ -431,6 +431,14 @@ def test_a_step_loses_what_does_not_fit_and_no_more(steps: str, left: tuple[str,
     assert salvaged(f"{HEAD}    - {steps}\n    - {{id: z, kind: end}}\n") == [left, ("End", "z")]
 
 
+def test_a_step_of_finally_does_so_too() -> None:
+    cleanup = "  finally:\n    - {id: b, kind: cli, command: x, nxt: 1}\n    - foo\n"
+    text = f"{HEAD}    - {{id: z, kind: end}}\n{cleanup}"
+    workflow, _, _ = decode_leniently(text.encode())
+    assert workflow is not None
+    assert [step.id for step in workflow.cleanup or ()] == ["b", "_finally_1"]
+
+
 @pytest.mark.parametrize("text", ["[]", "a: 1", "workflow: 3", "workflow: {id: a}", "workflow: {steps: 3}"])
 def test_of_a_document_without_steps_nothing_is_left(text: str) -> None:
     assert salvaged(text) == []

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from checkpointflow.engine.evolution import evolve
-from checkpointflow.engine.facts import CancelBegan, FinallyBegan, RunCancelled
+from checkpointflow.engine.facts import CancelBegan, FinallyBegan, OfStep, RunCancelled, StepSucceeded
 from checkpointflow.engine.messages import Cancel, Retry
 from checkpointflow.engine.outlook import find_next_steps
 from checkpointflow.engine.run import Cursor, name_position
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import NotRetryable, RunNotWaiting
 from tests.helpers import Story, ask, branch, call, cli, end, foreach, parallel, program, switch
+from tests.unit.engine.test_walks import ends, lists
 
 CLEAN = [cli("clean", "echo ${run.outcome.status}")]
 
@@ -214,7 +217,7 @@ def test_what_failed_in_that_of_a_called_workflow_is_found() -> None:
 
 
 def test_cancelling_a_run_that_was_retried_finds_its_way() -> None:
-    story = tidy(cli("a")).fail("a").succeed("@finally/clean").hear(Retry(now=START))
+    story = tidy(cli("a")).fail("a").succeed("@finally/clean").hear(Retry(now="2026-01-01T00:10:00.000Z"))
     assert story.cancel().pending == ["@finally/clean@2"]
 
 
@@ -263,4 +266,41 @@ def test_a_run_that_claims_one_that_its_document_does_not_have_is_refused() -> N
     assert find_unsound(with_it.workflow, lacking) is not None
 
 
-START = "2026-01-01T00:10:00.000Z"
+@given(lists(), st.booleans(), st.data())
+def test_whatever_happens_it_comes_once_and_last(
+    document: list[dict[str, Any]], is_called: bool, data: st.DataObject
+) -> None:
+    inputs = {"yes": True, "no": False}
+    called = {"c": program(*document, **{"finally": CLEAN})}
+    assume(ends(called["c"]))
+    story = tidy(call("c", "c", inputs=inputs), called=called) if is_called else None
+    story = story or tidy(*document, inputs=inputs)
+    for _ in range(30):
+        happens(story, data.draw(st.sampled_from([*story.pending, *story.waiting, "cancel", "crash"])), data)
+        assert find_unsound(story.workflow, story.run) is None
+        if story.run.outcome is not None:
+            break
+    while story.run.outcome is None:
+        happens(story, next(iter([*story.pending, *story.waiting]), "cancel"), None)
+    assert story.replayed() == story.run
+    began = [fact for fact in story.facts if isinstance(fact, FinallyBegan)]
+    assert [fact.body for fact in began] == (["c", "."] if is_called else ["."])
+    after = story.facts[story.facts.index(began[-1]) :]
+    assert {fact.path for fact in after if isinstance(fact, OfStep)} <= {"@finally/clean", "c"}
+    cleaned = [f.path for f in story.facts if isinstance(f, StepSucceeded) and "clean" in f.path]
+    assert sorted(cleaned) == sorted(["@finally/clean", *(["c/@finally/clean"] if is_called else [])])
+
+
+def happens(story: Story, what: str, data: st.DataObject | None) -> None:
+    """An attempt or a wait at that path ends, or the run is cancelled, or its driver dies; all at its end."""
+    if what == "cancel" or (data is None and "@finally" not in what):
+        story.cancel()
+    elif what == "crash":
+        story.recover()
+    elif what in story.waiting:
+        in_doubt = story.run.steps[what].wait.in_doubt is not None  # type: ignore[union-attr]
+        story.deliver(what, {"outcome": "succeeded"} if in_doubt else {})
+    else:
+        attempt = story.run.steps[what].action.attempt  # type: ignore[union-attr]
+        fails = "@finally" not in what and data is not None and data.draw(st.booleans())
+        story.fail(what, attempt) if fails else story.succeed(what, attempt=attempt)

@@ -42,6 +42,7 @@ FIELDS = (
     Field(("artifacts", "path"), "value"),
     Field(("items",), "items"),
     Field(("inputs",), "value", ITEM, of=Foreach),
+    Field(("key",), "value", ITEM),
     Field(("inputs",), "value", of=Call),
     Field(("result",), "value"),
     Field(("transitions", "when"), "condition", _EVENT),

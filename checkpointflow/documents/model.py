@@ -34,6 +34,8 @@ Target = Annotated[Name, say("The id of a step in the same list.")]
 Text = Annotated[str, Meta(max_length=1_000_000)]
 Seconds = Annotated[float, say("Seconds; at most ten years.", gt=0, le=315_360_000)]
 Command = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+ItemCount = Annotated[int, Meta(ge=0, le=100_000)]
 StatusCode = Annotated[int, Meta(ge=100, le=599)]
 Shell = Literal["sh", "bash", "dash", "zsh", "pwsh"]
 JsonSchema = Annotated[
@@ -268,11 +270,27 @@ class Switch(Recoverable, frozen=True, kw_only=True, tag="switch"):
     default: Annotated[Target | None, say("The step to go to when no case holds.")] = None
 
 
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Numbers as items: so many from 0 on, or those from one to another."""
+
+    count: Annotated[ItemCount | Text | None, say("How many numbers, from 0 on.", 10)] = None
+    first: Annotated[Whole | Text | None, say("The first number.", 1)] = field(default=None, name="from")
+    to: Annotated[Whole | Text | None, say("Where they end; itself one of them.", "${inputs.pages}")] = None
+    by: Annotated[Whole | Text, say("From each to the next; below 0, they go down.", -1)] = 1
+
+
 class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     """Runs a body, or another workflow, once for each item of a list."""
 
     items: Annotated[
-        Text | list[Any], say("A list, or an expression that gives one.", "inputs.files", ["eu", "us"])
+        Text | list[Any] | Range,
+        say(
+            "A list, an expression that gives one, or numbers.",
+            "inputs.files",
+            ["eu", "us"],
+            {"count": 10},
+            {"from": 1, "to": "${inputs.pages}"},
+        ),
     ]
     body: Annotated[
         Steps | None, say("The steps to run for each item; they see `item` and `item_index`.")
@@ -280,6 +298,22 @@ class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     workflow_ref: Annotated[str | None, say("A document, relative to this one, to run for each item.")] = None
     inputs: Annotated[dict[str, Any], say("The called workflow's inputs; may hold `${item}`.")] = {}
     max_concurrency: Annotated[int, say("How many items at once.", ge=1, le=1000)] = 1
+    key: Annotated[
+        Text | None,
+        say(
+            "What an item is called in the paths of its steps, in place of its number: letters, digits, "
+            "`-`, `_` and `.`, and no two the same.",
+            "order-${item.id}",
+        ),
+    ] = None
+    on_item_error: Annotated[
+        Literal["stop", "continue"],
+        say("What an item that failed leads to: no other begins and the step fails, or all others go on."),
+    ] = "stop"
+    max_failures: Annotated[
+        ItemCount | None,
+        say("With `on_item_error: continue`: how many items may fail; one more fails the step."),
+    ] = None
     outputs: Outputs = None
 
 

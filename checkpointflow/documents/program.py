@@ -312,7 +312,9 @@ class CompiledStep:
             case "condition":
                 return _read(parse_condition, value)
             case "items":
-                return _read(parse_condition, value) if isinstance(value, str) else compile_value(value)
+                if isinstance(value, str):
+                    return _read(parse_condition, value)
+                return compile_value(value if isinstance(value, list) else msgspec.to_builtins(value))
             case "command":
                 return _read(parse_command, value, self.shell)
             case "url":

@@ -183,5 +183,7 @@ def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
         root = items.root
         schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
         return schema.get("items") if isinstance(schema, dict) else None
+    if isinstance(items, dict):
+        return {"type": "integer"}
     is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
     return None if is_open else {"enum": items}

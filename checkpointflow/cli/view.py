@@ -165,7 +165,7 @@ def name_step(path: str, record: Record) -> str:
 
 def count_ended(block: Opened) -> int:
     """How many bodies of *block* have ended, well or not."""
-    return sum(map(len, block.ended)) + len(block.failed)
+    return sum(map(len, (*block.ended, *block.survived))) + len(block.failed)
 
 
 def _find_mark(record: Record) -> Mark:

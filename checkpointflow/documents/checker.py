@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.decoding import decode_leniently
-from checkpointflow.documents.fields import Use
+from checkpointflow.documents.fields import ITEM, Use
 from checkpointflow.documents.graph import StepList, targets
 from checkpointflow.documents.lint import find_warnings
 from checkpointflow.documents.model import (
@@ -27,6 +27,7 @@ from checkpointflow.documents.model import (
     End,
     Foreach,
     Parallel,
+    Range,
     Workflow,
     properties_of,
 )
@@ -37,8 +38,8 @@ from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
 from checkpointflow.expressions.globs import FAULT, is_glob, leads_out
 from checkpointflow.expressions.headers import find_fault as find_header_fault
-from checkpointflow.expressions.syntax import Expression, find_kind
-from checkpointflow.expressions.templates import Template
+from checkpointflow.expressions.syntax import Expression, find_kind, references
+from checkpointflow.expressions.templates import Template, holes
 from checkpointflow.expressions.urls import UrlTemplate
 from checkpointflow.schemas.validation import Schema
 
@@ -174,6 +175,7 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
         case Foreach():
             yield from _check_foreach(step, path)
             yield from _check_called(compiled, path)
+            yield from _check_key(compiled.try_read("key"), (*path, "key"))
         case Call():
             yield from _check_called(compiled, path)
         case Parallel():
@@ -267,6 +269,20 @@ def _check_foreach(step: Foreach, path: Path) -> Iterator[Diagnostic]:
     elif step.inputs and step.workflow_ref is None:
         hint = "steps of a `body` see ${item} and all that this step sees"
         yield Diagnostic("`inputs` belongs to `workflow_ref`", (*path, "inputs"), hint, at_name=True)
+    if step.max_failures is not None and step.on_item_error == "stop":
+        message = "`max_failures` without `on_item_error: continue`: the first item that fails ends the step"
+        yield Diagnostic(message, (*path, "max_failures"), "say so, or leave it out", at_name=True)
+    if isinstance(items := step.items, Range):
+        bounds = [bound is not None for bound in (items.first, items.to)]
+        if any(bounds) if items.count is not None else not all(bounds):
+            hint = "such as {count: 10}, or {from: 1, to: 10}"
+            yield Diagnostic("`items` needs either `count`, or `from` and `to`", (*path, "items"), hint)
+
+
+def _check_key(key: Any, path: Path) -> Iterator[Diagnostic]:
+    expressions = holes(key) if isinstance(key, Template) else []
+    if key is not None and not ITEM & {name for read in expressions for name, *_ in references(read)}:
+        yield Diagnostic("all items would have the same `key`", path, "name the item, as in ${item.id}")
 
 
 def _check_branches(step: Parallel, path: Path, source: Source) -> Iterator[Diagnostic]:

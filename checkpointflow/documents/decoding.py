@@ -17,7 +17,7 @@ from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
 from checkpointflow.documents.model import SCHEMA_VERSION, AnyStep, Document, Step, Workflow
-from checkpointflow.documents.scalars import HOLE, NAME
+from checkpointflow.documents.parts import HOLE, NAME
 from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from checkpointflow.diagnostics import Diagnostic, Path
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, Api, Call, Cli, Foreach
-from checkpointflow.documents.scalars import (
+from checkpointflow.documents.parts import (
     Attempts,
     Concurrency,
     ExitCode,
@@ -63,6 +63,7 @@ FIELDS = (
     Field(("artifacts", "path"), "value"),
     Field(("items",), "items"),
     Field(("inputs",), "value", ITEM, of=Foreach),
+    Field(("key",), "value", ITEM),
     Field(("inputs",), "value", of=Call),
     Field(("result",), "value"),
     Field(("transitions", "when"), "condition", _EVENT),

@@ -13,25 +13,29 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, field
 
-from checkpointflow.documents.scalars import (
-    Attempts,
+from checkpointflow.documents.parts import (
+    Artifact,
     Command,
     Concurrency,
     Condition,
-    ExitCode,
+    ExitCodes,
+    Goto,
     Hole,
+    ItemCount,
     JsonSchema,
+    Lock,
     Name,
     OneOf,
     Outputs,
-    Patience,
-    Pause,
+    Retry,
     Seconds,
     Shell,
-    StatusCode,
+    StatusCodes,
     Target,
     Text,
+    Transition,
     Variable,
+    Whole,
     say,
 )
 
@@ -41,96 +45,6 @@ SCHEMA_VERSION = "checkpointflow/v1"
 MAY_BE_EMPTY = (
     *("defaults", "inputs", "env", "headers", "tags", "artifacts", "success", "transitions", "input_schema"),
 )
-
-
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How often a failed step is tried again, and how long to wait before."""
-
-    max_attempts: Annotated[Attempts | Hole, say("Attempts in all, the first included.")]
-    backoff_seconds: Annotated[Pause | Hole, say("The pause before the second attempt.")] = 1
-    max_backoff_seconds: Annotated[Pause | Hole, say("No pause is longer than this.")] = 300
-    strategy: Annotated[
-        Literal["fixed", "exponential"],
-        say("`fixed`: the same pause each time; `exponential`: twice as long each time."),
-    ] = "exponential"
-    on: Annotated[
-        tuple[StatusCode | Hole, ...] | Hole,
-        say("Of `api` steps: status codes to try again after, besides 408, 425, 429 and 5xx.", [404, 409]),
-    ] = ()
-
-
-class Goto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where to go on."""
-
-    next: Target
-
-
-class Transition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Goes to `next` when the condition holds; the first that holds is taken."""
-
-    when: Annotated[
-        Condition,
-        say(
-            "A condition; the `${…}` around it may be left out.",
-            '${event.decision == "approve"}',
-            "inputs.size > 100",
-            True,
-        ),
-    ]
-    next: Target
-
-
-class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A named lock that all runs of one store share, held while the step runs."""
-
-    key: Annotated[
-        str,
-        say(
-            "The lock's name; may hold `${…}`.", "deploy-${inputs.environment}", min_length=1, max_length=1000
-        ),
-    ]
-    timeout_seconds: Annotated[Patience | Hole, say("How many seconds to wait for it.")] = 0
-
-
-class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file, or a set of files, that the step leaves behind, copied into the run."""
-
-    name: Annotated[Name, say("What the run calls it.")]
-    path: Annotated[
-        Text,
-        say(
-            "Where the step leaves it, relative to the step's working directory; may hold `${…}`. `reports/` "
-            "is all below a directory, and `*`, `?` and `**` mean all files whose names match.",
-            "dist/app.tar.gz",
-            "reports/",
-            "**/*.xml",
-        ),
-    ]
-    if_missing: Annotated[
-        Literal["fail", "skip"],
-        say("What comes of it where there is none: the step has failed, or it has no such artifact."),
-    ] = "fail"
-    media_type: Annotated[str | None, say("What kind of file it is, for whoever reads it.", "text/html")] = (
-        None
-    )
-
-
-class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a command has succeeded."""
-
-    exit_codes: Annotated[
-        Annotated[tuple[ExitCode | Hole, ...], Meta(min_length=1)] | Hole,
-        say("The exit codes that count as success."),
-    ] = (0,)
-
-
-class StatusCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a call has succeeded."""
-
-    status_codes: Annotated[
-        Annotated[tuple[StatusCode | Hole, ...], Meta(min_length=1)] | Hole,
-        say("The HTTP status codes that count as success."),
-    ] = (200, 201, 202, 204)
 
 
 class Step(
@@ -285,11 +199,27 @@ class Switch(Recoverable, frozen=True, kw_only=True, tag="switch"):
     default: Annotated[Target | None, say("The step to go to when no case holds.")] = None
 
 
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Numbers as items: so many from 0 on, or those from one to another."""
+
+    count: Annotated[ItemCount | Text | None, say("How many numbers, from 0 on.", 10)] = None
+    first: Annotated[Whole | Text | None, say("The first number.", 1)] = field(default=None, name="from")
+    to: Annotated[Whole | Text | None, say("Where they end; itself one of them.", "${inputs.pages}")] = None
+    by: Annotated[Whole | Text, say("From each to the next; below 0, they go down.", -1)] = 1
+
+
 class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     """Runs a body, or another workflow, once for each item of a list."""
 
     items: Annotated[
-        Text | list[Any], say("A list, or an expression that gives one.", "inputs.files", ["eu", "us"])
+        Text | list[Any] | Range,
+        say(
+            "A list, an expression that gives one, or numbers.",
+            "inputs.files",
+            ["eu", "us"],
+            {"count": 10},
+            {"from": 1, "to": "${inputs.pages}"},
+        ),
     ]
     body: Annotated[
         Steps | None, say("The steps to run for each item; they see `item` and `item_index`.")
@@ -301,6 +231,22 @@ class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     one_of: OneOf = ()
     inputs: Annotated[dict[str, Any], say("The called workflow's inputs; may hold `${item}`.")] = {}
     max_concurrency: Annotated[Concurrency | Hole, say("How many items at once.")] = 1
+    key: Annotated[
+        Text | None,
+        say(
+            "What an item is called in the paths of its steps, in place of its number: letters, digits, "
+            "`-`, `_` and `.`, and no two the same.",
+            "order-${item.id}",
+        ),
+    ] = None
+    on_item_error: Annotated[
+        Literal["stop", "continue"],
+        say("What an item that failed leads to: no other begins and the step fails, or all others go on."),
+    ] = "stop"
+    max_failures: Annotated[
+        ItemCount | None,
+        say("With `on_item_error: continue`: how many items may fail; one more fails the step."),
+    ] = None
     outputs: Outputs = None
 
 

@@ -37,7 +37,7 @@ from checkpointflow.documents.fields import (
 )
 from checkpointflow.documents.graph import StepList, entries, list_steps
 from checkpointflow.documents.model import AwaitEvent, Cli, Workflow, drop_mapping
-from checkpointflow.documents.scalars import Shell
+from checkpointflow.documents.parts import Shell
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
 from checkpointflow.expressions.templates import Template, compile_value, fill_value, holes, list_leaves
@@ -411,7 +411,9 @@ class CompiledStep:
             case "condition":
                 return _read(parse_condition, value)
             case "items":
-                return _read(parse_condition, value) if isinstance(value, str) else compile_value(value)
+                if isinstance(value, str):
+                    return _read(parse_condition, value)
+                return compile_value(value if isinstance(value, list) else msgspec.to_builtins(value))
             case "command":
                 return _read(parse_command, value, self.shell)
             case "url":

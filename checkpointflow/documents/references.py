@@ -243,5 +243,7 @@ def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
     if isinstance(items, Expression):
         schemas = list_schemas(items.root, use, program)
         return schemas[0].get("items") if len(schemas) == 1 and isinstance(schemas[0], dict) else None
+    if isinstance(items, dict):
+        return {"type": "integer"}
     is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
     return None if is_open else {"enum": items}

@@ -6,7 +6,6 @@ are told here: which names they see, what a block calls them, and what their end
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET, Struct, to_builtins
@@ -125,22 +124,35 @@ def _describe_outcome(outcome: RunOutcome) -> dict[str, Any]:
 # The bodies of a block
 
 
-def keys(step: AnyStep, opened: Opened) -> Sequence[str] | range:
-    """What the bodies of a block are called, in their order; a called workflow's has the empty name."""
+def list_keys(step: AnyStep, opened: Opened, start: int = 0, stop: int | None = None) -> list[str]:
+    """What the bodies of a block are called, in their order; a called workflow's has the empty name.
+
+    Those from the *start*-th on, before the *stop*-th: of many items few are asked for.
+    """
     match step:
+        case Foreach(key=None):
+            return [str(n) for n in range(len(opened.items))[start:stop]]
         case Foreach():
-            return range(len(opened.items))
+            return [key for key, _ in opened.items[start:stop]]
         case Parallel(branches=branches):
-            return [name_of(branch) for branch in branches]
+            return [name_of(branch) for branch in branches[start:stop]]
         case _:
-            return [""]
+            return [""][start:stop]
 
 
 def count_free_slots(step: AnyStep, opened: Opened, most: int) -> int:
-    """How many bodies more may begin now: of a foreach *most* at once, and none once one has failed."""
+    """How many bodies more may begin now: of a foreach *most* at once; none once one failed for good."""
     if isinstance(step, Foreach):
         return 0 if opened.failed else most - len(opened.open)
-    return len(keys(step, opened))
+    return len(list_keys(step, opened))
+
+
+def count_spare_failures(step: AnyStep, opened: Opened) -> int:
+    """How many bodies more may fail without failing the block."""
+    if not isinstance(step, Foreach) or step.on_item_error == "stop":
+        return 0
+    most = len(opened.items) if step.max_failures is None else step.max_failures
+    return most - sum(map(len, opened.survived))
 
 
 def name_of(branch: Branch) -> str:
@@ -156,7 +168,10 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
         program = body.program.called[cursor.called or ref]
         names = _names(scene, program, cursor.inputs)
         return Body(path=inner, program=program, steps=program.root, names=names)
-    names = {**body.names, **item_names(scene, step, path, key)}
+    names, opened = body.names, scene.run.steps[path]
+    if isinstance(step, Foreach) and isinstance(opened, Opened):
+        index = int(key) if step.key is None else scene.run.cursors[inner].index
+        names = {**names, **item_names(step, opened, index or 0)}
     if isinstance(step, Parallel):
         branch = next(branch for branch in step.branches if name_of(branch) == key)
         start_at = branch.start_at
@@ -167,12 +182,12 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     return Body(path=inner, program=body.program, steps=steps, names=names, outer=body, start_at=start_at)
 
 
-def item_names(scene: Scene, step: AnyStep, path: str, key: str) -> dict[str, Any]:
+def item_names(step: AnyStep, opened: Opened, index: int) -> dict[str, Any]:
     """The item of an iteration, and its place in the list, by the names that expressions have for them."""
-    opened = scene.run.steps[path]
-    if not isinstance(step, Foreach) or not isinstance(opened, Opened):
+    if not isinstance(step, Foreach):
         return {}
-    return {"item": opened.items[int(key)], "item_index": int(key)}
+    item = opened.items[index]
+    return {"item": item if step.key is None else item[1], "item_index": index}
 
 
 def join(step: AnyStep, opened: Opened) -> Any:
@@ -180,17 +195,37 @@ def join(step: AnyStep, opened: Opened) -> Any:
     outputs = {key: value for chunk in opened.ended for key, value in chunk.items()}
     match step:
         case Foreach():
-            return {"iterations": [outputs.get(str(key)) for key in keys(step, opened)[: opened.begun]]}
+            begun = list_keys(step, opened, 0, opened.begun)
+            joined = {"iterations": [outputs.get(key) for key in begun]}
+            errors = {
+                key: error for chunk in (*opened.survived, opened.failed) for key, error in chunk.items()
+            }
+            if errors or step.on_item_error == "continue":
+                failed = ((index, errors[key]) for index, key in enumerate(begun) if key in errors)
+                joined["failures"] = [_tell_failure(step, opened, index, error) for index, error in failed]
+            return joined
         case Parallel():
-            return {str(key): outputs[str(key)] for key in keys(step, opened) if key in outputs}
+            return {key: outputs[key] for key in list_keys(step, opened) if key in outputs}
         case _:
             return outputs[""]
 
 
+def _tell_failure(step: Foreach, opened: Opened, index: int, error: Error) -> dict[str, Any]:
+    return {"index": index, "item": item_names(step, opened, index)["item"], "error": to_builtins(error)}
+
+
 def explain_failure(scene: Scene, step: AnyStep, path: str, opened: Opened) -> Error:
     """Why a block with failed bodies has failed: the one reason, or each with its body."""
-    order = [str(key) for key in keys(step, opened)]
-    failed = {body_path(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
+    error = _explain_failure(scene, step, path, opened)
+    if not isinstance(step, Foreach) or step.max_failures is None:
+        return error
+    return replace(error, message=f"more than {step.max_failures} items failed; {error.message}")
+
+
+def _explain_failure(scene: Scene, step: AnyStep, path: str, opened: Opened) -> Error:
+    failed = {
+        body_path(path, key): opened.failed[key] for key in list_keys(step, opened) if key in opened.failed
+    }
     if len(failed) == 1:
         [(inner, error)] = failed.items()
         ref = scene.run.cursors[inner].called or getattr(step, "workflow_ref", None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import Any, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
@@ -236,6 +236,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
 
 
 R = TypeVar("R", Started, Opened)
+V = TypeVar("V")
 
 
 def _expect(record: Record | None, kind: type[R]) -> R:
@@ -324,27 +325,31 @@ def _open_body(run: Run, fact: BodyOpened) -> None:
     block = _expect(run.steps[path], Opened)
     if len(block.open) + len(block.failed) >= MAX_IN_LIST:
         raise ValueError(f"{path} would have more than {MAX_IN_LIST} bodies at once")
-    run.cursors[fact.body] = Cursor(inputs=fact.inputs, called=fact.called)
+    run.cursors[fact.body] = Cursor(inputs=fact.inputs, called=fact.called, index=fact.index)
     _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
 
 
 def _close_body(run: Run, fact: BodyClosed) -> None:
-    """Of a body that ended well only what it came to is kept, of one that failed everything."""
+    """Of a body only what it came to is kept, of one whose failure is to be answered for everything."""
     path, key = owner(fact.body)
     block = _expect(run.steps[path], Opened)
     place = block.open.index(key)
     block = replace(block, open=block.open[:place] + block.open[place + 1 :])
-    if fact.error is not None:
+    if fact.error is None:
+        block = replace(block, ended=_add(block.ended, key, fact.outputs))
+    elif fact.survived:
+        block = replace(block, survived=_add(block.survived, key, fact.error))
+    else:
         _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
         return
     _drop_bodies(run, [fact.body])
-    _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
+    _set(run, path, block)
 
 
-def _add(chunks: tuple[dict[str, Any], ...], key: str, outputs: Any) -> tuple[dict[str, Any], ...]:
+def _add(chunks: tuple[dict[str, V], ...], key: str, value: V) -> tuple[dict[str, V], ...]:
     if not chunks or len(chunks[-1]) >= MAX_CHUNK:
-        return (*chunks, {key: outputs})
-    return (*chunks[:-1], {**chunks[-1], key: outputs})
+        return (*chunks, {key: value})
+    return (*chunks[:-1], {**chunks[-1], key: value})
 
 
 # Going back

@@ -141,25 +141,31 @@ class EventTaken(_Fact, frozen=True, kw_only=True, tag="event_taken"):
 
 
 class BlockOpened(OfStep, frozen=True, kw_only=True, tag="block_opened"):
-    """A step that has bodies began. items: of a foreach, one for each body."""
+    """A step that has bodies began. items: of a foreach, one a body, each with its key if it has one."""
 
     items: Any = UNSET
 
 
 class BodyOpened(_Fact, frozen=True, kw_only=True, tag="body_opened"):
-    """A body of a block began. inputs: of a called workflow; called: which, where a value chose it."""
+    """A body of a block began.
+
+    inputs: of a called workflow; called: which, where a value chose it; index: of an item whose key the body
+    has.
+    """
 
     body: str
     inputs: dict[str, Any] | None = None
     called: str | None = None
+    index: int | None = None
 
 
 class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
-    """A body of a block came to its end: with outputs, or with an error."""
+    """A body of a block came to its end: with outputs, or with an error; survived: the block goes on."""
 
     body: str
     outputs: Any = UNSET
     error: Error | None = None
+    survived: bool = False
 
 
 class FinallyBegan(_Fact, frozen=True, kw_only=True, tag="finally_began"):

@@ -7,7 +7,7 @@ here returns the facts or the action that follow, and changes nothing. What a st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from msgspec import UNSET
@@ -18,26 +18,29 @@ from checkpointflow.documents.model import (
     ActionStep,
     AnyStep,
     Api,
-    Artifact,
     AwaitEvent,
     Call,
     Cli,
     End,
     Foreach,
     Parallel,
+    Range,
     Recoverable,
     Switch,
 )
+from checkpointflow.documents.parts import Artifact
 from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.engine.actions import ArtifactSpec, CallHttp, Effect, Error, LockRequest, RunCommand
-from checkpointflow.engine.bodies import Body, Scene, item_names
+from checkpointflow.engine.bodies import Body, Scene
 from checkpointflow.engine.facts import BlockOpened, Fact, StepStarted, StepSucceeded, Wait, WaitOpened
 from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import detail_misfits, list_misfits
+from checkpointflow.engine.path import find_key_fault
 from checkpointflow.engine.run import Failed
 from checkpointflow.engine.scope import scope
 from checkpointflow.errors import EvaluationError, InvalidInput, NoTransition
 from checkpointflow.expressions.evaluation import Secret, evaluate, holds
+from checkpointflow.expressions.literals import read_number
 from checkpointflow.expressions.syntax import Expression
 from checkpointflow.expressions.templates import Template, fill_value, list_texts
 from checkpointflow.expressions.urls import fill_url
@@ -48,6 +51,7 @@ from checkpointflow.shells.scripts import check_input, check_variable, render_co
 HTTP_SECONDS = 30.0
 MAX_ITEMS = 100_000
 ENDLESS_LOOP = "ERR_ENDLESS_LOOP"
+MAX_WHOLE = 2**53
 
 PASSING_STATUS_CODES = (408, 425, 429)  # and all from 500 on
 
@@ -81,23 +85,61 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
             return StepSucceeded(at=scene.now, path=path, outputs=outputs)
         case Foreach():
             find_concurrency(scene, body, step)
-            return BlockOpened(at=scene.now, path=path, items=_list_items(compiled, scope(scene, body)))
+            items = _list_items(compiled, step, scope(scene, body))
+            return BlockOpened(at=scene.now, path=path, items=items)
         case Parallel() | Call():
             return BlockOpened(at=scene.now, path=path)
         case _:
             assert_never(step)
 
 
-def _list_items(compiled: CompiledStep, names: Mapping[str, Any]) -> list[Any]:
+def _list_items(compiled: CompiledStep, step: Foreach, names: dict[str, Any]) -> list[Any]:
+    """Its items, each with its key if they have keys."""
     items = compiled.read("items")
     is_expression = isinstance(items, Expression)
     value = evaluate(items, names) if is_expression else fill_value(items, names)
     source = items.text if is_expression else "items"
-    if not isinstance(value, list):
+    if isinstance(step.items, Range):
+        value = _count_up(value)
+    if not isinstance(value, list | range):
         raise EvaluationError("the items of a foreach must be a list", source)
     if len(value) > MAX_ITEMS:
         raise EvaluationError(f"a foreach takes at most {MAX_ITEMS} items, and got {len(value)}", source)
-    return value
+    if step.key is not None:
+        return _add_keys(compiled.read("key"), value, names)
+    return value if isinstance(value, list) else list(value)
+
+
+def _count_up(given: dict[str, Any]) -> range:
+    """The numbers that a Range stands for, its values *given*."""
+    numbers: dict[str, Any] = {
+        name: read_number(value) if isinstance(value, str) else value for name, value in given.items()
+    }
+    for name, number in numbers.items():
+        if type(number) is not int or abs(number) > MAX_WHOLE:
+            raise EvaluationError("a whole number was expected", f"items.{name}")
+    if numbers.get("count", 0) < 0 or numbers.get("by") == 0:
+        raise EvaluationError("`count` cannot be below 0, nor `by` 0", "items")
+    if "count" in numbers:
+        return range(numbers["count"])
+    by = numbers.get("by", 1)
+    return range(numbers["from"], numbers["to"] + (1 if by > 0 else -1), by)
+
+
+def _add_keys(key: Any, items: Sequence[Any], names: dict[str, Any]) -> list[Any]:
+    """Each of *items* behind its key, which becomes part of paths, and so of the names of files."""
+    pairs, known = list[Any](), dict[str, int]()
+    for index, item in enumerate(items):
+        found = fill_value(key, {**names, "item": item, "item_index": index})
+        found = str(found) if type(found) is int else found
+        if fault := find_key_fault(found):
+            raise EvaluationError(f"the key of item {index} {fault}", "key")
+        # There are file systems that do not tell capitals apart.
+        if (first := known.setdefault(found.lower(), index)) != index:
+            how = "the same key" if pairs[first][0] == found else "keys that differ in capitals only"
+            raise EvaluationError(f"the items {first} and {index} have {how}", "key")
+        pairs.append([found, item])
+    return pairs
 
 
 def find_concurrency(scene: Scene, body: Body, step: AnyStep) -> int:
@@ -268,15 +310,15 @@ def _make_wait(scene: Scene, body: Body, step: AwaitEvent) -> Wait:
 
 
 def make_call(
-    scene: Scene, body: Body, step: AnyStep, path: str, key: str
+    scene: Scene, body: Body, step: AnyStep, item: dict[str, Any]
 ) -> tuple[str | None, dict[str, Any] | None]:
     """Of the workflow that a body runs, if it does: which, where a value chooses it, and its inputs.
 
-    Raises EvaluationError, InvalidInput.
+    item: the names of its item, if it has one. Raises EvaluationError, InvalidInput.
     """
     if not isinstance(step, Foreach | Call) or step.workflow_ref is None:
         return None, None
-    names = {**scope(scene, body), **item_names(scene, step, path, key)}
+    names = {**scope(scene, body), **item}
     compiled = body.program.step(step.id)
     chosen = _fill_text(compiled.read("workflow_ref"), names) if step.one_of else None
     if chosen is not None and chosen not in step.one_of:

@@ -6,21 +6,26 @@ calls, `each[3]/convert` a step of the fourth iteration, `checks[lint]/run` a st
 `finally`, `deploy/@finally/clean` one of that of the workflow that `deploy` calls.
 
     path    = *( segment "/" ) step-id [ "@" visit ]
-    segment = step-id [ "@" visit ] [ "[" (index / branch) "]" ] / "@finally"
+    segment = step-id [ "@" visit ] [ "[" (index / key / branch) "]" ] / "@finally"
 
-Step ids hold no `/`, `@`, `[` or `.`, so a path is never ambiguous, and is safe as a file name.
+Step ids hold no `/`, `@`, `[` or `.`, and keys no `/`, `[` or `]`, so a path is never ambiguous, and
+is safe as a file name.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 ROOT = "."
 FINALLY = "@finally"
 
 MAX_PATH = 4096
+MAX_KEY = 100  # so that a name with it is one that every file system takes
 
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
 _DIGITS = frozenset("0123456789")
 _OF_NAMES = _LETTERS | _DIGITS | {"-"}
+_OF_KEYS = _OF_NAMES | {"."}
 
 
 def is_path(text: str) -> bool:
@@ -31,7 +36,7 @@ def is_path(text: str) -> bool:
 
 def _is_body(text: str) -> bool:
     step, bracket, key = text.partition("[")
-    has_key = key[-1:] == "]" and key != "]" and set(key[:-1]) <= _OF_NAMES
+    has_key = key[-1:] == "]" and key != "]" and set(key[:-1]) <= _OF_KEYS
     return (_is_step(step) and (not bracket or has_key)) or text == FINALLY
 
 
@@ -40,6 +45,16 @@ def _is_step(text: str) -> bool:
     is_name = name[:1] in _LETTERS and set(name) <= _OF_NAMES
     is_visit = 0 < len(visit) < 10 and set(visit) <= _DIGITS and visit[0] != "0"
     return is_name and (not at_sign or is_visit)
+
+
+def find_key_fault(key: Any) -> str | None:
+    """Why *key* cannot be what an item is called in paths, in words that go after it; None if it can."""
+    if not isinstance(key, str) or not key:
+        return "is empty" if key == "" else "is neither text nor a whole number"
+    odd = next((character for character in key if character not in _OF_KEYS), None)
+    if odd is not None:
+        return f"holds {odd!a}, and may hold letters, digits, -, _ and . only"
+    return None if len(key) <= MAX_KEY else f"has {len(key)} characters, and may have at most {MAX_KEY}"
 
 
 def step_path(body: str, step: str, visit: int = 1) -> str:

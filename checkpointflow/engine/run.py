@@ -45,8 +45,9 @@ class Waiting(Active, frozen=True, kw_only=True, tag="waiting"):
 class Opened(Active, frozen=True, kw_only=True, tag="open"):
     """A block whose bodies are not all done.
 
-    items: of a foreach; begun: how many bodies were begun, in their order; open: the keys of those under
-    way; ended: the outputs of those that ended well, by key, in chunks so that adding one copies little.
+    items: of a foreach, with their keys if they have any; begun: how many bodies were begun, in their order;
+    open: the keys of those under way; ended: the outputs of those that ended well, by key, in chunks so that
+    adding one copies little; survived: the errors of those that failed and are put up with, likewise.
     """
 
     items: Any = UNSET
@@ -54,6 +55,7 @@ class Opened(Active, frozen=True, kw_only=True, tag="open"):
     open: tuple[str, ...] = ()
     ended: tuple[dict[str, Any], ...] = ()
     failed: dict[str, Error] = {}
+    survived: tuple[dict[str, Error], ...] = ()
 
 
 class Skipped(OfVisit, frozen=True, kw_only=True, tag="skipped"):
@@ -104,14 +106,15 @@ class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit
     """Where an open body stands (None: before its first step).
 
     visits: of the steps that it came to more than once; inputs: of a called workflow; called: which, where
-    a value chose it; ending: what its steps had come to when its `finally` began; cancelled: of the root, why
-    the run is cancelled, whatever it is that still has to end.
+    a value chose it; index: of the item whose key the body has; ending: what its steps had come to when its
+    `finally` began; cancelled: of the root, why the run is cancelled, whatever it is that still has to end.
     """
 
     step: str | None = None
     visits: dict[str, int] = {}
     inputs: dict[str, Any] | None = None
     called: str | None = None
+    index: int | None = None
     ending: RunOutcome | None = None
     cancelled: str | None = None
 

@@ -11,18 +11,21 @@ from typing import Any
 from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Goto, Recoverable
+from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Foreach, Recoverable
+from checkpointflow.documents.parts import Goto
 from checkpointflow.engine.actions import Action, Error, Failure, Sleep
 from checkpointflow.engine.bodies import (
     Body,
     Scene,
     collect_outputs,
     count_free_slots,
+    count_spare_failures,
     enter,
     enter_finally,
     explain_failure,
+    item_names,
     join,
-    keys,
+    list_keys,
 )
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
@@ -54,7 +57,7 @@ from checkpointflow.engine.kinds import (
 )
 from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import find_misfits, misfit_error
-from checkpointflow.engine.path import ROOT, body_path, is_in_finally, split, step_path
+from checkpointflow.engine.path import ROOT, body_path, is_in_finally, owner, split, step_path
 from checkpointflow.engine.run import (
     Failed,
     Opened,
@@ -146,15 +149,21 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
     Bodies that were begun are let end, whatever becomes of the others.
     """
     facts: list[Fact] = []
+    spare = count_spare_failures(step, opened)
     for key in opened.open:
         inner = enter(scene, body, step, path, key)
         new, outcome = settle(scene, inner)
-        facts += new if outcome is None else [_close(scene, inner, outcome)]
+        facts += new if outcome is None else [_close(scene, inner, outcome, survived=spare > 0)]
+        spare -= isinstance(outcome, Breakdown)
     # Who closes above frees a place in the next round only: `opened` is the block as it was before.
     begun = opened.begun
     most = find_concurrency(scene, body, step)
-    for name in keys(step, opened)[begun : begun + count_free_slots(step, opened, most)]:
-        facts += _open(scene, body, step, path, str(name))
+    free = list_keys(step, opened, begun, begun + count_free_slots(step, opened, most))
+    for index, key in enumerate(free, begun):
+        item = item_names(step, opened, index)
+        new = _open(scene, body, step, body_path(path, key), item, survived=spare > 0)
+        spare -= len(new) - 1
+        facts += new
     if facts or opened.open:
         return facts
     if opened.failed:
@@ -162,21 +171,25 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
     return [_join(scene, body, step, path, join(step, opened))]
 
 
-def _open(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[Fact]:
-    """A body begins; one whose inputs cannot be had has failed as soon as it began."""
-    inner = body_path(path, key)
+def _open(
+    scene: Scene, body: Body, step: AnyStep, inner: str, item: dict[str, Any], *, survived: bool
+) -> list[Fact]:
+    """The body *inner* begins; one whose inputs cannot be had has failed as soon as it began."""
+    index = item["item_index"] if isinstance(step, Foreach) and step.key is not None else None
     try:
-        called, inputs = make_call(scene, body, step, path, key)
-        return [BodyOpened(at=scene.now, body=inner, inputs=inputs, called=called)]
+        called, inputs = make_call(scene, body, step, item)
+        return [BodyOpened(at=scene.now, body=inner, inputs=inputs, called=called, index=index)]
     except CheckpointflowError as error:
-        why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
-        return [BodyOpened(at=scene.now, body=inner), BodyClosed(at=scene.now, body=inner, error=why)]
+        step_id = owner(inner)[0]
+        why = Error(code=error.code, message=str(error), step_id=step_id, details=error.details)
+        closed = BodyClosed(at=scene.now, body=inner, error=why, survived=survived)
+        return [BodyOpened(at=scene.now, body=inner, index=index), closed]
 
 
-def _close(scene: Scene, body: Body, outcome: RunOutcome) -> Fact:
+def _close(scene: Scene, body: Body, outcome: RunOutcome, *, survived: bool) -> Fact:
     assert not isinstance(outcome, Cancellation), "only a whole run is cancelled"
     if isinstance(outcome, Breakdown):
-        return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
+        return BodyClosed(at=scene.now, body=body.path, error=outcome.error, survived=survived)
     outputs = {} if outcome.result is UNSET else outcome.result
     return BodyClosed(at=scene.now, body=body.path, outputs=outputs)
 

@@ -73,7 +73,14 @@ def _is_sound_step(scene: Scene, path: str) -> bool:
     record = scene.run.steps[path]
     known = body.path in scene.run.cursors and isinstance(step, _STEPS_OF.get(type(record), (Step,)))
     block = record.block if isinstance(record, Failed) else record
-    if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
+    if isinstance(block, Opened) and not _has_sound_items(step, block):
         return False
     is_left = isinstance(record, Failed) and current_path(scene.run, body.path) != path
     return known and (is_left or all(body in scene.run.cursors for body in bodies_of(scene.run, path)))
+
+
+def _has_sound_items(step: Step, block: Opened) -> bool:
+    if isinstance(step, Foreach) != isinstance(block.items, list):
+        return False
+    is_keyed = isinstance(step, Foreach) and step.key is not None
+    return not is_keyed or all(isinstance(pair, list) and len(pair) == 2 for pair in block.items)

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, Struct, field
 
 from checkpointflow.digests import sha256
-from checkpointflow.engine.actions import StoredFile
+from checkpointflow.engine.actions import Error, StoredFile
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import RunOutcome
 from checkpointflow.engine.path import is_path
@@ -51,12 +51,13 @@ class SavedOpened(Opened, frozen=True, kw_only=True, tag="open"):
     """A block whose bodies are not all done.
 
     items: of a foreach; begun: how many bodies were begun, in their order; open: the keys of those under
-    way; ended: the outputs of those that ended well, by key; items_in, ended_in: the files that hold the
-    items, and what ended before.
+    way; ended: the outputs of those that ended well, by key; survived: the errors of those that failed and
+    are put up with; items_in, ended_in, survived_in: the files that hold the items, and what ended before.
     """
 
     items_in: str | None = None
     ended_in: tuple[str, ...] = ()
+    survived_in: tuple[str, ...] = ()
 
 
 class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
@@ -218,16 +219,17 @@ def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
 
 
 def _shorten_block(block: Opened, beside: _Beside) -> SavedOpened:
-    """All chunks of outputs but the last, which still grows, lie beside, however short they are."""
+    """All chunks but the last, which still grows, lie beside, however short they are."""
     items_in = beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
-    names = [beside.put(chunk, 0) for chunk in block.ended[:-1]]
     return copy_as(
         block,
         SavedOpened,
         items=block.items if items_in is None else UNSET,
         items_in=items_in,
         ended=block.ended[-1:],
-        ended_in=tuple(name for name in names if name is not None),
+        ended_in=tuple(str(beside.put(chunk, 0)) for chunk in block.ended[:-1]),
+        survived=block.survived[-1:],
+        survived_in=tuple(str(beside.put(chunk, 0)) for chunk in block.survived[:-1]),
     )
 
 
@@ -307,5 +309,7 @@ def _complete_block(block: SavedOpened, apart: _Apart) -> Opened:
     items = block.items
     if block.items_in is not None:
         items = apart.get(block.items_in, limit=MAX_INLINE_ITEMS_BYTES)
-    sealed = [apart.get(name, dict[str, Any], limit=0) for name in block.ended_in]
-    return copy_as(block, Opened, items=items, ended=(*sealed, *block.ended))
+    ended = [apart.get(name, dict[str, Any], limit=0) for name in block.ended_in]
+    survived = [apart.get(name, dict[str, Error], limit=0) for name in block.survived_in]
+    whole = {"ended": (*ended, *block.ended), "survived": (*survived, *block.survived)}
+    return copy_as(block, Opened, items=items, **whole)

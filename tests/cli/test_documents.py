@@ -143,9 +143,9 @@ def test_every_example_validates(number: int, tmp_path: Path) -> None:
         ("greet", {"name": "Bo"}, 0, {"text": "hello, Bo"}),
         (
             "foreach_example",
-            {"files": ["a b", "$(x)"]},
+            {"files": ["a.txt", "b-2"]},
             0,
-            [{"file": "a b", "part": "1 of 2"}, {"file": "$(x)", "part": "2 of 2"}],
+            [{"file": "a.txt", "part": "1 of 2"}, {"file": "b-2", "part": "2 of 2"}],
         ),
         ("foreach_workflow_example", {}, 0, [{"text": "hello, eu"}, {"text": "hello, us"}]),
         ("parallel_example", {}, 0, {"style": True, "slow": 3}),

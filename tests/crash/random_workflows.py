@@ -108,6 +108,7 @@ AGAIN = Recipe(
     value=lambda path: {"again": not path.endswith(f"@{LOOPS}")},
 )  # fmt: skip
 CALLED = Recipe(0)
+_GOOD_AND_BAD = RECIPES["plain"], RECIPES["failing"]
 
 
 class Workflow:
@@ -147,9 +148,10 @@ class Workflow:
         """Some steps, closed by an `end` that shows what each came to."""
         kinds: dict[Callable[[int], _Part], float] = {
             self._command: 10, self._call: 1, self._wait: 3, self._timed_wait: 1, self._loop: 1,
-            self._diverted: 1, self._foreach: 2, self._parallel: 2, self._called: 1.5,
+            self._diverted: 1, self._tolerant: 1, self._foreach: 2, self._parallel: 2, self._called: 1.5,
         }  # fmt: skip
-        flat = [k for k in kinds if depth or k not in (self._foreach, self._parallel, self._called)]
+        blocks = (self._tolerant, self._foreach, self._parallel, self._called)
+        flat = [k for k in kinds if depth or k not in blocks]
         chosen = self._chance.choices(flat, [kinds[k] for k in flat], k=self._chance.randint(1, size))
         parts = [kind(depth - 1) for kind in chosen]
         shown = {part.name: f"${{steps.{part.name}.{part.shows}}}" for part in parts if part.shows}
@@ -218,12 +220,27 @@ class Workflow:
             body, value = [], self._document(f"{name}.yaml", depth)
         else:
             body, value = self._body(depth)
-        step = foreach(name, list(range(number)), *body, **more)
+        prefix = self._chance.choice(["", "k."])
+        more |= {"key": f"{prefix}${{item}}"} if prefix else {}
+        items = self._chance.choice([list(range(number)), {"count": number}])
+        step = foreach(name, items, *body, **more)
 
         def iterate(before: str, answers: Answers) -> Any:
-            return {"iterations": [value(f"{before}{name}[{n}]/", answers) for n in range(number)]}
+            return {"iterations": [value(f"{before}{name}[{prefix}{n}]/", answers) for n in range(number)]}
 
         return _Part(name, [step], "outputs", iterate)
+
+    def _tolerant(self, depth: int) -> _Part:
+        """Three items, of which the first fails."""
+        name, (good, step), (_, failing) = self._id("f"), *map(self._perform, _GOOD_AND_BAD)
+        failing = {k: v for k, v in failing.items() if k != "on_error"} | {"if": "item == 0"}
+        more = {"on_item_error": "continue", "max_failures": 1, "max_concurrency": self._chance.randint(1, 3)}
+        each = foreach(name, {"count": 3}, step, failing, **more)
+
+        def iterate(before: str, answers: Answers) -> Any:
+            return [None, *({good: {"at": f"{before}{name}[{n}]/{good}"}} for n in (1, 2))]
+
+        return _Part(name, [each], "outputs.iterations", iterate)
 
     def _parallel(self, depth: int) -> _Part:
         name = self._id("p")

@@ -15,8 +15,9 @@ from msgspec import to_builtins
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.documents import yaml as sources
 from checkpointflow.documents.decoding import decode, decode_leniently
-from checkpointflow.documents.model import Cli, Retry
+from checkpointflow.documents.model import Cli
 from checkpointflow.documents.packing import Understood, pack, unpack
+from checkpointflow.documents.parts import Retry
 from checkpointflow.documents.yaml import Source, parse
 from checkpointflow.errors import InvalidWorkflow
 from tests.unit.documents.tables import Row, Told, errors, holds, of, rows, text, told_by, yaml_errors

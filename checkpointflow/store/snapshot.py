@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from checkpointflow.digests import sha256
 from checkpointflow.engine.actions import Error, StoredFile
@@ -108,7 +108,7 @@ class Snapshot(
     """
 
     inputs_in: str | None = None
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] | UnsetType = UNSET
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
@@ -171,6 +171,7 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
         Snapshot,
         inputs=run.inputs if inputs_in is None else {},
         inputs_in=inputs_in,
+        env=run.env or UNSET,  # most declare none
         # A record in which nothing is long is written as it is, which is the same as one of ours.
         steps=steps,
     )
@@ -250,7 +251,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     if snapshot.inputs_in is not None:
         inputs = apart.get(snapshot.inputs_in, dict[str, Any])
     steps = {path: _complete(record, apart) for path, record in snapshot.steps.items()}
-    derived = {"active": find_active(steps), "inside": group_by_body(steps)}
+    derived = {"active": find_active(steps), "inside": group_by_body(steps), "env": snapshot.env or {}}
     return Decoded(copy_as(snapshot, Run, inputs=inputs, steps=steps, **derived), Known(apart.known, {}))
 
 

@@ -104,11 +104,12 @@ def test_declared_variables_are_those_of_the_start_wherever_the_run_goes_on(cpf:
     answer = cpf("run", "-f", file, REGION="eu")
     assert answer["wait"]["prompt"] == "In eu?"
     run_id = answer["run_id"]
-    assert cpf("inspect", run_id)["env"] == {"REGION": "eu"}
+    assert cpf("inspect", run_id)["env"] == cpf.state(run_id)["env"] == {"REGION": "eu"}
     assert cpf("resume", run_id, "--event", "q_event", "--input", "{}", REGION="us")["result"] == "eu"
     assert cpf.history(run_id)[0]["fact"]["env"] == {"REGION": "eu"}
     other = cpf("run", "-f", file, REGION="us")["run_id"]
     assert {"at": "env.REGION", "a": "eu", "b": "us"} in cpf("diff", run_id, other)["result"]["inputs"]
+    assert "env" not in cpf.state(cpf.run(cli("a"))["run_id"])
 
 
 def test_one_that_is_not_set_is_refused_by_name_before_there_is_a_run(cpf: Cpf) -> None:

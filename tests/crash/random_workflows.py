@@ -97,6 +97,11 @@ RECIPES = {
         2, (*LEAVE, ENDED), {"artifacts": _MADE, "idempotent": True}, "artifacts.made.size", lambda _: 8,
         "retry", again=True,
     ),
+    "set": Recipe(
+        1, (*LEAVE, ENDED), {"artifacts": [{"name": "made", "path": "?ade-STEP-ID"}], "idempotent": True},
+        "artifacts.made.files.0.size", lambda _: 8, "retry", again=True,
+    ),
+    "fed": Recipe(1, ('test "$(cat)" = "STEP-ID ${run.id}"', ENDED, SAY), {"stdin": "STEP-ID ${run.id}"}),
     "locked": Recipe(2, (*ALONE, "sleep 0.1", ENDED, SAY), {"lock": {"key": LOCK, "timeout_seconds": 30}}),
     "secret": Recipe(2, (PRINT_SECRETS, ENDED, f'{SAY} > "$CPF_OUTPUT"')),
     "odd code": Recipe(1, (ENDED, SAY, "exit 3"), {"success": {"exit_codes": [0, 3]}}),

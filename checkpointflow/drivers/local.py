@@ -421,7 +421,7 @@ class _Writer:
         self._report(executor, executor.collect())
         if self.run.outcome is not None:
             return self.run
-        stopped = executor.stop(wish.spares)
+        stopped = executor.stop()
         self._report(executor, stopped.ended)
         if self.run.outcome is not None:
             return self.run

@@ -303,7 +303,8 @@ def _drop_bodies(run: Run, bodies: Iterable[str]) -> None:
             found += [inner for inner in bodies_of(run, path) if inner in run.cursors]
             del run.steps[path]
             run.active.pop(path, None)
-        found += [cleanup for cleanup in [finally_path(body)] if cleanup in run.cursors]
+        if finally_path(body) in run.cursors:
+            found.append(finally_path(body))
         del run.cursors[body]
 
 

@@ -21,7 +21,9 @@ from checkpointflow.expressions.evaluation import Empty, Lost
 
 def scope(scene: Scene, body: Body) -> dict[str, Any]:
     """The names that an expression in *body* can use."""
-    run = {**body.names.get("run", {}), "id": scene.run.run_id}
+    run = {"id": scene.run.run_id}
+    if "run" in body.names:
+        run |= body.names["run"]
     return {**body.names, "steps": StepsSeen(scene.run, body), "run": run}
 
 

@@ -75,6 +75,8 @@ from checkpointflow.expressions.evaluation import evaluate
 
 def settle(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
     """The facts that follow now in *body*, or else what it has come to, its `finally` included."""
+    if body.outer is not None:  # it has none: it is an iteration, a branch, or a `finally` itself
+        return _walk(scene, body)
     ending = scene.run.cursors[body.path].ending
     if ending is not None:
         facts, outcome = settle(scene, enter_finally(scene, body))
@@ -92,7 +94,9 @@ def settle(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
 
 def _blame_finally(error: Error, ending: RunOutcome) -> Error:
     """That *error* of a `finally` is what its body failed of, whatever its steps had come to."""
-    details = {"outcome": to_builtins(ending)}
+    # Its result, which may be long, stands in the cursor.
+    outcome = to_builtins(replace(ending, result=UNSET) if isinstance(ending, Completion) else ending)
+    details = {"outcome": outcome}
     if error.details is not None:
         details["details"] = error.details
     return replace(error, message=f"in finally: {error.message}", details=details)
@@ -106,7 +110,7 @@ def _stop(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
     for key in record.open if isinstance(record, Opened) else ():
         assert path is not None
         inner = enter(scene, body, body.steps.find(split(path)[1]), path, key)
-        new, outcome = settle(scene, inner)
+        new, outcome = settle(scene, inner) if inner.outer is None else _stop(scene, inner)
         facts += new
         # What it had come to before is no matter now; but that a `finally` failed must not go unsaid.
         ends.append(outcome if outcome != scene.run.cursors[inner.path].ending else outcome and cancelled)

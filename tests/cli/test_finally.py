@@ -6,13 +6,13 @@ import json
 import os
 from typing import Any
 
-from tests.conftest import Cpf, until
-from tests.helpers import ask, call, cli, foreach
+from tests.conftest import Cpf, gone, until
+from tests.helpers import ask, branch, call, cli, foreach, parallel
 
 LOG = cli("clean", "echo ${run.outcome.status} >> log; echo ${run.outcome.reason} >> reasons")
 TIDY: dict[str, Any] = {"finally": [LOG]}
 SLOW: dict[str, Any] = {
-    "finally": [cli("clean", "touch began; until test -e go; do sleep 0.05; done; touch done")]
+    "finally": [cli("clean", "echo x >> began; until test -e go; do sleep 0.05; done; touch done")]
 }
 
 
@@ -175,3 +175,22 @@ def test_it_is_seen_in_pictures_and_in_what_people_read(cpf: Cpf) -> None:
     assert "@finally/clean" in shown
     assert "the finally began: failed" in shown
     assert "clean (cli) [done]" in cpf("graph", run_id, "--format", "text").text
+
+
+def test_cancelling_stops_what_runs_beside_one_and_lets_that_end(cpf: Cpf) -> None:
+    cpf.flow(cli("quick"), name="c.yaml", **SLOW)
+    steps = parallel(
+        "p", branch("l", call("one", "c.yaml")), branch("r", cli("slow", "echo $$ > pid; exec sleep 60"))
+    )
+    process, run_id = start(cpf, steps, **TIDY)
+    until((cpf.cwd / "began").exists)
+    asking = cpf.start("cancel", run_id, "--reason", "enough")
+    until(lambda: gone(int((cpf.cwd / "pid").read_text())))
+    assert asking.poll() is None
+    assert not (cpf.cwd / "done").exists()
+    (cpf.cwd / "go").touch()
+    out, _ = asking.communicate(timeout=30)
+    assert (asking.returncode, json.loads(out)["status"], log(cpf)) == (0, "cancelled", ["cancelled"])
+    assert (cpf.cwd / "done").exists()
+    process.communicate(timeout=20)
+    assert (cpf.cwd / "began").read_text() == "x\n", "it was stopped, and begun again"

@@ -91,7 +91,8 @@ def test_if_it_fails_so_does_the_run_which_tells_what_it_had_come_to() -> None:
 
 def test_what_was_told_of_its_failure_is_kept() -> None:
     odd = cli("odd", outputs={"type": "object", "required": ["x"]})
-    story = Story(cli("a"), **{"finally": [odd]}).succeed("a").succeed("@finally/odd", {"y": 1})
+    story = Story(cli("a"), end("e", result=[1]), **{"finally": [odd]})
+    story.succeed("a").succeed("@finally/odd", {"y": 1})
     assert story.error.details["outcome"] == {"status": "completed"}
     assert "x" in str(story.error.details["details"])
 

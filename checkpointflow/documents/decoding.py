@@ -8,7 +8,7 @@ fit is told at once, in a person's words. The types stay the only description of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args
 
@@ -92,7 +92,11 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
         case inspect.Metadata():
             yield from _fit(value, kind.type, path)
         case inspect.UnionType():
-            yield from _fit_one_of(value, _list_members(kind), path)
+            others = [member for member in kind.types if not _is_hole(member)]
+            if len(others) < len(kind.types):
+                yield from _fit_parameter(value, others, path)
+            else:
+                yield from _fit_one_of(value, _list_members(others), path)
         case inspect.AnyType():
             return
         case _ if _name_shape(value) not in _list_shapes(kind):
@@ -111,19 +115,21 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
             yield from _fit_number(value, kind, path)
 
 
-def _list_members(union: Any) -> list[Any]:
+def _list_members(types: Iterable[Any]) -> list[Any]:
     from msgspec import inspect
 
-    return [m.type if isinstance(m, inspect.Metadata) else m for m in union.types]
+    return [m.type if isinstance(m, inspect.Metadata) else m for m in types]
+
+
+def _is_hole(kind: Any) -> bool:
+    """Whether it is `Hole` or `ListHole`."""
+    patterns = (getattr(kind, "extra_json_schema", None) or {}).get("pattern"), getattr(kind, "pattern", None)
+    return HOLE in (*patterns, getattr(getattr(kind, "type", None), "pattern", None))
 
 
 def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnostic]:
     if hasattr(members[0], "tag") and members[0].tag:
         yield from _fit_step(value, {member.tag: member for member in members}, path)
-        return
-    others = [member for member in members if getattr(member, "pattern", None) != HOLE]
-    if len(others) < len(members):
-        yield from _fit_parameter(value, others, path)
         return
     fitting = [member for member in members if _name_shape(value) in _list_shapes(member)]
     if fitting:
@@ -136,12 +142,13 @@ def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnost
         yield Diagnostic(message, path, _advise(path, value, expected))
 
 
-def _fit_parameter(value: Any, members: list[Any], path: Path) -> Iterator[Diagnostic]:
+def _fit_parameter(value: Any, others: list[Any], path: Path) -> Iterator[Diagnostic]:
     """Of what may be a hole instead, and then is judged when its step begins."""
     has_hole = isinstance(value, str) and "${" in value
     if has_hole and re.search(HOLE, value):
         return
-    fitting = _fit(value, members[0], path) if len(members) == 1 else _fit_one_of(value, members, path)
+    one = len(others) == 1
+    fitting = _fit(value, others[0], path) if one else _fit_one_of(value, _list_members(others), path)
     for wrong in fitting:
         yield structs.replace(wrong, hint="a `${…}` stands alone here") if has_hole else wrong
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -22,6 +23,8 @@ Name = Annotated[str, Meta(pattern=NAME, max_length=128)]
 Target = Annotated[Name, say("The id of a step in the same list.")]
 Text = Annotated[str, Meta(max_length=1_000_000)]
 Hole = Annotated[str, say("A `${…}` with such a value.", pattern=HOLE)]
+# Without a pattern of its own: msgspec crashes where a text that has one may also be a list.
+ListHole = Annotated[str, say("A `${…}` with such a list.", extra_json_schema={"pattern": HOLE})]
 Seconds = Annotated[float, say("Seconds; at most ten years.", gt=0, le=315_360_000)]
 Patience = Annotated[float, Meta(ge=0, le=315_360_000)]
 Pause = Annotated[float, Meta(ge=0, le=86_400)]
@@ -63,9 +66,12 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         say("`fixed`: the same pause each time; `exponential`: twice as long each time."),
     ] = "exponential"
     on: Annotated[
-        tuple[StatusCode | Hole, ...] | Hole,
+        tuple[StatusCode | Hole, ...] | ListHole,
         say("Of `api` steps: status codes to try again after, besides 408, 425, 429 and 5xx.", [404, 409]),
     ] = ()
+
+    def __post_init__(self) -> None:
+        _check_list(self.on)
 
 
 class Goto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,15 +134,27 @@ class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """When a command has succeeded."""
 
     exit_codes: Annotated[
-        Annotated[tuple[ExitCode | Hole, ...], Meta(min_length=1)] | Hole,
+        Annotated[tuple[ExitCode | Hole, ...], Meta(min_length=1)] | ListHole,
         say("The exit codes that count as success."),
     ] = (0,)
+
+    def __post_init__(self) -> None:
+        _check_list(self.exit_codes)
 
 
 class StatusCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """When a call has succeeded."""
 
     status_codes: Annotated[
-        Annotated[tuple[StatusCode | Hole, ...], Meta(min_length=1)] | Hole,
+        Annotated[tuple[StatusCode | Hole, ...], Meta(min_length=1)] | ListHole,
         say("The HTTP status codes that count as success."),
     ] = (200, 201, 202, 204)
+
+    def __post_init__(self) -> None:
+        _check_list(self.status_codes)
+
+
+def _check_list(said: Any) -> None:
+    """What msgspec does itself of a `Hole`. Raises ValueError, which it makes its own error of."""
+    if isinstance(said, str) and not re.search(HOLE, said):
+        raise ValueError("expected a list")

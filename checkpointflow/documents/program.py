@@ -254,7 +254,7 @@ class CompiledStep:
         value: Any = self.step if is_own else self.program.workflow.defaults
         for name in names:
             value = getattr(value, name, None)
-        if not any(isinstance(part, str) for part in (value if isinstance(value, tuple) else (value,))):
+        if not isinstance(value, str) and not (isinstance(value, tuple) and any(map(_is_text, value))):
             return value
         found = self._compile(names) if is_own else self.program.default_parameters[names]
         reads = [_require_sound(read) for _, read in found]
@@ -434,6 +434,10 @@ def _read(parse: Any, *given: Any) -> Any:
         return parse(*given)
     except ExpressionError as error:
         return error
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _require_sound(read: Any) -> Any:

@@ -13,7 +13,8 @@ from checkpointflow.patterns import compile_late
 MAX_DIGITS = 4300  # as many as Python converts; above that `int` raises
 
 CONSTANTS = {"true": True, "false": False, "null": None}
-KEYWORDS = {"and", "or", "not", "in"}
+KEYWORDS = frozenset({"and", "or", "not", "in"})
+RESERVED = KEYWORDS | CONSTANTS.keys()
 
 _NUMBER = compile_late(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
 _SURROGATE = compile_late("[\ud800-\udfff]")

@@ -36,7 +36,7 @@ from msgspec import Struct
 from checkpointflow.diagnostics import join_words
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.expressions.functions import FUNCTIONS, PATTERN, Kinds, read_safe_pattern
-from checkpointflow.expressions.literals import CONSTANTS, KEYWORDS, enter_elements, parse_literal, parse_text
+from checkpointflow.expressions.literals import KEYWORDS, RESERVED, enter_elements, parse_literal, parse_text
 from checkpointflow.expressions.scanner import WRAP_ONCE, Scanner, Token
 from checkpointflow.expressions.values import describe_kind
 from checkpointflow.expressions.wording import complain, explain_hyphen, quote, suggest_nearest
@@ -135,7 +135,7 @@ def parse_path(text: str) -> Expression:
         column = text.index("$") + 1
         raise complain("a path stands bare here", text, column, "leave ${ and } out")
     scanner = Scanner(text, 0, len(text))
-    if scanner.token.kind != "name" or scanner.token.text in KEYWORDS | CONSTANTS.keys():
+    if scanner.token.kind != "name" or scanner.token.text in RESERVED:
         scanner.fail("expected a path", hint="such as steps.plan.outputs.url")
     path = _parse_path(scanner, scanner.advance())
     if scanner.token.kind != "end":
@@ -219,23 +219,27 @@ def _parse_negation(s: Scanner) -> Node:
 
 def _parse_comparison(s: Scanner) -> Node:
     left = _parse_sum(s)
-    sign = s.accept(*_OPERATORS)
-    if sign is None:
+    if s.token.text not in _OPERATORS:
         return left
+    sign = s.advance()
     right = _parse_sum(s)
     if s.token.text in _OPERATORS:
         s.fail("comparisons do not chain", hint="write a < b and b < c")
     return Comparison(_OPERATORS[sign.text], left, right)
 
 
+_ARITHMETIC = frozenset("+-*/")
+
+
 def _parse_sum(s: Scanner) -> Node:
-    starts, operands, operators = [s.token.start], [_parse_operand(s)], list[str]()
+    start, first = s.token.start, _parse_operand(s)
+    if s.token.text[:1] not in _ARITHMETIC:  # as most, and this is quicker than to ask the scanner
+        return first
+    starts, operands, operators = [start], [first], list[str]()
     while operator := s.accept_operator():
         operators.append(operator.text)
         starts.append(s.token.start)
         operands.append(_parse_operand(s))
-    if not operators:
-        return operands[0]
     for start, operand in zip(starts, operands, strict=True):
         if find_kind(operand) not in (None, "a number"):
             hint = "texts are joined by standing side by side, as in ${inputs.a}-${inputs.b}"
@@ -246,7 +250,7 @@ def _parse_sum(s: Scanner) -> Node:
 def _parse_operand(s: Scanner) -> Node:
     if s.token.text == "(":
         return _parse_parentheses(s)
-    if s.token.kind == "name" and s.token.text not in KEYWORDS | CONSTANTS.keys():
+    if s.token.kind == "name" and s.token.text not in RESERVED:
         first = s.advance()
         return _parse_call(s, first) if s.token.text == "(" else Reference(_parse_path(s, first))
     return Constant(parse_literal(s))
@@ -333,7 +337,7 @@ def _refuse_name(s: Scanner, first: Token) -> NoReturn:
     if first.text in FUNCTIONS:
         s.fail(f"{first.text} is a function", first.start, f"write {first.text}(…)")
     problem = f"there is no name {quote(first.text)}"
-    nearest = suggest_nearest(first.text.lower(), NAMES | CONSTANTS.keys() | KEYWORDS)
+    nearest = suggest_nearest(first.text.lower(), NAMES | RESERVED)
     names = ", ".join(sorted(NAMES))
     is_bare_word = s.token.kind != "member" and s.token.text != "["
     text = f"put text in quotes: {quote(first.text)}; " if is_bare_word else ""

@@ -151,8 +151,9 @@ def count_spare_failures(step: AnyStep, opened: Opened) -> int:
     """How many bodies more may fail without failing the block."""
     if not isinstance(step, Foreach) or step.on_item_error == "stop":
         return 0
-    most = len(opened.items) if step.max_failures is None else step.max_failures
-    return most - sum(map(len, opened.survived))
+    if step.max_failures is None:
+        return len(opened.items)
+    return step.max_failures - sum(map(len, opened.survived))
 
 
 def name_of(branch: Branch) -> str:

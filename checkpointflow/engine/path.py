@@ -51,8 +51,8 @@ def find_key_fault(key: Any) -> str | None:
     """Why *key* cannot be what an item is called in paths, in words that go after it; None if it can."""
     if not isinstance(key, str) or not key:
         return "is empty" if key == "" else "is neither text nor a whole number"
-    odd = next((character for character in key if character not in _OF_KEYS), None)
-    if odd is not None:
+    if not _OF_KEYS.issuperset(key):
+        odd = next(character for character in key if character not in _OF_KEYS)
         return f"holds {odd!a}, and may hold letters, digits, -, _ and . only"
     return None if len(key) <= MAX_KEY else f"has {len(key)} characters, and may have at most {MAX_KEY}"
 

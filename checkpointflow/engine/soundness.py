@@ -7,7 +7,7 @@ from itertools import chain
 from checkpointflow.documents.model import Api, AwaitEvent, Call, Cli, Foreach, Parallel, Step
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, find_body, locate
-from checkpointflow.engine.path import ROOT, finally_path, host_of, owner
+from checkpointflow.engine.path import ROOT, finally_path, find_key_fault, host_of, owner
 from checkpointflow.engine.run import (
     Cancelled,
     Failed,
@@ -83,4 +83,9 @@ def _has_sound_items(step: Step, block: Opened) -> bool:
     if isinstance(step, Foreach) != isinstance(block.items, list):
         return False
     is_keyed = isinstance(step, Foreach) and step.key is not None
-    return not is_keyed or all(isinstance(pair, list) and len(pair) == 2 for pair in block.items)
+    return not is_keyed or all(map(_is_with_key, block.items))
+
+
+def _is_with_key(pair: object) -> bool:
+    """Whether it is an item behind a key, which is to become part of the names of files."""
+    return isinstance(pair, list) and len(pair) == 2 and find_key_fault(pair[0]) is None

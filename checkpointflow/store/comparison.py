@@ -214,8 +214,9 @@ def _go_on(visit: Visit, fact: OfStep) -> Visit:
                 artifacts=to_builtins(fact.artifacts),
                 ended_at=fact.at,
             )
-        case StepFailed(error=error, next=chosen):
-            return replace(visit, state="failed", error=to_builtins(error), next=chosen, ended_at=fact.at)
+        case StepFailed(error=error, next=chosen, outputs=outputs):
+            told = to_builtins(error)
+            return replace(visit, state="failed", outputs=outputs, error=told, next=chosen, ended_at=fact.at)
         case _:
             return visit
 

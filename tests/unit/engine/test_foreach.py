@@ -236,6 +236,12 @@ def test_failures_at_once_are_counted_one_by_one() -> None:
     assert list(story.run.steps["each"].block.failed) == ["1"]
 
 
+def test_so_are_those_of_bodies_that_end_at_once() -> None:
+    each = foreach("each", [1, 2, 3], cli("go", "${inputs.none}"), max_concurrency=3, max_failures=1, **GO_ON)
+    block = Story(each).run.steps["each"].block
+    assert ([*block.survived[0]], [*block.failed]) == (["0"], ["1", "2"])
+
+
 def test_after_a_retry_the_step_goes_on_from_there() -> None:
     each = foreach("each", "inputs.list", cli("go"), max_failures=1, **GO_ON)
     story = Story(each, inputs=THREE).fail("each[0]/go").fail("each[1]/go")

@@ -17,6 +17,7 @@ from checkpointflow.engine.path import ROOT, finally_path, host_of, is_in_finall
         ("checks@2[lint]", "run", 4, "checks@2[lint]/run@4"),
         ("@finally", "clean", 1, "@finally/clean"),
         ("each[3]/@finally", "clean", 2, "each[3]/@finally/clean@2"),
+        ("each[order-17.b]", "convert", 2, "each[order-17.b]/convert@2"),
     ],
 )
 def test_a_path_names_a_body_a_step_and_a_visit(body: str, step: str, visit: int, path: str) -> None:
@@ -30,7 +31,7 @@ def test_a_path_names_a_body_a_step_and_a_visit(body: str, step: str, visit: int
     [
         "", ".", "..", "../plan", "plan/..", "/plan", "plan/", "a//b", "plan@0", "plan@", "plan@01", "pl an",
         "pl\0an", "@finally", "a/@finally", "@finally[0]/a", "@final/a",
-        "plan\n", "each[]/x", "each[3]", "each[../x]/y", "1plan", "plan.txt", "a" * 5000, "ä",
+        "plan\n", "each[]/x", "each[3]", "each[../x]/y", "each[a@2]/x", "1plan", "plan.txt", "a" * 5000, "ä",
     ],
 )  # fmt: skip
 def test_nothing_else_is_a_path(text: str) -> None:

@@ -97,3 +97,16 @@ def test_only_a_foreach_has_items_and_it_has_them(step: str, items: Any) -> None
             story.deliver(f"each[{n}]/c/in", 1).succeed(f"each[{n}]/x")
     changed = {**story.run.steps, step: replace(story.run.steps[step], items=items)}
     assert find_unsound(story.workflow, replace(story.run, steps=changed)) == step
+
+
+@pytest.mark.parametrize(
+    "items", [["a", "b"], [["a", 1], ["../../b", 2]], [["a", 1], ["b"]], [["a", 1], [2, 2]]]
+)
+def test_a_key_that_no_rule_lets_through_is_noticed(items: Any) -> None:
+    """Failed with: keys of a run that somebody sent taken for names of files as they are."""
+    story = Story(foreach("each", ["a", "b"], ask("q"), key="${item}"))
+    assert find_unsound(story.workflow, story.run) is None
+    record = replace(story.run.steps["each"], items=items)
+    assert (
+        find_unsound(story.workflow, replace(story.run, steps={**story.run.steps, "each": record})) == "each"
+    )

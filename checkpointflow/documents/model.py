@@ -60,6 +60,8 @@ class Step(
         say(
             "The step is skipped unless this condition holds.",
             "steps.review.outputs.ok",
+            "default(inputs.size, 0) + 1 > 10",
+            'inputs.region in ["eu", "us"] and not ends_with(inputs.file, ".bak")',
             '${inputs.environment == "production"}',
         ),
     ] = field(default=None, name="if")

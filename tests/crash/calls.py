@@ -77,11 +77,6 @@ class Machine:
         self._calls.append(Call(self, line, self._env))
         return self._calls[-1]
 
-    @property
-    def is_at_work(self) -> bool:
-        """Whether any cpf that was started is still there."""
-        return any(call.process.poll() is None for call in self._calls)
-
     def __call__(self, *line: str) -> Reply:
         """What cpf answers, if nothing happens to it."""
         return self.start(*line).finish()

@@ -87,13 +87,14 @@ class Storm:
         if self.machine.kills < self.kills and self.chance.random() > calm:
             self.machine.strike(call, when)
 
-    def _finish(self, call: Call) -> Reply:
+    def _finish(self, call: Call, *, alone: bool = True) -> Reply:
+        """What came of *call*; *alone*: all commands that there are were started by it."""
         reply = call.finish()
         self.books.faults += reply.struck is not None
         if reply.struck is None:
             assert reply.error != "ERR_INTERRUPTED", reply
             assert reply.code in (*WENT_ON, 20, 50, 70), reply
-        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED" and not self.machine.is_at_work:
+        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED" and alone:
             assert not self.machine.outlive(0.3), "commands go on after their cpf was told to stop"
         return reply
 
@@ -204,7 +205,7 @@ class Storm:
         lines = [self._compose(at, wait) for _ in range(self.chance.randint(2, 3))]
         calls = [self.machine.start(*line) for line in lines]
         self._perhaps_strike(self.chance.choice(calls), 0.5)
-        replies = [self._finish(call) for call in calls]
+        replies = [self._finish(call, alone=False) for call in calls]
         in_turn = sorted(zip(lines, replies, strict=True), key=lambda pair: pair[1].replayed)
         taken = [self._note_answer(wait, line, reply) for line, reply in in_turn]
         assert sum(taken) <= 1, f"{sum(taken)} of {len(taken)} answers were taken"
@@ -256,9 +257,9 @@ class Storm:
         now = asked_at is not None and self.chance.random() < 0.7
         for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
             self._perhaps_strike(victim, 0.3, "at once" if now else "")
-        reply = self._finish(call)
+        reply = self._finish(call, alone=worker is None)
         if worker is not None:
-            self._note_answer(wait, line, self._finish(worker))
+            self._note_answer(wait, line, self._finish(worker, alone=False))
         self.books.look(self.run)
         self.books.note_cancel(reply, asked_at)
         if reply.code == 0 and reply.envelope["status"] == "cancelled":

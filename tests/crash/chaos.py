@@ -79,15 +79,16 @@ class Storm:
 
     def _call(self, *line: str, calm: float = 0.15) -> Reply:
         """What cpf answers, which is struck unless it is *calm*, or all is quiet by now."""
+        alone = not list(self.machine.list_commands())
         call = self.machine.start(*line)
         self._perhaps_strike(call, calm)
-        return self._finish(call)
+        return self._finish(call, alone=alone)
 
     def _perhaps_strike(self, call: Call, calm: float, when: str = "") -> None:
         if self.machine.kills < self.kills and self.chance.random() > calm:
             self.machine.strike(call, when)
 
-    def _finish(self, call: Call, *, alone: bool = True) -> Reply:
+    def _finish(self, call: Call, *, alone: bool) -> Reply:
         """What came of *call*; *alone*: all commands that there are were started by it."""
         reply = call.finish()
         self.books.faults += reply.struck is not None

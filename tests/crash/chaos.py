@@ -249,6 +249,7 @@ class Storm:
         """Somebody cancels, perhaps while somebody else is at work; either or both may be struck."""
         wait = self._pick_wait(at)
         line = self._compose(at, wait)
+        alone = not list(self.machine.list_commands())
         worker = self.machine.start(*line) if self.chance.random() < 0.7 else None
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
@@ -258,7 +259,7 @@ class Storm:
         now = asked_at is not None and self.chance.random() < 0.7
         for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
             self._perhaps_strike(victim, 0.3, "at once" if now else "")
-        reply = self._finish(call, alone=worker is None)
+        reply = self._finish(call, alone=alone and worker is None)
         if worker is not None:
             self._note_answer(wait, line, self._finish(worker, alone=False))
         self.books.look(self.run)

@@ -141,8 +141,8 @@ class Machine:
         found = set()
         stores = (*self.place.glob("*/runs"), *self.place.glob("*/runs/*"))
         for directory in stores if in_stores else [self.place]:
-            with suppress(OSError):
-                for entry in os.scandir(directory):
+            with suppress(OSError), os.scandir(directory) as entries:
+                for entry in entries:
                     status = entry.stat(follow_symlinks=False)
                     found.add((entry.path, status.st_size, status.st_mtime_ns))
         return found

@@ -75,4 +75,6 @@ def _is_sound_step(scene: Scene, path: str) -> bool:
     block = record.block if isinstance(record, Failed) else record
     if isinstance(block, Opened) and isinstance(block.items, list) != isinstance(step, Foreach):
         return False
-    return known and all(body in scene.run.cursors for body in bodies_of(scene.run, path))
+    is_left = isinstance(record, Failed) and path != current_path(scene.run, body.path)
+    # Of a block that was survived and left, no bodies are kept.
+    return known and (is_left or all(inner in scene.run.cursors for inner in bodies_of(scene.run, path)))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.engine.soundness import find_unsound
-from tests.helpers import Story, ask, call, cli, foreach, parallel, program
+from tests.helpers import Story, ask, branch, call, cli, foreach, parallel, program
 
 
 def nested() -> Story:
@@ -110,3 +110,10 @@ def test_a_key_that_no_rule_lets_through_is_noticed(items: Any) -> None:
     assert (
         find_unsound(story.workflow, replace(story.run, steps={**story.run.steps, "each": record})) == "each"
     )
+
+
+def test_a_block_that_failed_and_was_left_is_sound_without_its_bodies() -> None:
+    """Failed with: every resume of a run that had survived a failed `parallel` refused as corrupt."""
+    steps = (parallel("p", branch("a", cli("x")), branch("b", cli("y")), on_error="continue"), cli("z"))
+    story = Story(*steps).fail("p[a]/x").succeed("p[b]/y")
+    assert (story.pending, find_unsound(story.workflow, story.run)) == (["z"], None)

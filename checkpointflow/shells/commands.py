@@ -44,7 +44,9 @@ _NAME = compile_late(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _OPENERS = frozenset(
     ("if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "always")
 )
-_CLOSERS = frozenset(("fi", "done", "}", "case", ")"))
+_BEGINNINGS = frozenset(("if", "while", "until", "for", "foreach", "select", "repeat", "{"))
+_ENDINGS = frozenset(("fi", "done", "}"))
+_CLOSERS = _ENDINGS | {"case", ")"}
 _PIPES = ("|", "|&")
 _OWN_INPUT = tuple(f"{number}{sign}" for number in ("", "0") for sign in ("<", "<<", "<<-", "<<<"))
 # They print what lies in the files that their arguments name, not the arguments.
@@ -57,6 +59,9 @@ _WHOLE_INPUT = compile_late(r"\$\(\s*(?:cat(?:\s+-)?|(?:cat|<)\s*/dev/stdin)\s*\
 _SEPARATOR = compile_late(r"\|&|\|\|?|&&?|;")
 _END = compile_late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
 _FUNCTION = compile_late(r"\([ \t]*\)")
+
+
+Mark = tuple[int, int]
 
 
 def find_contexts(text: str, shell: Shell) -> list[Context]:
@@ -121,25 +126,57 @@ def find_inputs(text: str, shell: Shell) -> list[Context]:
 
 
 class _CommandReader(WordReader):
+    """piped: the mark of what a pipe leads into the compound command that is being read, if one does.
+
+    reads: who in it reads a program from its input; closed: the same of the one that has just ended.
+    """
+
+    piped: Mark | None = None
+    reads: Input | None = None
+    closed: Input | None = None
+
     def read_commands(self, ends: Collection[str]) -> str:
         """Commands up to one of *ends*, and over it: `)`, `;;`, `esac`, or "" for the end of the text."""
         self.enter()
-        start = pipeline = self.found.mark()
-        before = ""
+        outer = self.piped
+        start = pipeline = outer or self.found.mark()
+        before, opened = "", list[tuple[Mark | None, Input | None]]()
         while (end := self.read_end(ends)) is None:
             if self.is_at("\n"):
                 self.read_newline()
-                pipeline = pipeline if before in _PIPES else self.found.mark()
+                pipeline = pipeline if before in _PIPES else self.piped or self.found.mark()
             elif sign := self.read_separator():
                 if sign not in _PIPES:
-                    pipeline = self.found.mark()
+                    pipeline = self.piped or self.found.mark()
                 elif before in _CLOSERS:
                     pipeline = start
                 before = sign
             else:
-                before = self.read_command(pipeline) or before
+                before = self.read_member(before, pipeline, opened)
         self.level -= 1
+        self.piped = outer
         return end
+
+    def read_member(self, before: str, pipeline: Mark, opened: list[tuple[Mark | None, Input | None]]) -> str:
+        """One of the commands, or the word of a compound one; what it is, as of `read_command`, or *before*.
+
+        *opened*: of the compound commands that stand open, `piped` and `reads` as they were before each.
+        """
+        piped, reads, mark = self.piped, self.reads, self.found.mark()
+        self.piped, self.reads = (pipeline if before in _PIPES else piped), None
+        word = self.read_command(pipeline)
+        if word in _BEGINNINGS:
+            opened.append((piped, reads))
+            return word
+        if word in _ENDINGS and opened:
+            self.closed, (piped, outer) = reads, opened.pop()
+            reads = reads or outer
+        elif word in _CLOSERS:
+            self.closed = self.reads
+        elif not word and before in _CLOSERS and self.closed:  # what stands behind it is what it reads
+            self.refuse_input(self.closed, mark, [])
+        self.piped, self.reads = piped, self.reads or reads
+        return word or before
 
     def read_end(self, ends: Collection[str]) -> str | None:
         self.skip_blanks()
@@ -166,7 +203,7 @@ class _CommandReader(WordReader):
             return None
         return found
 
-    def read_command(self, pipeline: tuple[int, int]) -> str:
+    def read_command(self, pipeline: Mark) -> str:
         """A simple command, or what a compound one begins with, up to where a command may stand again.
 
         What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: the mark where it begins.
@@ -197,6 +234,7 @@ class _CommandReader(WordReader):
         if words and words[0].text in ("read", "mapfile", "readarray"):
             self.found.inputs.append(range(pipeline[0], first))
         if given := judge(words, self.found, self.shell):
+            self.reads = given
             self.refuse_input(given, pipeline, words)
             self.found.refuse(self.found.fed if is_fed else (), given.name, given.hint)
         return "a command" if words else ""
@@ -215,7 +253,7 @@ class _CommandReader(WordReader):
             self.found.functions.add(name.text)
         return "a name"
 
-    def refuse_input(self, given: Input, pipeline: tuple[int, int], words: list[Word]) -> None:
+    def refuse_input(self, given: Input, pipeline: Mark, words: list[Word]) -> None:
         """Refuse the holes in what the command of *words* reads, which begins at the mark *pipeline*."""
         own = {hole for word in words for hole in word.holes}
         for file in self.found.files[pipeline[1] :]:

@@ -6,6 +6,7 @@ are told here: which names they see, what a block calls them, and what their end
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import UNSET, Struct, to_builtins
@@ -124,16 +125,16 @@ def _describe_outcome(outcome: RunOutcome) -> dict[str, Any]:
 # The bodies of a block
 
 
-def list_keys(step: AnyStep, opened: Opened, start: int = 0, stop: int | None = None) -> list[str]:
+def list_keys(step: AnyStep, opened: Opened, start: int = 0, stop: int | None = None) -> Iterable[str]:
     """What the bodies of a block are called, in their order; a called workflow's has the empty name.
 
     Those from the *start*-th on, before the *stop*-th: of many items few are asked for.
     """
     match step:
         case Foreach(key=None):
-            return [str(n) for n in range(len(opened.items))[start:stop]]
+            return map(str, range(len(opened.items))[start:stop])  # of many, as a list they would be large
         case Foreach():
-            return [key for key, _ in opened.items[start:stop]]
+            return (key for key, _ in opened.items[start:stop])
         case Parallel(branches=branches):
             return [name_of(branch) for branch in branches[start:stop]]
         case _:
@@ -144,7 +145,7 @@ def count_free_slots(step: AnyStep, opened: Opened, most: int) -> int:
     """How many bodies more may begin now: of a foreach *most* at once; none once one failed for good."""
     if isinstance(step, Foreach):
         return 0 if opened.failed else most - len(opened.open)
-    return len(list_keys(step, opened))
+    return len(list(list_keys(step, opened)))
 
 
 def count_spare_failures(step: AnyStep, opened: Opened) -> int:
@@ -196,13 +197,14 @@ def join(step: AnyStep, opened: Opened) -> Any:
     outputs = {key: value for chunk in opened.ended for key, value in chunk.items()}
     match step:
         case Foreach():
-            begun = list_keys(step, opened, 0, opened.begun)
-            joined = {"iterations": [outputs.get(key) for key in begun]}
+            joined = {"iterations": [outputs.get(key) for key in list_keys(step, opened, 0, opened.begun)]}
             errors = {
                 key: error for chunk in (*opened.survived, opened.failed) for key, error in chunk.items()
             }
             if errors or step.on_item_error == "continue":
-                failed = ((index, errors[key]) for index, key in enumerate(begun) if key in errors)
+                failed = (
+                    (index, errors[key]) for index, key in enumerate(list_keys(step, opened)) if key in errors
+                )
                 joined["failures"] = [_tell_failure(step, opened, index, error) for index, error in failed]
             return joined
         case Parallel():

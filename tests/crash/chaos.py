@@ -104,9 +104,7 @@ class Storm:
         self.books.look(self.run)
         if reply is not None and reply.code in (*WENT_ON, 50):
             return reply.envelope
-        if reply is not None and reply.error == "ERR_NOT_TRUSTED":
-            assert self.has_travelled and not self.trust, reply
-            self.trust = ("--trust",)
+        self._heed(reply)
         if reply is not None and reply.code == 70:
             self.machine.end_all(ORPHAN_SECONDS)
         if self.chance.random() < 0.5:
@@ -114,6 +112,12 @@ class Storm:
         found = self.machine("status", *self.where)
         assert found.code in (*WENT_ON, 50), found
         return found.envelope
+
+    def _heed(self, reply: Reply | None) -> None:
+        """Say that the run is trusted, from now on, if it was asked for."""
+        if reply is not None and reply.error == "ERR_NOT_TRUSTED":
+            assert self.has_travelled and not self.trust, reply
+            self.trust = ("--trust",)
 
     def _begin(self) -> dict[str, Any]:
         """Start the run; one that was killed before it had begun has left nothing."""
@@ -254,7 +258,7 @@ class Storm:
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
         self.books.may_be_cancelled = True
-        call = self.machine.start("cancel", *self.where, "--reason", "chaos")
+        call = self.machine.start("cancel", *self.where, *self.trust, "--reason", "chaos")
         asked_at = self._await_wish(call) if worker is not None else None
         now = asked_at is not None and self.chance.random() < 0.7
         for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
@@ -264,6 +268,7 @@ class Storm:
             self._note_answer(wait, line, self._finish(worker, alone=False))
         self.books.look(self.run)
         self.books.note_cancel(reply, asked_at)
+        self._heed(reply)  # it runs the commands of a `finally`
         if reply.code == 0 and reply.envelope["status"] == "cancelled":
             self._check_rest()
 

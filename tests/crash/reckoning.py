@@ -113,7 +113,7 @@ class Reckoning:
             assert is_cancelled, f"it is not cancelled: {reply}"
         elif status in ("completed", "failed", "waiting", "running"):
             assert is_ending, f"it was not at its end: {reply}"
-        elif reply.struck is None:
+        elif reply.struck is None and reply.error != "ERR_NOT_TRUSTED":
             assert reply.error == "ERR_RUN_NOT_WAITING" and self._is_over(), f"it was not heard: {reply}"
         if reply.struck is None and asked_at is not None:
             self._check_hearing(asked_at)

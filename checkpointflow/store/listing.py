@@ -24,12 +24,16 @@ from checkpointflow.store.store import Store
 ENDED = ("completed", "failed", "cancelled")
 
 
-class _Outcome(Struct, frozen=True):
+class HeadOutcome(Struct, frozen=True, omit_defaults=True):
+    """Why a run ended, if it did not complete."""
+
     error: Error | None = None
     reason: str | None = None
 
 
-class _Record(Struct, frozen=True):
+class HeadRecord(Struct, frozen=True, omit_defaults=True):
+    """A visit of a step; wait: its open one."""
+
     started_at: str = ""
     wait: Wait | None = None
 
@@ -38,9 +42,9 @@ class Head(RunHead, frozen=True, kw_only=True):
     """As much of a snapshot as a list of runs tells."""
 
     schema_version: str
-    outcome: _Outcome | None = None
+    outcome: HeadOutcome | None = None
     cursors: dict[str, Cursor]
-    steps: dict[str, _Record]
+    steps: dict[str, HeadRecord]
 
     @property
     def step(self) -> str | None:
@@ -49,7 +53,7 @@ class Head(RunHead, frozen=True, kw_only=True):
         return first or name_position(self.cursors, self.outcome)
 
     @property
-    def waits(self) -> dict[str, _Record]:
+    def waits(self) -> dict[str, HeadRecord]:
         """The open waits by path."""
         if self.status in ENDED:
             return {}

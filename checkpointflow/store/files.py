@@ -135,10 +135,13 @@ class translate_errors:  # noqa: N801, it is used like a function
 
 
 class open_safely:  # noqa: N801, it is used like a function
-    """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere."""
+    """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere.
 
-    def __init__(self, file: Path | str) -> None:
-        self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    *above*: the directory that it is named from, as `reach` has it.
+    """
+
+    def __init__(self, file: Path | str, above: int | None = None) -> None:
+        self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=above)
         mode = os.fstat(self._fd).st_mode
         if not stat.S_ISREG(mode):
             os.close(self._fd)

@@ -10,7 +10,6 @@ from checkpointflow.engine.actions import Error
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.schemas.validation import Schema
 
-
 AnswerSchema = Schema
 
 

@@ -103,7 +103,13 @@ class Note(Struct, frozen=True):
 
 
 class RunDirectory(RunFiles):
-    """One run on disk. Whoever changes it holds it first."""
+    """One run on disk. Whoever changes it holds it first.
+
+    runs_here: its commands run on this machine; reached_by: what else names it on a command line.
+    """
+
+    runs_here = True
+    reached_by: tuple[str, ...] = ()
 
     def __init__(self, place: Path, *, allow_shared: bool = False) -> None:
         super().__init__(place)
@@ -121,6 +127,11 @@ class RunDirectory(RunFiles):
             raise RunNotFound(problem=f"{place} is no run directory: there is no {STATE} in it")
         refuse_shared(allow_shared, place)
         return cls(locate(place), allow_shared=allow_shared)
+
+    @property
+    def base(self) -> Path | None:
+        """The store that it lies in; None if it is in none."""
+        return self.place.parent.parent if self.place.parent.name == RUNS else None
 
     # Reading
 

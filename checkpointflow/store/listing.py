@@ -8,6 +8,7 @@ such, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -69,8 +70,19 @@ class ListedRun(Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+@runtime_checkable
+class ListsItself(Protocol):
+    """A store whose runs do not lie here."""
+
+    def list_runs(self) -> Iterator[ListedRun]:
+        """The runs, newest first."""
+
+
 def list_runs(store: Store) -> Iterator[ListedRun]:
     """The runs of *store*, newest first. Raises PersistenceError if it cannot be read at all."""
+    if isinstance(store, ListsItself):
+        yield from store.list_runs()
+        return
     for name in reversed(store.names()):
         if not is_run_id(name):
             continue

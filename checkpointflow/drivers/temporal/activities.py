@@ -248,4 +248,6 @@ class _Documents:
 
 @lru_cache(maxsize=256)
 def _read(given: _Documents) -> Program:
-    return read_copies(given.identity, given.documents.__getitem__, Path("what the workflow was started with"))
+    return read_copies(
+        given.identity, given.documents.__getitem__, Path("what the workflow was started with")
+    )

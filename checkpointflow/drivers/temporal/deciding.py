@@ -11,7 +11,7 @@ from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import Fact
-from checkpointflow.engine.messages import Cancel, ChooseDirectory, Deliver, Message, Recover, Seal
+from checkpointflow.engine.messages import Cancel, ChooseDirectory, Deliver, Message, Recover, Retry, Seal
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, pending
 from checkpointflow.errors import CheckpointflowError
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list[Decision]:
     """What follows from the questions of *case*, one after the other."""
     run, facts, found = case.run, list(case.facts), list[Decision]()
+
+    def history() -> list[Fact]:
+        return [*past(), *facts]
+
     for question in case.questions:
-        decision, run = _decide(program, run, question, case, lambda: [*past(), *facts])
+        decision, run = _decide(program, run, question, case, history)
         facts += decision.facts
         found.append(decision)
     return found
@@ -44,8 +48,10 @@ def _decide(
             changed, facts = _seal_rest(program, changed, facts, case, question.now)
     except CheckpointflowError as error:
         return Decision(refusal=make_refusal(error)), run
-    is_replayed = question.request is not None and bool(question.request.answers) and not any(
-        isinstance(message, Deliver) for message in messages
+    is_replayed = (
+        question.request is not None
+        and bool(question.request.answers)
+        and not any(isinstance(message, Deliver) for message in messages)
     )
     return Decision(facts=facts, replayed=is_replayed), changed
 
@@ -70,6 +76,8 @@ def _list_requested(
         Deliver(now=now, path=path, payload=payload, by=request.by) for path, payload in found if path
     ]
     messages.append(Recover(now=now, lost=question.idle))
+    if request.retries:
+        messages.append(Retry(now=now, path=request.step))
     cwd = request.cwd or run.cwd
     if cwd is not None and run.outcome is None and (cwd != run.cwd or case.is_foreign):
         messages.append(ChooseDirectory(now=now, cwd=cwd))

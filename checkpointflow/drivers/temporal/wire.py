@@ -114,9 +114,14 @@ class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Answers, all or none, and to go on; by: who gives them; cwd, trust: where commands run, if it is said."""
+    """Answers, all or none, and to go on; by: who gives them; cwd, trust: where commands run, if it is said.
+
+    retries: what failed, or the step at *step*, is to be done again.
+    """
 
     answers: list[Answer] = []
+    retries: bool = False
+    step: str | None = None
     by: str | None = None
     cwd: str | None = None
     trust: bool = False

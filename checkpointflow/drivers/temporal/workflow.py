@@ -21,9 +21,9 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
-    TimeoutError,
     WorkflowAlreadyStartedError,
 )
+from temporalio.exceptions import TimeoutError as TimedOut
 
 from checkpointflow.digests import sha256
 from checkpointflow.drivers.temporal import wire
@@ -140,8 +140,12 @@ class Hosted:
 
     @workflow.update(name=wire.DELIVER)
     async def deliver(self, request: Request) -> Taken:
-        """Take answers, all or none, and go on where nobody is at work."""
-        idle = tuple(a for a in unanswered(self.run) if self._is_idle(a, resumes=not request.answers))
+        """Take answers, all or none, or do something again, and go on where nobody is at work."""
+        idle = tuple(
+            a
+            for a in unanswered(self.run)
+            if self._is_idle(a, resumes=not (request.answers or request.retries))
+        )
         for action in idle:
             task = self.under_way.pop(_key(action), None)
             if task is not None:
@@ -207,9 +211,7 @@ class Hosted:
             questions, self.printed = [seal, *questions], []
         else:
             seal = None
-        CASES[key] = Case(
-            self.start, self.run, self.facts, questions, self.left, self.seals, self.is_foreign
-        )
+        CASES[key] = Case(self.start, self.run, self.facts, questions, self.left, self.seals, self.is_foreign)
         decisions = await workflow.execute_local_activity(
             wire.DECIDE, key, result_type=list[Decision], start_to_close_timeout=DECIDING
         )
@@ -276,7 +278,7 @@ class Hosted:
 
     async def _have_performed(self, action: Effect) -> Done:
         """What a worker made of it. Raises ActivityError: none tells."""
-        return await workflow.execute_activity(
+        done: Done = await workflow.execute_activity(
             wire.PERFORM,
             self._make_work(action),
             result_type=Done,
@@ -287,6 +289,7 @@ class Hosted:
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             retry_policy=RetryPolicy(maximum_attempts=1),  # whether it is tried again, the engine says
         )
+        return done
 
     def _make_work(self, action: Effect) -> Work:
         return Work(
@@ -419,7 +422,7 @@ def _key(action: Action) -> Key:
 def _has_begun(error: ActivityError) -> bool:
     """Whether the worker of which nothing is heard any more had begun the deed: it says so before."""
     timeout = error.cause
-    return not isinstance(timeout, TimeoutError) or wire.BEGUN in timeout.last_heartbeat_details
+    return not isinstance(timeout, TimedOut) or wire.BEGUN in timeout.last_heartbeat_details
 
 
 def _read_wish(reason: str | None) -> Wish:

@@ -32,7 +32,7 @@ Form = Literal["auto", "plain", "none"]
 
 
 class Driver(Protocol):
-    """Who hosts runs: `drivers.local` those of this machine, `drivers.temporal.hosting` those of a cluster."""
+    """Who hosts runs: `drivers.local` those of this machine, `drivers.temporal.hosting` a cluster's."""
 
     def begin(
         self, store: Store, workflow: CheckedWorkflow, inputs: Any, world: World, *, drives: bool

@@ -248,7 +248,7 @@ def add_mark(marks: str | None, mark: str) -> str:
 
 
 def read_environment(pid: int) -> list[bytes]:
-    """The environment that the process *pid* was started with, as `NAME=VALUE`; empty where we may not know."""
+    """The environment that *pid* was started with, as `NAME=VALUE`; nothing where we may not know."""
     return _read(pid, "environ").split(b"\0")
 
 

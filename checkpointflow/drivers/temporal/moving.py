@@ -18,7 +18,7 @@ from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, LockConflict, RunDiverged, RunNotEnded, RunNotFound
 from checkpointflow.store.archive import Imported
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.history import find_artifacts, find_documents, find_sealed_files
+from checkpointflow.store.history import find_artifacts, find_document_digests, find_sealed_files
 from checkpointflow.store.layout import RUNS
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import NotRemoved, Removal, Sweep, choose_outdated
@@ -57,7 +57,7 @@ def bring(store: Store, directory: RunDirectory) -> Imported:
 def _take_in(cluster: Cluster, directory: RunDirectory, run: Run, facts: list[Fact]) -> Start:
     _send_files(cluster.shelf, directory, run, facts)
     return Start(
-        documents={name: directory.read(name) for name in find_documents(run.workflow)},
+        documents={name: directory.read(name) for name in find_document_digests(facts)},
         past=(wire.lay_down(cluster.shelf, run.run_id, 0, facts),),
         image=wire.picture(run),
         seals=find_sealed_files(facts) | find_artifacts(facts),

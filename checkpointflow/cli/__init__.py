@@ -54,6 +54,7 @@ COMMANDS = {
     "delete": "Remove a run that has ended.",
     "gc": "Remove old runs, and what crashes have left.",
     "completion": "Print what a shell needs to complete the words of cpf.",
+    "worker": "Work for the runs of a cluster, until told to stop.",
     "mcp": "Serve workflows as tools for models (MCP).",
     "schema": "Print a published JSON Schema: workflow, envelope or state.",
 }
@@ -62,6 +63,8 @@ COMMANDS = {
 ALIASES = {"retry-step": "retry"}
 ALONE = "overview"
 """What `cpf` without a word means at a terminal."""
+
+ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
 
 TEXTS = ("guide", "graph", "completion", "mcp", "schema")
 """Those whose answer is no envelope."""
@@ -147,15 +150,28 @@ FULL = click.Option(
     "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.option(
+    "--on",
+    metavar="URL",
+    envvar="CPF_ON",
+    help="The cluster whose runs are meant: temporal://HOST:PORT/NAMESPACE (default $CPF_ON).",
+)
+@click.option(
+    "--shelf",
+    metavar="URL",
+    envvar="CPF_SHELF",
+    help="What its machines share: a directory, or s3://BUCKET/PREFIX (default $CPF_SHELF, else the store).",
+)
 @click.version_option(__version__, message="cpf %(version)s")
 @click.pass_context
-def group(ctx: click.Context, debug: bool) -> None:
+def group(ctx: click.Context, debug: bool, on: str | None, shelf: str | None) -> None:
     """checkpointflow runs workflows: portable state machines in YAML that pause for people, agents, systems.
 
     A run is a directory: it can be resumed in another process, on another machine, in other hands.
     """
     assert isinstance(ctx.command, Cpf)
     ctx.command.debug = debug
+    ctx.meta[ON], ctx.meta[SHELF] = on, shelf
 
 
 group.params += [JSON, TEXT]
@@ -172,6 +188,14 @@ def answer(arguments: list[str]) -> int:
 
         arguments = [ALONE] if shows_text(None) else []
     asked: dict[str, Any] = {}  # what is found out of it, by the names in cli.location
+    try:
+        return _answer(arguments, asked)
+    finally:
+        if "store" in asked:
+            asked["store"].close()
+
+
+def _answer(arguments: list[str], asked: dict[str, Any]) -> int:
     try:
         _refuse_odd_bytes(arguments)
         given = _do(arguments, asked)

@@ -10,7 +10,7 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.dialogue import Terminal
-from checkpointflow.cli.driving import Driving, drive_options
+from checkpointflow.cli.driving import Driving, drive_options, find_driver
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.form import Dialogue, fill_in
 from checkpointflow.cli.location import find_store, make_shortener
@@ -111,7 +111,9 @@ def answer(
 ) -> Run:
     """Ask what the run asks, send the answer, and go on with it. *is_shown*: the question is, already."""
     run = directory.load()
-    local.choose_directory(directory, run, place, local.HERE)  # what would be refused in the end is not asked
+    find_driver(directory).choose_directory(
+        directory, run, place, local.HERE
+    )  # what would be refused in the end is not asked
     path, record = _choose_wait(run, step, dialogue)
     if is_overdue(record.wait, moment := now()):
         raise WaitExpired(path=path, timeout_at=record.wait.timeout_at)
@@ -123,7 +125,11 @@ def answer(
     _confirm(directory, run, path, record, payload, dialogue)
     given = Answer(event=record.wait.event_name, payload=payload, step=path)
     world = driving.follow(lambda _: directory)
-    return local.deliver(directory, [given], place=place, lock_timeout=lock_timeout, world=world).run
+    return (
+        find_driver(directory)
+        .deliver(directory, [given], place=place, lock_timeout=lock_timeout, world=world)
+        .run
+    )
 
 
 def foresee(directory: RunDirectory, run: Run, path: str, payload: Any) -> list[str]:

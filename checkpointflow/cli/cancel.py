@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from checkpointflow.cli.driving import Driving
+from checkpointflow.cli.driving import Driving, find_driver
 from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.drivers import local
@@ -27,5 +27,5 @@ def command(
     than --lock-timeout, the run goes on and is shown as it stands.
     """
     world = Driving("auto").follow(lambda _: directory)
-    run = local.cancel(directory, Wish(reason, skips_finally), place, lock_timeout, world)
+    run = find_driver(directory).cancel(directory, Wish(reason, skips_finally), place, lock_timeout, world)
     return wrap_run("cancel", run, directory, exit_code=0 if run.status == "cancelled" else None)

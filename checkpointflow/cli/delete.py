@@ -17,5 +17,10 @@ from checkpointflow.store.directory import RunDirectory
 @lock_option()
 def command(directory: RunDirectory, force: bool, lock_timeout: float) -> Reply:
     """Remove a run that has ended, with all that it kept."""
-    freed = runs.delete(directory, force=force, lock_timeout=lock_timeout)
+    if directory.runs_here:
+        freed = runs.delete(directory, force=force, lock_timeout=lock_timeout)
+    else:
+        from checkpointflow.drivers.temporal.moving import delete
+
+        freed = delete(directory, force=force)
     return wrap_result("delete", {"deleted": [to_builtins(freed)], "freed_bytes": freed.bytes})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
 import click
 from msgspec.structs import replace
@@ -18,10 +18,72 @@ from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.layout import CONFIG, RUNS
+from checkpointflow.store.layout import CONFIG
+
+if TYPE_CHECKING:
+    from checkpointflow.drivers.local import Delivered, Place
+    from checkpointflow.drivers.sources import CheckedWorkflow
+    from checkpointflow.engine.answers import Answer
+    from checkpointflow.store.locks import Wish
+    from checkpointflow.store.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 Form = Literal["auto", "plain", "none"]
+
+
+class Driver(Protocol):
+    """Who hosts runs: `drivers.local` those of this machine, `drivers.temporal.hosting` a cluster's."""
+
+    def begin(
+        self, store: Store, workflow: CheckedWorkflow, inputs: Any, world: World, *, drives: bool
+    ) -> tuple[RunDirectory, Run]:
+        """Start a run, and drive or follow it until it rests."""
+
+    def deliver(
+        self,
+        directory: RunDirectory,
+        answers: Iterable[Answer],
+        *,
+        place: Place = ...,
+        lock_timeout: float = ...,
+        world: World = ...,
+    ) -> Delivered:
+        """Deliver answers, all or none, and go on until the run rests."""
+
+    def resume(
+        self, directory: RunDirectory, *, place: Place = ..., lock_timeout: float = ..., world: World = ...
+    ) -> Run:
+        """Go on until the run rests."""
+
+    def retry(
+        self,
+        directory: RunDirectory,
+        *,
+        step: str | None = ...,
+        place: Place = ...,
+        lock_timeout: float = ...,
+        world: World = ...,
+    ) -> Run:
+        """Do again what failed, and go on."""
+
+    def cancel(
+        self, directory: RunDirectory, wish: Wish, place: Place, lock_timeout: float, world: World
+    ) -> Run:
+        """Stop a run for good."""
+
+    def choose_directory(self, directory: RunDirectory, run: Run, place: Place, world: World) -> object:
+        """Raise what going on would be refused for, as far as it is about where commands run."""
+
+
+def find_driver(place: Store | RunDirectory) -> Driver:
+    """Who hosts the runs of a store, or a run."""
+    if place.runs_here:
+        from checkpointflow.drivers import local
+
+        return local
+    from checkpointflow.drivers.temporal import hosting
+
+    return hosting
 
 
 class Driving:
@@ -79,14 +141,14 @@ class Driving:
         exit_code = 0 if run.status in self._ok_when else None
         answer = wrap_run(command, run, directory, warnings=warnings, exit_code=exit_code, replayed=replayed)
         answer = replace(answer, is_asked=self.has_offered)
-        runs = directory.place.parent
-        if not self.has_changed or run.status == "running" or runs.name != RUNS:
+        base = directory.base
+        if not self.has_changed or run.status == "running" or base is None:
             return answer
-        if not os.path.lexists(runs.parent / CONFIG):
+        if not os.path.lexists(base / CONFIG):
             return answer
         from checkpointflow.cli.hooks import notify  # late: few stores have one
 
-        told = notify(runs.parent, run.status, encode(answer.envelope) + b"\n")
+        told = notify(base, run.status, encode(answer.envelope) + b"\n")
         return (
             replace(answer, envelope=replace(answer.envelope, warnings=warnings + told)) if told else answer
         )

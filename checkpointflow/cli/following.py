@@ -98,7 +98,7 @@ def _find_moves(run: Run, directory: RunDirectory, *, is_begun: bool) -> Iterato
 
 def say_where(run: Run, directory: RunDirectory) -> Words:
     """The options without which nobody goes on with *run*: where its commands run, if that must be said."""
-    if run.cwd is None or not os.path.isdir(run.cwd):
+    if directory.runs_here and (run.cwd is None or not os.path.isdir(run.cwd)):
         return "--cwd", "."
     return ("--trust",) if directory.is_foreign else ()  # it is said once, by whoever has looked
 

@@ -41,8 +41,11 @@ def command(
 
     With neither --older-than nor --keep only what crashes have left is removed.
     """
-    swept = runs.sweep(
-        find_store(base_dir),
+    store, sweep = find_store(base_dir), runs.sweep
+    if not store.runs_here:
+        from checkpointflow.drivers.temporal.moving import sweep
+    swept = sweep(
+        store,
         before=None if older_than is None else subtract_seconds(now(), older_than),
         statuses=statuses,
         keep=keep,

@@ -18,8 +18,9 @@ from checkpointflow.cli.standing import find_next, warnings_about
 from checkpointflow.documents.model import AnyStep, Api, Cli
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import FileMissing
-from checkpointflow.store.archive import MAX_BYTES, MAX_EXPANSION, import_run
+from checkpointflow.store.archive import MAX_BYTES, MAX_EXPANSION, Imported, import_run
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.store import Store
 
 MAX_COMMAND = 500
 
@@ -50,14 +51,23 @@ def command(
     store = find_store(base_dir)
     name = "standard input" if file == "-" else file
     with nullcontext(sys.stdin.buffer) if file == "-" else _open(Path(file)) as source:
-        imported = import_run(
-            store, source, name, as_new=as_new, lock_timeout=lock_timeout, max_bytes=max_bytes
-        )
+        bring = import_run if store.runs_here else _import_hosted
+        imported = bring(store, source, name, as_new=as_new, lock_timeout=lock_timeout, max_bytes=max_bytes)
     run, directory = imported.run, imported.directory
     told = (TOLD[imported.outcome],) if imported.outcome in TOLD else ()
     warnings = (*told, *warnings_about(run, directory))
     result = {"outcome": imported.outcome, "new_facts": imported.facts, **_describe(run, directory)}
     return wrap_run("import", run, directory, exit_code=0, warnings=warnings, result=result)
+
+
+def _import_hosted(store: Store, source: BinaryIO, name: str, **how: Any) -> Imported:
+    """Take it in here first, where it is checked, and have it go on on the cluster."""
+    from tempfile import TemporaryDirectory
+
+    from checkpointflow.drivers.temporal.moving import bring
+
+    with TemporaryDirectory(prefix="cpf-import-") as place:
+        return bring(store, import_run(Store(Path(place)), source, name, **how).directory)
 
 
 def _describe(run: Run, directory: RunDirectory) -> dict[str, Any]:

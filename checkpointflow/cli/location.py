@@ -20,14 +20,47 @@ if TYPE_CHECKING:
     from checkpointflow.store.directory import RunDirectory
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
-RUN = "directory"
+ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
+RUN, STORE = "directory", "store"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
 
 def find_store(base_dir: str | None) -> Store:
-    """The store that is meant. Raises UsageError where there can be none."""
+    """The store that is meant: a directory, or a cluster. Raises UsageError where there can be none."""
+    here = find_own_store(base_dir)
+    on, shelf = find_cluster(here.base)
+    return here if on is None else _find_hosted(on, shelf, here)
+
+
+def find_cluster(base: Path) -> tuple[str | None, str | None]:
+    """The URLs of the cluster and of the shelf that are meant, as far as they are said."""
+    context = click.get_current_context(silent=True)
+    meta = {} if context is None else context.meta
+    if meta.get(ON):
+        return meta[ON], meta.get(SHELF)
+    return None, None
+
+
+def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:
+    context = click.get_current_context()
+    if STORE not in context.obj:
+        from checkpointflow.drivers.temporal.address import parse_address
+        from checkpointflow.drivers.temporal.shelf import open_shelf
+
+        address, opened = parse_address(on), open_shelf(shelf or str(here.base))
+        try:
+            from checkpointflow.drivers.temporal.hosted import Cluster, HostedStore
+        except ImportError:
+            raise UsageError(problem="a cluster needs: pip install 'checkpointflow[temporal]'") from None
+        context.obj[STORE] = HostedStore(Cluster(address, opened), here.base)
+    store: Store = context.obj[STORE]
+    return store
+
+
+def find_own_store(base_dir: str | None) -> Store:
+    """The store on this machine. Raises UsageError where there can be none."""
     named = base_dir or os.environ.get(BASE_DIR_VARIABLE)
     if named:
         return Store(locate(named), allow_shared=allows_shared())
@@ -72,6 +105,11 @@ def command_for(command: str, directory: RunDirectory, *more: str) -> str:
     return join_line(name_command(command, directory, *more))
 
 
+def name_worker(directory: RunDirectory) -> str:
+    """A shell line that works for the cluster which *directory* is a run of."""
+    return join_line(["cpf", *directory.reached_by, "worker"])
+
+
 def join_line(words: Iterable[str]) -> str:
     """*words* as a line for a shell; `shlex`, which does the same, compiles a pattern first."""
     return " ".join(
@@ -83,7 +121,7 @@ def join_line(words: Iterable[str]) -> str:
 def name_command(command: str, directory: RunDirectory, *more: str) -> list[str]:
     """The words of that line."""
     run, where = _name(directory, _find_default())
-    return ["cpf", command, *run, *where, *more]
+    return ["cpf", *directory.reached_by, command, *run, *where, *more]
 
 
 def list_place(directory: RunDirectory) -> list[str]:
@@ -94,6 +132,8 @@ def list_place(directory: RunDirectory) -> list[str]:
 def shorten_lines(text: str, directory: RunDirectory) -> str:
     """*text*, and the run in *directory* in the lines of `command_for` as a person here would name it."""
     run, where = _name(directory, _find_default())
+    if directory.reached_by:
+        return _shorten_place(text, directory.reached_by)
     if "--run-dir" in run:
         return text
     import re  # late: only people are told so
@@ -104,9 +144,18 @@ def shorten_lines(text: str, directory: RunDirectory) -> str:
     return re.sub(rf"(cpf [a-z-]+ ){long}(?![^\s\x1b])", lambda found: found[1] + short, text)
 
 
+def _shorten_place(text: str, words: tuple[str, ...]) -> str:
+    """*text* without *words*, which name a cluster, in its lines, where the environment says the same."""
+    said = dict(zip(words[::2], words[1::2], strict=True))
+    is_said = said["--on"] == os.environ.get("CPF_ON") and said["--shelf"] == os.environ.get("CPF_SHELF")
+    return text.replace(f"cpf {join_line(words)} ", "cpf ") if is_said else text
+
+
 def _name(directory: RunDirectory, default: Path | None) -> tuple[list[str], list[str]]:
     """The words that name the run in *directory*, and its store unless that is *default*."""
     place, shared = directory.place, ["--allow-shared"] if directory.allow_shared else []
+    if directory.reached_by:
+        return [place.name], []
     if place.parent.name != "runs" or not is_run_id(place.name):
         return ["--run-dir", str(place)], shared
     base = place.parent.parent
@@ -116,7 +165,7 @@ def _name(directory: RunDirectory, default: Path | None) -> tuple[list[str], lis
 def find_short_id(directory: RunDirectory) -> str:
     """As much of the end of the run's id as names no other run of its store; at least 4 characters."""
     place = directory.place
-    if place.parent.name != "runs":
+    if place.parent.name != "runs" or directory.reached_by:
         return place.name
     return make_shortener(Store(place.parent.parent).names())(place.name)
 

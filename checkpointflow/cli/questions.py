@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from checkpointflow.cli.driving import find_driver
 from checkpointflow.cli.operators import run_command
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers import local
@@ -98,10 +99,10 @@ class Asker:
             return None
         if is_overdue(record.wait, now()):
             raise WaitExpired(path=self.path, timeout_at=record.wait.timeout_at)
-        if run.status == "running" and self.directory.seems_held():
+        if run.status == "running" and self.directory.runs_here and self.directory.seems_held():
             holder = read_holder(self.directory.place / LOCK)
             raise LockConflict(what=f"run {run.run_id}", holder=holder or "another process")
-        local.choose_directory(self.directory, run, local.WHERE_IT_WAS, local.HERE)
+        find_driver(self.directory).choose_directory(self.directory, run, local.WHERE_IT_WAS, local.HERE)
         program = read_own_copies(self.directory, run.workflow)
         self._secrets = find_secrets(program)
         return _make(program, run, self.path, record)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from checkpointflow.cli.completing import complete
-from checkpointflow.cli.driving import Driving, drive_options
+from checkpointflow.cli.driving import Driving, drive_options, find_driver
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.options import lock_option, place_options, read_input, run_options
@@ -87,7 +87,9 @@ def command(
         all_given = [Answer(event=event, step=step, attempt=attempt, payload=payload)]
     environment = warnings_of_environment(directory)
     world = driving.follow(lambda _: directory)
-    delivered = local.deliver(directory, all_given, place=place, lock_timeout=lock_timeout, world=world)
+    delivered = find_driver(directory).deliver(
+        directory, all_given, place=place, lock_timeout=lock_timeout, world=world
+    )
     run = delivered.run
     if not all_given and run.status == "waiting" and asks_people():
         from checkpointflow.cli.answer_ import offer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from checkpointflow.cli.completing import complete
-from checkpointflow.cli.driving import Driving, drive_options
+from checkpointflow.cli.driving import Driving, drive_options, find_driver
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import asks_people
@@ -41,7 +41,9 @@ def command(
     """
     environment = warnings_of_environment(directory)
     world = driving.follow(lambda _: directory)
-    run = local.retry(directory, step=step, place=place, lock_timeout=lock_timeout, world=world)
+    run = find_driver(directory).retry(
+        directory, step=step, place=place, lock_timeout=lock_timeout, world=world
+    )
     if run.status == "waiting" and asks_people():
         from checkpointflow.cli.answer_ import offer
 

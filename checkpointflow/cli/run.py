@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from checkpointflow.cli.completing import complete_file, complete_flow
-from checkpointflow.cli.driving import Driving, drive_options
+from checkpointflow.cli.driving import Driving, drive_options, find_driver
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.location import find_store
@@ -62,7 +62,7 @@ def command(
     inputs = read_given(given, settings, checked.document.workflow.inputs, InvalidInput)
     world = driving.follow(lambda run: store.at(run.run_id), tells=not detach)
     directory, run, replayed = _begin(store, checked, inputs, world, run_key, drives=not detach)
-    if detach and run.status == "running" and not directory.seems_held():
+    if detach and directory.runs_here and run.status == "running" and not directory.seems_held():
         from checkpointflow.cli.detach import drive_apart
 
         drive_apart(directory, run.cwd, allow_shared=store.allow_shared)
@@ -77,9 +77,11 @@ def _begin(
     store: Store, checked: CheckedWorkflow, inputs: Any, world: local.World, key: str | None, *, drives: bool
 ) -> tuple[RunDirectory, Run, bool]:
     if key is None:
-        return (*local.begin(store, checked, inputs, world, drives=drives), False)
-    from checkpointflow.drivers.once import begin_once  # late: few runs have a key
-
+        return (*find_driver(store).begin(store, checked, inputs, world, drives=drives), False)
+    if store.runs_here:
+        from checkpointflow.drivers.once import begin_once  # late: few runs have a key
+    else:
+        from checkpointflow.drivers.temporal.hosting import begin_once
     begun = begin_once(store, key, checked, inputs, world, drives=drives)
     return begun.directory, begun.run, begun.replayed
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checkpointflow.cli.location import command_for, join_line, list_place
+from checkpointflow.cli.location import command_for, join_line, list_place, name_worker
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.diagnostics import join_words, shorten
 from checkpointflow.engine.run import Run
@@ -35,16 +35,20 @@ def warnings_about(run: Run, directory: RunDirectory, *, is_placed: bool = False
     found = list(warnings_of_change(run, directory)) if run.outcome is None else []
     is_open = run.outcome is None and not is_placed
     if is_open and directory.is_foreign:
-        is_here = run.cwd is not None and os.path.isdir(run.cwd)
+        is_here = not directory.runs_here or (run.cwd is not None and os.path.isdir(run.cwd))
         there = f"--trust (in {run.cwd}) or --cwd DIR" if is_here else f"--cwd DIR ({run.cwd} is not here)"
         said = "whoever first goes on with it says where its commands run"
         found.append(f"the run was imported; {said}: {there}")
-    elif is_open and run.cwd is not None and not os.path.isdir(run.cwd):
+    elif is_open and directory.runs_here and run.cwd is not None and not os.path.isdir(run.cwd):
         found.append(f"{run.cwd}, where its commands run, is no directory here; say where with --cwd DIR")
-    if run.outcome is None and (directory.is_foreign or is_read_as_text()):
+    if run.outcome is None and directory.runs_here and (directory.is_foreign or is_read_as_text()):
         found += warnings_of_programs(run, directory)
     if run.status == "running" and not directory.seems_held():
-        found.append(f"no process works on this run; go on with: {command_for('resume', directory)}")
+        found.append(
+            f"no process works on this run; go on with: {command_for('resume', directory)}"
+            if directory.runs_here
+            else f"no worker is there; the run goes on as soon as one is: {name_worker(directory)}"
+        )
     return tuple(found)
 
 
@@ -57,7 +61,9 @@ def warnings_of_change(run: Run, directory: RunDirectory) -> tuple[str, ...]:
     inputs = msgspec.json.encode(run.inputs).decode()
     is_short = len(inputs) <= MAX_INPUTS
     given = ["--input", inputs if is_short else "@INPUTS"] if run.inputs else []
-    start = join_line(["cpf", "run", "-f", str(run.workflow.source), *given, *list_place(directory)])
+    start = join_line(
+        ["cpf", *directory.reached_by, "run", "-f", str(run.workflow.source), *given, *list_place(directory)]
+    )
     lacks = "" if is_short else ", with its inputs (see cpf inspect) in the file INPUTS"
     return (
         f"{run.workflow.source} has changed since the run started; the run goes on from its own copy of what "
@@ -109,6 +115,8 @@ def warnings_of_environment(directory: RunDirectory) -> tuple[str, ...]:
 
     To be asked before the run goes on, and told at once to a person who looks on. Raises RunNotFound.
     """
+    if not directory.runs_here:
+        return ()
     began = directory.read_beginning()
     missing = [name for name in began.environment if name not in os.environ]
     if not missing:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import click
 from msgspec import Struct, to_builtins
 
-from checkpointflow.cli.driving import Driving
+from checkpointflow.cli.driving import Driving, find_driver
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
-from checkpointflow.drivers import local
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.run import Run, Started
 from checkpointflow.errors import CheckpointflowError, LockConflict
@@ -75,7 +74,7 @@ def _take(store: Store, run_id: str, due: list[str]) -> Taken | None:
     driving = Driving()
     try:
         directory = store.find(run_id)
-        run = local.resume(directory, world=driving.follow(lambda _: directory))
+        run = find_driver(directory).resume(directory, world=driving.follow(lambda _: directory))
     except LockConflict:
         return None
     except CheckpointflowError as error:

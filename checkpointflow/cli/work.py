@@ -16,7 +16,7 @@ import click
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from checkpointflow.cli.driving import Driving, Form, progress_option, tells_progress
+from checkpointflow.cli.driving import Driving, Form, find_driver, progress_option, tells_progress
 from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.following import Next, list_moves, make_lines
@@ -25,7 +25,6 @@ from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.questions import Asker, Lacking, Question
 from checkpointflow.cli.screen import find_screen
 from checkpointflow.cli.waits import OpenQuestion, list_questions
-from checkpointflow.drivers import local
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.engine.answers import Answer
 from checkpointflow.errors import (
@@ -218,7 +217,8 @@ class Worker:
         directory, store = note_run(self.store.at(row.run_id)), self.store
         asker = Asker(directory, row.step)
         try:
-            refuse_shared(store.allow_shared, store.base, store.runs, directory.place)
+            if store.runs_here:
+                refuse_shared(store.allow_shared, store.base, store.runs, directory.place)
             with asker.hold():
                 question = asker.find()
                 if question is not None:
@@ -230,7 +230,7 @@ class Worker:
             raise
         except CheckpointflowError as error:
             row = replace(row, attempts=self._attempts, code=error.code, problem=str(error))
-            is_gone = not (directory.place / STATE).exists()
+            is_gone = store.runs_here and not (directory.place / STATE).exists()
             has_answer = self._attempts > 0 or key in self._kept
             if is_gone or (has_answer and isinstance(error, FALLEN)):
                 self._note_fallen(key, row, f"the answer comes too late: {error}")
@@ -284,7 +284,9 @@ class Worker:
         given = Answer(event=row.event_name, step=row.step, payload=payload)
         world = driving.follow(lambda _: directory)
         try:
-            delivered = local.deliver(directory, [given], lock_timeout=self.terms.lock_timeout, world=world)
+            delivered = find_driver(directory).deliver(
+                directory, [given], lock_timeout=self.terms.lock_timeout, world=world
+            )
         except CheckpointflowError as error:
             if not driving.has_changed:
                 raise

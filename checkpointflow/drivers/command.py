@@ -36,8 +36,8 @@ from checkpointflow.errors import CheckpointflowError, DirectoryGone
 from checkpointflow.expressions.values import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
-from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import (
+    RunFiles,
     escape_name,
     is_text,
     make_private,
@@ -64,15 +64,15 @@ class Command:
     def __init__(
         self,
         action: RunCommand,
-        directory: RunDirectory,
+        files: RunFiles,
         start_directory: Path | str,
         run_id: str,
         inheritance: Inheritance | None = None,
     ) -> None:
         self.action = action
-        self.directory = directory
+        self.files = files
         self.run_id = run_id
-        self.run = os.fspath(directory.place)
+        self.run = os.fspath(files.place)
         self.start_directory = os.fspath(start_directory)
         self.cwd = os.path.join(start_directory, action.cwd) if action.cwd else self.start_directory
         self.child: Child | None = None
@@ -196,7 +196,7 @@ class Command:
             with os.fdopen(create(self.run, name), "wb") as file:
                 file.write(as_text(self.action.files[variable]).encode())
         if not os.path.isdir(f"{self.run}/{ARTIFACTS}"):
-            make_private(self.directory.place / ARTIFACTS)
+            make_private(self.files.place / ARTIFACTS)
 
     def _start(self, printing: list[int]) -> None:
         action = self.action
@@ -223,7 +223,7 @@ class Command:
             stderr=printing[-1],
             # Should cpf die, whoever is left of the command goes on holding these, so that nobody starts the
             # step beside it, or another step that needs the same lock.
-            locks={"CPF_LOCK_FD": self.directory.step_lock, "CPF_NAMED_LOCK_FD": self.named_lock},
+            locks={"CPF_LOCK_FD": self.files.step_lock, "CPF_NAMED_LOCK_FD": self.named_lock},
             unwanted=self._inheritance.descriptors,
         )
         if action.stdin is UNSET:
@@ -300,7 +300,7 @@ class Command:
             for inner, file in sources:
                 name = f"{wanted.name}/{inner}" if inner else wanted.name
                 found[name] = self._keep_artifact(name, file, wanted)
-        sync_names(self.directory.place, [file.path for file in found.values()])
+        sync_names(self.files.place, [file.path for file in found.values()])
         return found
 
     def _clear_set(self, called: str) -> None:

@@ -21,12 +21,11 @@ from msgspec import Struct
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.signals import Interrupts
-from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
+from checkpointflow.drivers.sources import CheckedWorkflow, make_beginning, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
-    Begin,
     Cancel,
     ChooseDirectory,
     Defer,
@@ -52,9 +51,9 @@ from checkpointflow.errors import (
     RunNotWaiting,
     StateCorrupt,
 )
-from checkpointflow.store.clock import make_id, name_user, now
+from checkpointflow.store.clock import name_user, now
 from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
-from checkpointflow.store.files import digest, escape_name, is_text, name_directory
+from checkpointflow.store.files import is_text, name_directory
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 from checkpointflow.store.locks import Wish
 from checkpointflow.store.seals import seal_artifacts, seal_logs
@@ -119,23 +118,7 @@ def begin(
 
     Raises InvalidInput, DirectoryGone (nothing is left behind), PersistenceError, Interrupted, LockConflict.
     """
-    called = {name: digest(data) for name, data in workflow.called.items()}
-    if not is_text(str(workflow.source)):
-        problem = "its name is not UTF-8, and could not be written down"
-        raise PersistenceError(file=escape_name(str(workflow.source)), problem=problem)
-    message = Begin(
-        now=world.now(),
-        run_id=run_id or make_id(),
-        inputs=inputs,
-        digest=digest(workflow.data),
-        documents=called,
-        source=None if workflow.source is None else str(workflow.source),
-        cwd=name_directory(""),
-        by=name_user(),
-        environment=workflow.find_variables(),
-        env=workflow.read_environment(),
-        key=key,
-    )
+    message = make_beginning(workflow, inputs, world.now(), run_id, key)
     run, facts = advance(workflow.program, None, message)
     for action in [] if drives else pending(run):
         run, more = advance(
@@ -147,7 +130,7 @@ def begin(
         with directory.hold("run", message.now):
             directory.keep(DOCUMENT, workflow.data)
             for name, data in workflow.called.items():
-                directory.keep(document_name(called[name]), data)
+                directory.keep(document_name(message.documents[name]), data)
             directory.commit(run, facts, None)
             world.observe(run)
             return directory, _Writer(directory, workflow.program, run, world).drive(interrupts)
@@ -374,7 +357,8 @@ class _Writer:
 
         world, directory = self.world, self.directory
         secrets = list_secrets(self.program)
-        executor = Executor(directory, self.run.cwd or "", self.run.run_id, world.perform, world.now, secrets)
+        place = (directory, self.run.cwd or "", self.run.run_id)
+        executor = Executor(*place, world.perform, world.now, secrets, directory.hold_shared_lock)
         try:
             not_begun = self._perform_all(executor, interrupts)
         except KeyboardInterrupt:

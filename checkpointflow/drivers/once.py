@@ -57,7 +57,7 @@ def begin_once(
             directory, run = begin(store, workflow, inputs, around, drives=drives, run_id=run_id, key=key)
             return Begun(directory, run, replayed=False)
     run = directory.load()
-    _compare(run, key, workflow, check_inputs(workflow.program, inputs))
+    compare(run, key, workflow, check_inputs(workflow.program, inputs))
     if drives and run.status == "running":
         try:
             run = resume(directory, world=world)
@@ -66,7 +66,8 @@ def begin_once(
     return Begun(directory, run, replayed=True)
 
 
-def _compare(run: Run, key: str, workflow: CheckedWorkflow, inputs: dict[str, Any]) -> None:
+def compare(run: Run, key: str, workflow: CheckedWorkflow, inputs: dict[str, Any]) -> None:
+    """Raise RunKeyTaken if *run*, which has *key*, is of another workflow, or was given something else."""
     named = workflow.document.workflow.id
     if run.workflow.id != named:
         raise RunKeyTaken(run_id=run.run_id, key=key, why=f"and it is of {run.workflow.id}, not of {named}")

@@ -16,7 +16,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -32,6 +32,7 @@ from checkpointflow.engine.actions import (
     Action,
     CallHttp,
     Effect,
+    LockRequest,
     Outcome,
     RunCommand,
     Sleep,
@@ -40,7 +41,7 @@ from checkpointflow.engine.actions import (
 )
 from checkpointflow.errors import DirectoryGone, LockConflict, PersistenceError
 from checkpointflow.store.clock import now
-from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import RunFiles
 from checkpointflow.store.seals import seal_logs
 
 Perform = Callable[[Effect], Outcome]
@@ -48,6 +49,9 @@ Perform = Callable[[Effect], Outcome]
 
 Clock = Callable[[], str]
 """The time now: UTC in ISO 8601, with milliseconds and `Z`."""
+
+HoldLock = Callable[[LockRequest, str, Callable[[], bool]], AbstractContextManager[int]]
+"""Holds a lock, from now on, unless it is given up meanwhile; gives its descriptor. Raises LockConflict."""
 
 Key = tuple[str, int]
 """An attempt: the path of its step, and its number."""
@@ -96,19 +100,23 @@ class Stopped(Struct, frozen=True):
 class Executor:
     """Those who perform what a run asks for. All of its methods are called from one thread.
 
-    secrets: variables of our environment that only those commands are given that name them.
+    files: where what they print and leave behind lies; secrets: variables of our environment that only those
+    commands are given that name them; hold_lock: holds the lock that an action names (None: whoever hands
+    actions out sees to that).
     """
 
     def __init__(
         self,
-        directory: RunDirectory,
+        files: RunFiles,
         start_directory: Path | str,
         run_id: str,
         perform: Perform | None = None,
         clock: Clock = now,
         secrets: frozenset[str] = frozenset(),
+        hold_lock: HoldLock | None = None,
     ) -> None:
-        self._directory = directory
+        self._files = files
+        self._hold_lock = hold_lock
         self._run_id = run_id
         self._start_directory = start_directory
         self._function = perform
@@ -139,7 +147,7 @@ class Executor:
             deed.has_begun = True
             left = datetime.fromisoformat(action.until) - datetime.fromisoformat(self._clock())
             deed.deadline = time.monotonic() + left.total_seconds()
-        elif action.lock is not None or (isinstance(deed.attempt, Command) and action.attempt > 1):
+        elif self._needs_lock(action) or (isinstance(deed.attempt, Command) and action.attempt > 1):
             self._start_thread(deed, lambda: self._make_way(action, deed))
         else:
             self._begin(deed)
@@ -217,6 +225,9 @@ class Executor:
                 ended.append((action, outcome))
         return Stopped(cut_short, ended)
 
+    def _needs_lock(self, action: Effect) -> bool:
+        return self._hold_lock is not None and action.lock is not None
+
     def _prepare(self, action: Action) -> Attempt | Command | None:
         if isinstance(action, Sleep):
             return None
@@ -224,12 +235,11 @@ class Executor:
             return _Function(self._function, action)
         match action:
             case RunCommand():
-                directory, start = self._directory, self._start_directory
-                return Command(action, directory, start, self._run_id, self._inheritance)
+                return Command(action, self._files, self._start_directory, self._run_id, self._inheritance)
             case CallHttp():
                 from checkpointflow.drivers.http import Call  # late: few runs make calls
 
-                return Call(action, self._directory.log("stdout", action.path, action.attempt))
+                return Call(action, self._files.log("stdout", action.path, action.attempt))
             case _:
                 assert_never(action)
 
@@ -307,9 +317,9 @@ class Executor:
         command = deed.attempt if isinstance(deed.attempt, Command) else None
         if command is not None:
             command.end_predecessors()
-        if action.lock is not None:
+        if self._hold_lock is not None and action.lock is not None:
             try:
-                held = self._directory.hold_shared_lock(action.lock, self._clock(), lambda: deed.is_stopped)
+                held = self._hold_lock(action.lock, self._clock(), lambda: deed.is_stopped)
                 fd = deed.lock.enter_context(held)
             except (LockConflict, PersistenceError) as error:
                 return NotBegun(error)
@@ -332,7 +342,7 @@ class Executor:
             if isinstance(deed.attempt, Command):
                 logs = deed.attempt.seal()
             else:
-                logs = seal_logs(self._directory, deed.action)
+                logs = seal_logs(self._files, deed.action)
         self._ended.put((deed, outcome, logs))
 
 

@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,15 +22,17 @@ from checkpointflow.diagnostics import Path as Address
 from checkpointflow.documents.graph import list_called, list_steps
 from checkpointflow.documents.model import AwaitEvent, Workflow
 from checkpointflow.documents.packing import Understood, pack, unpack
-from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
+from checkpointflow.errors import FileMissing, InvalidWorkflow, PersistenceError, StateCorrupt
 from checkpointflow.store.cache import Cache
-from checkpointflow.store.files import digest, locate, read_file
+from checkpointflow.store.clock import make_id, name_user
+from checkpointflow.store.files import digest, escape_name, is_text, locate, name_directory, read_file
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
 
 if TYPE_CHECKING:
     from checkpointflow.documents.program import Program
     from checkpointflow.documents.yaml import Source
     from checkpointflow.engine.facts import Identity
+    from checkpointflow.engine.messages import Begin
     from checkpointflow.store.directory import RunDirectory
 
 MAX_DOCUMENTS = 200
@@ -94,6 +96,30 @@ class CheckedWorkflow(Struct, frozen=True):
         return {name: os.environ[name] for name in self.program.declared if name in os.environ}
 
 
+def make_beginning(
+    workflow: CheckedWorkflow, inputs: Any, now: str, run_id: str | None = None, key: str | None = None
+) -> Begin:
+    """What begins a run of *workflow* from here. *run_id*: None for one made now. Raises PersistenceError."""
+    from checkpointflow.engine.messages import Begin  # late: who only checks a document begins nothing
+
+    if not is_text(str(workflow.source)):
+        problem = "its name is not UTF-8, and could not be written down"
+        raise PersistenceError(file=escape_name(str(workflow.source)), problem=problem)
+    return Begin(
+        now=now,
+        run_id=run_id or make_id(),
+        inputs=inputs,
+        digest=digest(workflow.data),
+        documents={name: digest(data) for name, data in workflow.called.items()},
+        source=None if workflow.source is None else str(workflow.source),
+        cwd=name_directory(""),
+        by=name_user(),
+        environment=workflow.find_variables(),
+        env=workflow.read_environment(),
+        key=key,
+    )
+
+
 def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) -> CheckedWorkflow:
     """The workflow in *file*, with every workflow that it calls, directly or not.
 
@@ -125,24 +151,32 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
 
     Raises StateCorrupt.
     """
-    from checkpointflow.documents.program import Program
+    return read_copies(identity, directory.read, directory.place, Cache.beside(directory.place))
 
-    cache = Cache.beside(directory.place)
+
+def read_copies(
+    identity: Identity, read: Callable[[str], bytes], place: Path, cache: Cache = NO_CACHE
+) -> Program:
+    """The workflow that *identity* names, from the copies that *read* gives by the names of their files.
+
+    They must be as they were; *place*: where they lie, for whoever is told otherwise. Raises StateCorrupt.
+    """
+    from checkpointflow.documents.program import Program
 
     def find(name: str) -> tuple[str, str]:
         """The copy of what is called *name*, and its digest."""
         expected = identity.documents.get(name)
         if expected is None:
-            raise StateCorrupt(file=directory.place / STATE, problem=f"it names no copy of {name}")
+            raise StateCorrupt(file=place / STATE, problem=f"it names no copy of {name}")
         return document_name(expected), expected
 
     def fetch(copy: str, expected: str) -> bytes:
-        data = directory.read(copy)
+        data = read(copy)
         if digest(data) != expected:
             problem = (
                 "it was changed since the run started; a run goes on only from the document it began with"
             )
-            raise StateCorrupt(file=directory.place / copy, problem=problem)
+            raise StateCorrupt(file=place / copy, problem=problem)
         return data
 
     def link(name: str, copy: str, expected: str) -> Program:

@@ -10,6 +10,8 @@ from checkpointflow.engine.actions import Error
 from checkpointflow.schemas.instance_errors import InstanceError
 from checkpointflow.schemas.validation import Schema
 
+AnswerSchema = Schema
+
 
 def understand_schema(schema: Any) -> Schema:
     """What the schema of an answer means that no document has, but a run."""

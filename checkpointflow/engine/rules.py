@@ -67,6 +67,7 @@ from checkpointflow.engine.messages import (
     Seal,
 )
 from checkpointflow.engine.misfits import (
+    AnswerSchema,
     detail_misfits,
     find_misfits,
     list_misfits,
@@ -220,21 +221,33 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
             assert_never(outcome)
 
 
+def check_answer(run: Run, path: str, payload: Any, now: str, schema: AnswerSchema | None = None) -> Wait:
+    """The wait at *path*, which *payload* fits. *schema*: its own, if it is understood already.
+
+    Raises RunNotWaiting, WaitExpired, InvalidEvent.
+    """
+    record = run.steps.get(path)
+    if not isinstance(record, Waiting):
+        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem=f"{path} takes no event")
+    wait = record.wait
+    if is_overdue(wait, now):
+        raise WaitExpired(path=path, timeout_at=wait.timeout_at, run_id=run.run_id, step_id=path)
+    errors = find_misfits(schema or understand_schema(wait.input_schema), payload)
+    if errors:
+        problem = list_misfits(f"the event {wait.event_name} does not fit its schema", errors)
+        raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
+    return wait
+
+
 def _deliver(scene: Scene, path: str, payload: Any, by: str | None) -> list[Fact]:
     run = scene.run
     record = run.steps.get(path)
     if not isinstance(record, Waiting):
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem=f"{path} takes no event")
-    wait = record.wait
-    if is_overdue(wait, scene.now):
-        raise WaitExpired(path=path, timeout_at=wait.timeout_at, run_id=run.run_id, step_id=path)
     body, step = locate(scene, path)
     compiled = body.program.step(step.id)
-    schema = compiled.input_schema if wait.in_doubt is None else understand_schema(wait.input_schema)
-    errors = find_misfits(schema, payload)
-    if errors:
-        problem = list_misfits(f"the event {wait.event_name} does not fit its schema", errors)
-        raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
+    schema = compiled.input_schema if record.wait.in_doubt is None else None
+    wait = check_answer(run, path, payload, scene.now, schema)
     attempt = None if wait.in_doubt is None else wait.in_doubt.attempt
     taken = EventTaken(
         at=scene.now, path=path, event_name=wait.event_name, payload=payload, by=by, attempt=attempt

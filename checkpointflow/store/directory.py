@@ -28,7 +28,6 @@ from msgspec import Struct
 
 from checkpointflow.engine.actions import LockRequest
 from checkpointflow.engine.facts import Fact, RunBegan
-from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import Run, pending
 from checkpointflow.errors import (
     CheckpointflowError,
@@ -38,7 +37,7 @@ from checkpointflow.errors import (
     StateCorrupt,
 )
 from checkpointflow.store.files import (
-    LINK_PROBLEM,
+    RunFiles,
     create_anew,
     digest,
     explain,
@@ -73,7 +72,6 @@ from checkpointflow.store.layout import (
     STATE,
     STEP_LOCK,
     is_digest,
-    log_name,
     output_name,
 )
 from checkpointflow.store.locks import (
@@ -104,12 +102,17 @@ class Note(Struct, frozen=True):
     at: str
 
 
-class RunDirectory:
-    """One run on disk. Whoever changes it holds it first."""
+class RunDirectory(RunFiles):
+    """One run on disk. Whoever changes it holds it first.
+
+    runs_here: its commands run on this machine; reached_by: what else names it on a command line.
+    """
+
+    runs_here = True
+    reached_by: tuple[str, ...] = ()
 
     def __init__(self, place: Path, *, allow_shared: bool = False) -> None:
-        self.place = place
-        self.step_lock: int | None = None
+        super().__init__(place)
         self.allow_shared = allow_shared
         self._history = HistoryFile(place)
         self._known: Known | None = None
@@ -124,6 +127,11 @@ class RunDirectory:
             raise RunNotFound(problem=f"{place} is no run directory: there is no {STATE} in it")
         refuse_shared(allow_shared, place)
         return cls(locate(place), allow_shared=allow_shared)
+
+    @property
+    def base(self) -> Path | None:
+        """The store that it lies in; None if it is in none."""
+        return self.place.parent.parent if self.place.parent.name == RUNS else None
 
     # Reading
 
@@ -214,21 +222,6 @@ class RunDirectory:
         """Whether some process may be at work here: a hint for readers, who take no lock."""
         holder = read_holder(self.place / LOCK)
         return holder is not None and seems_alive(holder.pid, holder.host)
-
-    def log(self, stream: str, path: str, attempt: int) -> Path:
-        """Where the *attempt*-th try of the step at *path* leaves its *stream* (stdout, stderr)."""
-        if not is_path(path):
-            raise StateCorrupt(file=self.place / STATE, problem=f"{path!r} is no path of a step")
-        return self.file(log_name(stream, path, attempt))
-
-    def file(self, name: str) -> Path:
-        """The file *name* of the run, which no symbolic link may lead out of it. Raises StateCorrupt."""
-        file = os.fspath(self.place)
-        for part in name.split("/"):
-            file = f"{file}/{part}"
-            if os.path.islink(file):
-                raise StateCorrupt(file=file, problem=LINK_PROBLEM)
-        return Path(file)
 
     def _fetch(self, name: str) -> bytes:
         """What is too long for the snapshot and has the digest *name*."""

@@ -18,7 +18,9 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from checkpointflow.digests import sha256
-from checkpointflow.errors import DirectoryGone, FileMissing, PersistenceError
+from checkpointflow.engine.path import is_path
+from checkpointflow.errors import DirectoryGone, FileMissing, PersistenceError, StateCorrupt
+from checkpointflow.store.layout import STATE, log_name
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_WHOLE_BYTES = 1 << 30  # of what is read as a whole; a file of a store has more only if it is none of ours
@@ -133,10 +135,13 @@ class translate_errors:  # noqa: N801, it is used like a function
 
 
 class open_safely:  # noqa: N801, it is used like a function
-    """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere."""
+    """*file* to read from: a FIFO in its place must not hang us, nor a symbolic link lead us elsewhere.
 
-    def __init__(self, file: Path | str) -> None:
-        self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    *above*: the directory that it is named from, as `reach` has it.
+    """
+
+    def __init__(self, file: Path | str, above: int | None = None) -> None:
+        self._fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=above)
         mode = os.fstat(self._fd).st_mode
         if not stat.S_ISREG(mode):
             os.close(self._fd)
@@ -399,3 +404,32 @@ def name_directory(directory: str | os.PathLike[str]) -> str:
 def escape_name(name: str) -> str:
     """*name*, as the operating system has it, for people."""
     return os.fsencode(name).decode(errors="backslashreplace")
+
+
+# What a run leaves
+
+
+class RunFiles:
+    """Where the files of one run lie on this machine: what its steps print, and what they leave behind.
+
+    step_lock: a descriptor that commands inherit, so that it is known whether any of them lives on.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.step_lock: int | None = None
+
+    def log(self, stream: str, path: str, attempt: int) -> Path:
+        """Where the *attempt*-th try of the step at *path* leaves its *stream* (stdout, stderr)."""
+        if not is_path(path):
+            raise StateCorrupt(file=self.place / STATE, problem=f"{path!r} is no path of a step")
+        return self.file(log_name(stream, path, attempt))
+
+    def file(self, name: str) -> Path:
+        """The file *name* of the run, which no symbolic link may lead out of it. Raises StateCorrupt."""
+        file = os.fspath(self.place)
+        for part in name.split("/"):
+            file = f"{file}/{part}"
+            if os.path.islink(file):
+                raise StateCorrupt(file=file, problem=LINK_PROBLEM)
+        return Path(file)

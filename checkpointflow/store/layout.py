@@ -6,6 +6,7 @@
            keys/                         which run has which run key, by the digests of the keys
            mcp.key                       what `cpf mcp` seals with, for the store's owner only
            config.yaml                   what its operator has set
+           sending/                      what a cluster puts here, until it is whole
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
@@ -33,7 +34,7 @@ from checkpointflow.digests import sha256
 from checkpointflow.engine.path import is_path
 
 README, RUNS, LOCKS, CACHE, KEYS, MCP_KEY = "README", "runs", "locks", "cache", "keys", "mcp.key"
-CONFIG = "config.yaml"
+CONFIG, SENDING = "config.yaml", "sending"
 STATE, HISTORY, DOCUMENT, NOTE = "state.json", "history.jsonl", "workflow.yaml", "note.json"
 LOCK, STEP_LOCK, CANCEL, IMPORTED = "run.lock", "step.lock", "cancel.json", "imported"
 DRIVER_LOG = "driver.log"

@@ -8,6 +8,7 @@ such, and stops nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +25,16 @@ from checkpointflow.store.store import Store
 ENDED = ("completed", "failed", "cancelled")
 
 
-class _Outcome(Struct, frozen=True):
+class HeadOutcome(Struct, frozen=True, omit_defaults=True):
+    """Why a run ended, if it did not complete."""
+
     error: Error | None = None
     reason: str | None = None
 
 
-class _Record(Struct, frozen=True):
+class HeadRecord(Struct, frozen=True, omit_defaults=True):
+    """A visit of a step; wait: its open one."""
+
     started_at: str = ""
     wait: Wait | None = None
 
@@ -38,9 +43,9 @@ class Head(RunHead, frozen=True, kw_only=True):
     """As much of a snapshot as a list of runs tells."""
 
     schema_version: str
-    outcome: _Outcome | None = None
+    outcome: HeadOutcome | None = None
     cursors: dict[str, Cursor]
-    steps: dict[str, _Record]
+    steps: dict[str, HeadRecord]
 
     @property
     def step(self) -> str | None:
@@ -49,7 +54,7 @@ class Head(RunHead, frozen=True, kw_only=True):
         return first or name_position(self.cursors, self.outcome)
 
     @property
-    def waits(self) -> dict[str, _Record]:
+    def waits(self) -> dict[str, HeadRecord]:
         """The open waits by path."""
         if self.status in ENDED:
             return {}
@@ -65,8 +70,19 @@ class ListedRun(Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+@runtime_checkable
+class ListsItself(Protocol):
+    """A store whose runs do not lie here."""
+
+    def list_runs(self) -> Iterator[ListedRun]:
+        """The runs, newest first."""
+
+
 def list_runs(store: Store) -> Iterator[ListedRun]:
     """The runs of *store*, newest first. Raises PersistenceError if it cannot be read at all."""
+    if isinstance(store, ListsItself):
+        yield from store.list_runs()
+        return
     for name in reversed(store.names()):
         if not is_run_id(name):
             continue

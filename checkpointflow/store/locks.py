@@ -247,9 +247,14 @@ def add_mark(marks: str | None, mark: str) -> str:
     return f"{marks}\n{mark}" if marks else mark
 
 
+def read_environment(pid: int) -> list[bytes]:
+    """The environment that *pid* was started with, as `NAME=VALUE`; nothing where we may not know."""
+    return _read(pid, "environ").split(b"\0")
+
+
 def list_marks(pid: int) -> list[str]:
     """The attempts that the process *pid* was started within, from the outermost on."""
-    for variable in _read(pid, "environ").split(b"\0"):
+    for variable in read_environment(pid):
         if variable.startswith(MARKS.encode() + b"="):
             return os.fsdecode(variable).partition("=")[2].split("\n")
     return []

@@ -37,10 +37,13 @@ what your runs do.
 
 
 class Store:
-    """All runs below one base directory."""
+    """All runs below one base directory. runs_here: their commands run on this machine."""
+
+    runs_here = True
 
     def __init__(self, base: Path, *, allow_shared: bool = False) -> None:
         self.base = base
+        self.name = str(base)
         self.runs = base / RUNS
         self.allow_shared = allow_shared
 
@@ -73,14 +76,20 @@ class Store:
 
         Raises RunNotFound, PersistenceError.
         """
+        run_id = self.choose(part)
+        refuse_shared(self.allow_shared, self.base, self.runs, self.runs / run_id)
+        return self.at(run_id)
+
+    def choose(self, part: str) -> str:
+        """The id of the run that *part* means. Raises RunNotFound, PersistenceError."""
         wanted = part.upper()
         if wanted == LATEST.upper():
-            found = [name for name in reversed(self.names()) if self._is_run(name)][:1]
+            found = [name for name in reversed(self.names()) if self.is_run(name)][:1]
         elif is_run_id(wanted):
-            found = [wanted] if self._is_run(wanted) and not os.path.islink(self.runs / wanted) else []
+            found = [wanted] if self.is_run(wanted) else []
         elif is_id_part(wanted):
             found = [
-                n for n in self.names() if (n.startswith(wanted) or n.endswith(wanted)) and self._is_run(n)
+                n for n in self.names() if (n.startswith(wanted) or n.endswith(wanted)) and self.is_run(n)
             ]
         else:
             problem = (
@@ -88,19 +97,21 @@ class Store:
             )
             raise RunNotFound(problem=problem)
         if len(found) == 1:
-            refuse_shared(self.allow_shared, self.base, self.runs, self.runs / found[0])
-            return self.at(found[0])
+            return found[0]
         if not found and wanted == LATEST.upper():
-            raise RunNotFound(problem=f"there is no run in {self.base} yet; start one with: cpf run FILE")
+            raise RunNotFound(problem=f"there is no run in {self.name} yet; start one with: cpf run FILE")
         if not found:
-            near = find_nearest(wanted, (name[-len(wanted) :] for name in self.names() if self._is_run(name)))
+            near = find_nearest(wanted, (name[-len(wanted) :] for name in self.names() if self.is_run(name)))
             hint = f"did you mean {near}?" if near else "see: cpf list"
-            raise RunNotFound(problem=f"there is no run {part} in {self.base}; {hint}")
+            raise RunNotFound(problem=f"there is no run {part} in {self.name}; {hint}")
         named = f": {', '.join(found)}" if len(found) <= MAX_NAMED else ""
         raise RunNotFound(
             problem=f"{len(found)} runs begin or end with {part}{named}; give more of the id",
             details={"runs": found[:20]},
         )
+
+    def close(self) -> None:
+        """Let go of it; a directory is not held."""
 
     def names(self) -> list[str]:
         """What lies among the runs, sorted, but links, which could lead anywhere. Raises PersistenceError."""
@@ -112,8 +123,10 @@ class Store:
         except OSError as error:
             raise PersistenceError(file=self.runs, problem=explain(error)) from None
 
-    def _is_run(self, name: str) -> bool:
-        return is_run_id(name) and os.path.exists(self.runs / name / STATE)
+    def is_run(self, name: str) -> bool:
+        """Whether what is called *name* is one."""
+        is_here = is_run_id(name) and not os.path.islink(self.runs / name)
+        return is_here and os.path.exists(self.runs / name / STATE)
 
 
 def write_readme(base: Path) -> None:

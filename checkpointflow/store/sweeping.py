@@ -116,7 +116,7 @@ def sweep(
     if store.names():
         refuse_shared(store.allow_shared, store.base, store.runs)
     swept = Sweep(deleted=[], remains=[], kept=[])
-    for run in _find_outdated(store, before, statuses, keep, force):
+    for run in choose_outdated(store, before, statuses, keep, force):
         with _note_refusal(swept, run.directory.place):
             removal = _describe(run.directory, force) if dry_run else delete(run.directory, force=force)
             swept.deleted.append(removal)
@@ -175,9 +175,10 @@ def _describe(directory: RunDirectory, force: bool) -> Removal:
     )
 
 
-def _find_outdated(
+def choose_outdated(
     store: Store, before: str | None, statuses: tuple[str, ...], keep: int | None, force: bool
 ) -> Iterator[ListedRun]:
+    """The runs that `sweep` removes, told the same."""
     if before is None and keep is None:
         return
     seen = 0

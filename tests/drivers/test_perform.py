@@ -43,7 +43,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def executor(place: Path, watches: bool) -> Iterator[Executor]:
-    made = Executor(RunDirectory(place / "run"), place / "work", "R")
+    directory = RunDirectory(place / "run")
+    made = Executor(directory, place / "work", "R", hold_lock=directory.hold_shared_lock)
     yield made
     made.stop()
 

@@ -1,0 +1,253 @@
+"""What a worker does: decide, perform, keep. Nothing here is replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+from temporalio import activity
+from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
+from temporalio.client import Client
+
+from checkpointflow.documents.program import Program
+from checkpointflow.drivers.outcomes import NotBegun
+from checkpointflow.drivers.perform import Executor
+from checkpointflow.drivers.sources import read_copies
+from checkpointflow.drivers.temporal import wire
+from checkpointflow.drivers.temporal.deciding import decide
+from checkpointflow.drivers.temporal.history import read_latest
+from checkpointflow.drivers.temporal.mirroring import write_out
+from checkpointflow.drivers.temporal.shelf import Shelf
+from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
+from checkpointflow.drivers.temporal.workflow import CASES
+from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
+from checkpointflow.engine.facts import Fact, Identity
+from checkpointflow.errors import CheckpointflowError, DirectoryGone
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import RunFiles, make_private
+from checkpointflow.store.layout import RUNS
+from checkpointflow.store.seals import list_artifacts, seal, seal_logs
+
+BEAT_SECONDS = 0.5
+LISTENING_SECONDS = 0.2
+T = TypeVar("T")
+
+
+class Terms(Struct, frozen=True):
+    """What the operator of a worker lets it do. cwd: where commands run; jobs: how many steps at once.
+
+    allowed: the digests of the documents that it runs (None: of any); step_lock: commands inherit it.
+    """
+
+    jobs: int
+    cwd: Path | None = None
+    allowed: frozenset[str] | None = None
+    step_lock: int | None = None
+
+
+class Activities:
+    """What is done, with the shelf and a scratch directory at hand."""
+
+    def __init__(self, shelf: Shelf, client: Client, scratch: Path, terms: Terms) -> None:
+        self._shelf, self._client, self._scratch, self._terms = shelf, client, scratch, terms
+        self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
+        self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
+
+    def list_all(self) -> list[Callable[..., object]]:
+        """All of them."""
+        return [self.decide, self.salvage, self.keep, self.archive, self.perform]
+
+    @activity.defn(name=wire.DECIDE)
+    def decide(self, key: str) -> list[Decision]:
+        """What follows from all that a run has heard."""
+        case = CASES[key]
+        program = find_program(case.start, case.run.workflow)
+        past = partial(wire.read_past, self._shelf, case.start.past)
+        return decide(program, case, past)
+
+    @activity.defn(name=wire.PERFORM)
+    async def perform(self, work: Work) -> Done:
+        """Do an action, telling all the while that somebody is at it."""
+        if (refused := self._refuse(work)) is not None:
+            return Done(outcome=refused)
+        try:
+            files, is_stopped = await self._have_done(partial(self._fetch, work.run_id))
+        except CheckpointflowError as error:
+            return Done(why=make_refusal(error))
+        # Only once the cluster knows that somebody is at it: else it would be asked what it came to, though
+        # nobody ever got it.
+        if is_stopped or not await self._announce():
+            return Done()
+        deed = _Deed(work, files, self._find_directory(work.cwd))
+        outcome, is_stopped = await self._have_done(deed.perform, deed.stop, wire.BEGUN)
+        if isinstance(outcome, NotBegun):
+            return Done(why=make_refusal(outcome.why))
+        done, _ = await self._have_done(partial(self._keep, work, files, outcome), note=wire.BEGUN)
+        return done
+
+    def _refuse(self, work: Work) -> Failure | None:
+        """How a step fails of a document that this worker is not to run."""
+        allowed = self._terms.allowed
+        if allowed is None or allowed.issuperset(work.digests):
+            return None
+        other = next(digest for digest in work.digests if digest not in allowed)
+        message = f"the worker that it came to runs only what its operator allowed, not the document {other}"
+        return Failure(Error(code="ERR_NOT_ALLOWED", message=message))
+
+    async def _announce(self) -> bool:
+        """Tell the cluster that the deed begins; whether it is still wanted."""
+        info = activity.info()
+        (details,) = await self._client.data_converter.encode([wire.BEGUN])
+        request = RecordActivityTaskHeartbeatRequest(
+            namespace=self._client.namespace, task_token=info.task_token, identity=self._client.identity
+        )
+        request.details.payloads.append(details)
+        told = await self._client.workflow_service.record_activity_task_heartbeat(request)
+        return not told.cancel_requested
+
+    async def _have_done(
+        self, deed: Callable[[], T], stop: Callable[[], object] | None = None, note: str | None = None
+    ) -> tuple[T, bool]:
+        """What *deed* gives, done in a thread; whether the run, or this worker, was told to stop meanwhile.
+
+        *note*: what is told with each heartbeat.
+        """
+        future, is_stopped = asyncio.get_running_loop().run_in_executor(self._hands, deed), False
+        while not future.done():
+            try:
+                activity.heartbeat(*([] if note is None else [note]))
+                await asyncio.wait([future], timeout=BEAT_SECONDS)
+            except asyncio.CancelledError:
+                if stop is not None and not is_stopped:
+                    stop()
+                is_stopped = True
+        return future.result(), is_stopped
+
+    @activity.defn(name=wire.SALVAGE)
+    def salvage(self, work: Work) -> Done:
+        """What an attempt left of which nobody will hear any more."""
+        return self._keep(work, self._fetch(work.run_id), None)
+
+    def _fetch(self, run_id: str) -> RunFiles:
+        """The files of a run, on this machine: of those elsewhere what a step may look for."""
+        place = self._shelf.find_place(run_id)
+        if place is not None:
+            files = RunFiles(place)
+        else:
+            files = RunFiles(self._scratch / RUNS / run_id)
+            make_private(files.place)
+            for name, size in self._shelf.list(f"{RUNS}/{run_id}/artifacts"):
+                file = files.file(name.removeprefix(f"{RUNS}/{run_id}/"))
+                if not file.exists() or file.stat().st_size != size:
+                    self._shelf.fetch(name, file)
+        files.step_lock = self._terms.step_lock
+        return files
+
+    def _keep(self, work: Work, files: RunFiles, outcome: Outcome | None) -> Done:
+        left = tuple(found for name in sorted(list_artifacts(files)) if (found := self._seal(files, name)))
+        done = Done(outcome=outcome, printed=seal_logs(files, work.action), left=left)
+        names = [file.path for file in (*done.printed, *done.left)]
+        if isinstance(outcome, Success):
+            names += [file.path for file in outcome.artifacts.values()]
+        if self._shelf.find_place(work.run_id) is None:
+            for name in dict.fromkeys(names):
+                self._shelf.send(f"{RUNS}/{work.run_id}/{name}", files.file(name))
+        return done
+
+    def _seal(self, files: RunFiles, name: str) -> StoredFile | None:
+        """The seal of *name*; what has not changed since it was last looked at is not read again."""
+        status = files.file(name).stat()
+        key = (str(files.place), name, status.st_size, status.st_mtime_ns)
+        if key not in self._seals:
+            found = seal(files, name)
+            if found is None:
+                return None
+            self._seals[key] = found
+        return self._seals[key]
+
+    def _find_directory(self, cwd: str | None) -> str:
+        """Where commands run: where this worker was told, else where the run was started."""
+        return cwd or "" if self._terms.cwd is None else str(self._terms.cwd)
+
+    @activity.defn(name=wire.KEEP)
+    def keep(self, run_id: str, number: int, facts: list[Fact]) -> str:
+        """Lay a stretch of a run's history on the shelf."""
+        return wire.lay_down(self._shelf, run_id, number, facts)
+
+    @activity.defn(name=wire.ARCHIVE)
+    async def archive(self, run_id: str) -> None:
+        """Lay a run that has ended on the shelf, as a local cpf would have it."""
+        told = await read_latest(self._client, run_id)
+        await asyncio.to_thread(self._archive, run_id, told)
+
+    def _archive(self, run_id: str, told: object) -> None:
+        files = self._fetch(run_id)
+        names = write_out(self._shelf, told, RunDirectory(files.place))  # type: ignore[arg-type]
+        if self._shelf.find_place(run_id) is None:
+            for name in names:
+                self._shelf.send(f"{RUNS}/{run_id}/{name}", files.file(name))
+
+
+class _Deed:
+    """One action, performed in a thread of its own; it may be told to stop from another."""
+
+    def __init__(self, work: Work, files: RunFiles, directory: str) -> None:
+        self._work, self._files, self._directory = work, files, directory
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Have it cut short."""
+        self._is_stopped.set()
+
+    def perform(self) -> Outcome | NotBegun | None:
+        """What it comes to; None: it was cut short."""
+        work = self._work
+        if not isinstance(work.action, CallHttp) and not Path(self._directory).is_dir():
+            return NotBegun(DirectoryGone(directory=self._directory or "the place"))
+        executor = Executor(self._files, self._directory, work.run_id, secrets=frozenset(work.secrets))
+        executor.start(work.action)
+        try:
+            while executor.is_busy:
+                executor.wait(LISTENING_SECONDS)
+                for _, outcome in executor.collect():
+                    return outcome
+                if self._is_stopped.is_set():
+                    return next((outcome for _, outcome in executor.stop().ended), None)
+        finally:
+            executor.stop()
+        return None
+
+
+# The documents of a run
+
+
+def find_program(start: Start, identity: Identity) -> Program:
+    """What the documents of a run mean."""
+    return _read(_Documents(identity, start.documents))
+
+
+class _Documents:
+    """Documents, told apart by the digest of the first and of all that it calls."""
+
+    def __init__(self, identity: Identity, documents: dict[str, bytes]) -> None:
+        self.identity, self.documents = identity, documents
+        self._key = (identity.digest, tuple(sorted(identity.documents.items())))
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Documents) and self._key == other._key
+
+
+@lru_cache(maxsize=256)
+def _read(given: _Documents) -> Program:
+    return read_copies(
+        given.identity, given.documents.__getitem__, Path("what the workflow was started with")
+    )

@@ -1,0 +1,93 @@
+"""The history of a run, read out of Temporal's.
+
+A run's facts stand there in two places: in what a workflow was started with, and in the record of each
+decision. So whoever may read that history reads the run, and needs no worker for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import msgspec
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
+
+from checkpointflow.drivers.temporal.wire import DECIDE, Decision, Done, Refusal, Start, take_up
+from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.run import Run
+
+PAGE = 1000
+_CLOSED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
+}
+
+
+class Told(NamedTuple):
+    """A run as Temporal's history tells it. facts: since *start*; why: an action was last not begun."""
+
+    start: Start
+    run: Run
+    facts: list[Fact]
+    is_closed: bool = False
+    why: Refusal | None = None
+
+
+async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIterator[Told]:
+    """The run each time that something has happened to it; with *follow* as it goes on, to its end."""
+    execution: str | None = None
+    while True:
+        handle = client.get_workflow_handle(run_id, run_id=execution)
+        execution, told = None, None
+        async for event in handle.fetch_history_events(wait_new_event=follow, page_size=PAGE):
+            kind = event.event_type
+            if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+                given = event.workflow_execution_started_event_attributes.input.payloads
+                (start,) = await client.data_converter.decode(given, [Start])
+                told = Told(start, take_up(start), list(start.facts))
+                yield told
+                continue
+            assert told is not None, "a history begins with its start"
+            if kind == EventType.EVENT_TYPE_MARKER_RECORDED:
+                facts = await _read_decisions(client, event.marker_recorded_event_attributes)
+                if facts:
+                    told.facts.extend(facts)
+                    told = told._replace(run=apply(fork(told.run), facts))
+                    yield told
+            elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+                payloads = event.activity_task_completed_event_attributes.result.payloads
+                if payloads and b'"why"' in payloads[0].data:
+                    (done,) = await client.data_converter.decode(payloads, [Done])
+                    told = told._replace(why=done.why)
+            elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+                continued = event.workflow_execution_continued_as_new_event_attributes
+                execution = continued.new_execution_run_id
+            elif kind in _CLOSED:
+                yield told._replace(is_closed=True)
+        if execution is None:
+            return
+
+
+async def read_latest(client: Client, run_id: str) -> Told:
+    """The run as it stands now."""
+    latest = None
+    async for told in tell(client, run_id):
+        latest = told
+    assert latest is not None, "a history begins with its start"
+    return latest
+
+
+async def _read_decisions(client: Client, marker: Any) -> list[Fact]:
+    """The facts in the record of a local activity, if it is one of decisions."""
+    if marker.marker_name != "core_local_activity":
+        return []
+    (data,) = marker.details["data"].payloads
+    if msgspec.json.decode(data.data)["activity_type"] != DECIDE:
+        return []
+    (decisions,) = await client.data_converter.decode(marker.details["result"].payloads, [list[Decision]])
+    return [fact for decision in decisions for fact in decision.facts]

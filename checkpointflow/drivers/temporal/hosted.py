@@ -1,0 +1,235 @@
+"""The runs of a cluster, to commands what a store and its run directories are.
+
+What commands read of a run lies in a copy of it on this machine, made for this process of Temporal's history;
+what its steps printed and left behind is fetched from the shelf when it is asked for. So no reader knows
+where a run lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any, BinaryIO, TypeVar
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from checkpointflow.drivers.temporal import wire
+from checkpointflow.drivers.temporal.address import Address
+from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
+from checkpointflow.drivers.temporal.history import Told, read_latest
+from checkpointflow.drivers.temporal.mirroring import write_out
+from checkpointflow.drivers.temporal.shelf import Shelf
+from checkpointflow.engine.facts import DirectoryChosen
+from checkpointflow.engine.run import Run
+from checkpointflow.errors import RunNotFound
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.history import find_artifacts, find_sealed_files
+from checkpointflow.store.layout import DOCUMENT, HISTORY, RUNS, STATE, is_artifact, is_log, is_run_id
+from checkpointflow.store.listing import Head, ListedRun
+from checkpointflow.store.store import Store
+
+PAGE = 1000
+RECENT_SECONDS = 70  # a worker asks for work for a minute, and then again
+KNOWN_SECONDS = 2.0
+T = TypeVar("T")
+
+
+class Cluster:
+    """A namespace of a cluster, and its shelf; connected when it is first asked."""
+
+    def __init__(self, address: Address, shelf: Shelf) -> None:
+        self.address, self.shelf = address, shelf
+        self._client: Client | None = None
+        self._loop = asyncio.new_event_loop()
+        self._attended = (False, -KNOWN_SECONDS)
+
+    def do(self, deed: Coroutine[Any, Any, T]) -> T:
+        """*deed*, to its end. Raises PersistenceError for what the cluster refuses."""
+        with translate_refusals(self.address):
+            return self._loop.run_until_complete(deed)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    async def connect(self) -> Client:
+        """A client of it."""
+        if self._client is None:
+            self._client = await connect(self.address, self.shelf)
+        return self._client
+
+    async def is_attended(self) -> bool:
+        """Whether any worker has asked for work lately."""
+        attended, at = self._attended
+        if monotonic() - at > KNOWN_SECONDS:
+            client = await self.connect()
+            request = DescribeTaskQueueRequest(
+                namespace=self.address.namespace,
+                task_queue=TaskQueue(name=self.address.queue),
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            )
+            pollers = (await client.workflow_service.describe_task_queue(request)).pollers
+            recently = datetime.now(UTC) - timedelta(seconds=RECENT_SECONDS)
+            attended = any(p.last_access_time.ToDatetime(UTC) > recently for p in pollers)
+            self._attended = (attended, monotonic())
+        return attended
+
+    async def list_heads(self) -> dict[str, Head | None]:
+        """The runs by their ids, the newest first, each with as much as a list tells."""
+        client, heads = await self.connect(), dict[str, Head | None]()
+        async for found in client.list_workflows(f'WorkflowType = "{wire.WORKFLOW}"', page_size=PAGE):
+            if found.status != WorkflowExecutionStatus.CONTINUED_AS_NEW and found.id not in heads:
+                payload = found.raw_info.memo.fields.get(wire.HEAD)
+                decoded = [None] if payload is None else await client.data_converter.decode([payload], [Head])
+                heads[found.id] = decoded[0]
+        return dict(sorted(heads.items(), reverse=True))
+
+
+class HostedStore(Store):
+    """The runs of *cluster*. base: where this machine keeps what belongs to no run."""
+
+    runs_here = False
+
+    def __init__(self, cluster: Cluster, base: Path) -> None:
+        super().__init__(base)
+        self.cluster = cluster
+        self.name = str(cluster.address)
+        self._copies: Path | None = None
+
+    def names(self) -> list[str]:
+        """The ids of all runs, sorted."""
+        return sorted(self.cluster.do(self.cluster.list_heads()))
+
+    def at(self, run_id: str) -> HostedRun:
+        """The run called *run_id*, whether there is one or not."""
+        if self._copies is None:
+            self._copies = Path(tempfile.mkdtemp(prefix="cpf-copies-"))
+        return HostedRun(self.cluster, self._copies / RUNS / run_id, self.base)
+
+    def find(self, part: str) -> HostedRun:
+        """As of any store; of a whole id it is not asked yet whether there is such a run."""
+        return self.at(self.choose(part))
+
+    def list_runs(self) -> Iterator[ListedRun]:
+        """As `listing.list_runs` does, in one request."""
+        for run_id, head in self.cluster.do(self.cluster.list_heads()).items():
+            problem = None if head is not None else "it tells nothing of itself"
+            yield ListedRun(run_id=run_id, directory=self.at(run_id), head=head, problem=problem)
+
+    def is_run(self, name: str) -> bool:
+        """Whether *name* can be the id of one."""
+        return is_run_id(name)
+
+    def close(self) -> None:
+        """Let go of the cluster, and of what was copied from it."""
+        self.cluster.close()
+        if self._copies is not None:
+            shutil.rmtree(self._copies, ignore_errors=True)
+
+
+class HostedRun(RunDirectory):
+    """A run of a cluster; *place*: where what is read of it is copied to."""
+
+    runs_here = False
+
+    def __init__(self, cluster: Cluster, place: Path, base: Path) -> None:
+        super().__init__(place)
+        self.cluster, self.run_id = cluster, place.name
+        self._base = base
+        self.reached_by = ("--on", str(cluster.address), "--shelf", cluster.shelf.url)
+        self._told: Told | None = None
+
+    @property
+    def base(self) -> Path:
+        """Where this machine keeps what belongs to no run."""
+        return self._base
+
+    def load(self) -> Run:
+        """The run as it stands now. Raises RunNotFound, PersistenceError."""
+        told = self._told
+        self._told = self.cluster.do(self.read_history())
+        if told is None or told.run.checkpoint_id != self._told.run.checkpoint_id:
+            write_out(self.cluster.shelf, self._told, self)
+        return self._told.run
+
+    async def read_history(self) -> Told:
+        """As Temporal's history tells it."""
+        try:
+            return await read_latest(await self.cluster.connect(), self.run_id)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                raise self.make_missing() from None
+            raise
+
+    def make_missing(self) -> RunNotFound:
+        """That it is not there."""
+        return RunNotFound(problem=f"there is no run {self.run_id} in {self.cluster.address}; see: cpf list")
+
+    @property
+    def told(self) -> Told:
+        """As it was last loaded."""
+        if self._told is None:
+            self.load()
+        assert self._told is not None
+        return self._told
+
+    def read(self, name: str) -> bytes:
+        self._fetch_file(name)
+        return super().read(name)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        self._fetch_file(name)
+        with super().open(name) as file:
+            yield file
+
+    def file(self, name: str) -> Path:
+        self._fetch_file(name)
+        return super().file(name)
+
+    def _fetch_file(self, name: str) -> None:
+        """Have *name* lie here, if there is one; a log may have grown."""
+        if name in (STATE, HISTORY, DOCUMENT):
+            assert self.told is not None
+        elif is_log(name) or (is_artifact(name) and not (self.place / name).exists()):
+            self.cluster.shelf.fetch(f"{RUNS}/{self.run_id}/{name}", self.place / name)
+
+    def seems_held(self) -> bool:
+        """Whether anybody may be at work for it: some worker of the cluster is there."""
+        return self.cluster.do(self.cluster.is_attended())
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it came in an archive, and nobody has said yet that its commands may run here."""
+        is_chosen = any(isinstance(fact, DirectoryChosen) for fact in self.told.facts)
+        return self.told.start.is_foreign and not is_chosen
+
+    @contextmanager
+    def hold(
+        self,
+        command: str,
+        now: str,
+        timeout_seconds: float = 0,
+        *,
+        end_orphans: Callable[[Path], None] | None = None,
+        may_lag: bool = False,
+    ) -> Iterator[None]:
+        """Have all of it lie here: nobody but this process changes the copy."""
+        self.load()
+        facts = list(self.facts(self.told.run))
+        for name in find_sealed_files(facts) | find_artifacts(facts):
+            self._fetch_file(name)
+        with super().hold(command, now, timeout_seconds, end_orphans=end_orphans, may_lag=may_lag):
+            yield

@@ -1,0 +1,93 @@
+"""A worker: a process that decides for runs, and does what they ask for, as long as it is let."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from checkpointflow.documents.model import Document
+from checkpointflow.drivers.temporal.activities import Activities, Terms
+from checkpointflow.drivers.temporal.address import Address
+from checkpointflow.drivers.temporal.connecting import connect
+from checkpointflow.drivers.temporal.shelf import Shelf
+from checkpointflow.drivers.temporal.watchman import MARK, keep_watch
+from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
+from checkpointflow.drivers.temporal.workflow import HEARTBEAT, Hosted, Lock
+from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.run import Run
+from checkpointflow.store.clock import make_id
+from checkpointflow.store.history import Entry
+from checkpointflow.store.listing import Head
+from checkpointflow.store.locks import Wish
+from checkpointflow.store.snapshot import Snapshot
+
+DECIDING = 4
+
+
+async def work(
+    address: Address, shelf: Shelf, queues: Sequence[str], terms: Terms, grace_seconds: float, greeting: str
+) -> None:
+    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end."""
+    client = await connect(address, shelf)
+    os.environ[MARK] = mark = make_id()
+    watchman = keep_watch(mark)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with be_at_work(client, queues, shelf, terms, grace_seconds):
+        print(greeting, flush=True)  # noqa: T201
+        await stop.wait()
+    assert watchman.stdin is not None
+    watchman.stdin.close()
+    watchman.wait()
+
+
+@asynccontextmanager
+async def be_at_work(
+    client: Client, queues: Sequence[str], shelf: Shelf, terms: Terms, grace_seconds: float = 0
+) -> AsyncIterator[None]:
+    """Within it runs are worked on."""
+    warm_up()
+    with (
+        TemporaryDirectory(prefix="cpf-worker-") as scratch,
+        ThreadPoolExecutor(terms.jobs + DECIDING, thread_name_prefix="deciding") as deciding,
+    ):
+        activities = Activities(shelf, client, Path(scratch), terms)
+        async with AsyncExitStack() as workers:
+            for queue in queues:
+                await workers.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=queue,
+                        identity=f"{socket.gethostname()}:{os.getpid()}",
+                        workflows=[Hosted, Lock],
+                        workflow_runner=UnsandboxedWorkflowRunner(),
+                        activities=activities.list_all(),
+                        activity_executor=deciding,
+                        max_concurrent_activities=terms.jobs,
+                        max_concurrent_local_activities=DECIDING,
+                        graceful_shutdown_timeout=timedelta(seconds=grace_seconds),
+                        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+                        max_heartbeat_throttle_interval=min(HEARTBEAT / 4, timedelta(seconds=1)),
+                    )
+                )
+            yield
+
+
+def warm_up() -> None:
+    """Have msgspec learn all types while there is one thread: two that learn one at once crash (0.22.0)."""
+    types = (Document, Run, Snapshot, Head, list[Fact], list[Decision], Start, Work, Done, Request, Taken)
+    for kind in (*types, Entry, Wish):
+        msgspec.json.Decoder(kind)

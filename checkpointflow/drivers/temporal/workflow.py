@@ -1,0 +1,449 @@
+"""The loop of a cluster: what `drivers.local` is for one machine, here as a Temporal workflow.
+
+It must do the same again when it is replayed, whatever version of the engine is there by then. So it decides
+nothing by itself: what follows from a message is asked of a local activity, and stands in Temporal's history.
+From there `evolve` makes the run, and the run says what is pending. This module changes with care: the
+histories of every release are replayed by the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    WorkflowAlreadyStartedError,
+)
+from temporalio.exceptions import TimeoutError as TimedOut
+
+from checkpointflow.digests import sha256
+from checkpointflow.drivers.temporal import wire
+from checkpointflow.drivers.temporal.heading import describe, is_news
+from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
+from checkpointflow.engine.actions import Action, Effect, LockRequest, Sleep, Slept, StoredFile
+from checkpointflow.engine.answers import find_wait
+from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.engine.facts import Breakdown, Cancellation, Fact
+from checkpointflow.engine.messages import Defer, Message, Recover, Report, Seal, format_time
+from checkpointflow.engine.rules import check_answer
+from checkpointflow.engine.run import Run, Started, pending, unanswered, waits
+from checkpointflow.errors import CheckpointflowError, EventMismatch, NotTrusted, RunDiverged, RunNotWaiting
+from checkpointflow.store.history import find_artifacts, find_sealed_files
+from checkpointflow.store.locks import Wish
+
+HEARTBEAT = timedelta(seconds=float(os.environ.get("CPF_HEARTBEAT_SECONDS", "60")))
+MAX_EVENTS = int(os.environ.get("CPF_MAX_EVENTS", "20000"))
+AGES = timedelta(days=3650)
+DECIDING = timedelta(seconds=60)
+KEEPING = timedelta(minutes=10)
+PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+
+Key = tuple[str, int]
+
+
+class Question(NamedTuple):
+    """What a run hears as one, and whoever wants to know what follows: one of the first four is given.
+
+    idle: with a request: the actions that nobody is at.
+    """
+
+    answer: asyncio.Future[Taken]
+    now: str
+    messages: tuple[Message, ...] = ()
+    request: Request | None = None
+    adopted: list[Fact] | None = None
+    wish: Wish | None = None
+    idle: tuple[Action, ...] = ()
+
+
+class Case(NamedTuple):
+    """What is to be decided, for the local activity in this same process: it is handed over as it is."""
+
+    start: Start
+    run: Run
+    facts: list[Fact]
+    questions: list[Question]
+    left: dict[str, StoredFile]
+    seals: dict[str, StoredFile]
+    is_foreign: bool
+
+
+CASES: dict[str, Case] = {}
+
+
+@workflow.defn(name=wire.WORKFLOW, sandboxed=False)
+class Hosted:
+    """A run."""
+
+    @workflow.init
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self.run = wire.take_up(start)
+        self.facts = list(start.facts)
+        self.seals = start.seals | find_sealed_files(start.facts) | find_artifacts(start.facts)
+        self.left: dict[str, StoredFile] = {}
+        self.asked: list[Question] = []
+        self.under_way: dict[Key, asyncio.Task[None]] = {}
+        self.alarms: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self.heading = describe(self.run)  # whoever started it has told that
+        self.is_draining = False
+        self.is_foreign = start.is_foreign
+        self.held: set[Key] = {_key(action) for action in pending(self.run)} if start.holds else set()
+        self.printed: list[StoredFile] = []
+
+    @workflow.run
+    async def drive(self, start: Start) -> None:  # noqa: ARG002, it is taken up above
+        loop = asyncio.create_task(self._drive())
+        while not loop.done():
+            try:
+                await asyncio.wait([loop])
+            except asyncio.CancelledError:  # a wish like any other, which the loop hears of
+                self._ask(wish=_read_wish(workflow.cancellation_reason()))
+        await loop
+        match self.run.outcome:
+            case Breakdown(error=error):
+                raise ApplicationError(error.message, type=error.code, non_retryable=True)
+            case Cancellation():
+                raise asyncio.CancelledError
+
+    async def _drive(self) -> None:
+        while self.run.outcome is None:
+            if self._is_long() and not self.under_way and not self.asked:
+                await self._continue_as_new()
+            if not self.is_draining:
+                for action in pending(self.run):
+                    self._take(action)
+            self._set_alarms()
+            self._tell_heading()
+            await workflow.wait_condition(lambda: bool(self.asked))
+            await self._decide()
+        await self._stop()
+        self._tell_heading()
+        await workflow.execute_activity(
+            wire.ARCHIVE, self.run.run_id, start_to_close_timeout=KEEPING, retry_policy=PERSISTENT
+        )
+        # Whoever asked something of a run that was about to end gets an answer.
+        while not workflow.all_handlers_finished():
+            await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
+            await self._decide()
+
+    # What comes from outside
+
+    @workflow.update(name=wire.DELIVER)
+    async def deliver(self, request: Request) -> Taken:
+        """Take answers, all or none, or do something again, and go on where nobody is at work."""
+        idle = tuple(
+            a
+            for a in unanswered(self.run)
+            if self._is_idle(a, resumes=not (request.answers or request.retries))
+        )
+        for action in idle:
+            task = self.under_way.pop(_key(action), None)
+            if task is not None:
+                task.cancel()
+        return await self._hear(request=request, idle=idle)
+
+    @deliver.validator
+    def _check(self, request: Request) -> None:
+        """What is refused here leaves no trace. Only the run is looked at, so that it is quick."""
+        try:
+            if self.is_foreign and not request.trust and request.cwd is None:
+                raise NotTrusted(run_id=self.run.run_id, cwd=self.run.cwd)
+            for answer in request.answers:
+                self._check_answer(answer)
+        except CheckpointflowError as error:
+            raise wire.make_failure(error) from None
+
+    def _check_answer(self, answer: Any) -> None:
+        try:
+            path = find_wait(self.run, answer, lambda: self.facts)
+        except (EventMismatch, RunNotWaiting):
+            if self.start.past:
+                return  # it may repeat one that lies on the shelf: whoever decides looks there
+            raise
+        if path is not None:
+            check_answer(self.run, path, answer.payload, _now())
+
+    @workflow.update(name=wire.CANCEL)
+    async def cancel(self, wish: Wish) -> Taken:
+        """Cancel a run that is cancelled already, and in its `finally`, otherwise."""
+        return await self._hear(wish=wish)
+
+    @workflow.update(name=wire.ADOPT)
+    async def adopt(self, checkpoint_id: str, facts: list[Fact], secrets: tuple[str, ...]) -> Taken:
+        """Go forward by *facts*, which followed on *checkpoint_id* elsewhere."""
+        if checkpoint_id != self.run.checkpoint_id or self.under_way:
+            problem = f"run {self.run.run_id} has gone on here as well: it is at {self.run.checkpoint_id}"
+            raise wire.make_failure(RunDiverged(problem=problem))
+        self.start = replace(self.start, secrets=secrets)
+        return await self._hear(adopted=facts)
+
+    # What is decided
+
+    def _ask(self, **question: Any) -> asyncio.Future[Taken]:
+        answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self.asked.append(Question(answer, _now(), **question))
+        return answer
+
+    async def _hear(self, **question: Any) -> Taken:
+        try:
+            return await self._ask(**question)
+        except CheckpointflowError as error:
+            raise wire.make_failure(error) from None
+
+    async def _decide(self) -> None:
+        """Have everything that was asked decided, all in one go, and believe the record of it."""
+        for question in list(self.asked):
+            if question.wish is not None:
+                await self._stop(question.wish)
+        questions, key = list(self.asked), workflow.info().run_id
+        if self.printed:
+            seal = Question(_nobody(), _now(), messages=(Seal(now=_now(), files=tuple(self.printed)),))
+            questions, self.printed = [seal, *questions], []
+        else:
+            seal = None
+        CASES[key] = Case(self.start, self.run, self.facts, questions, self.left, self.seals, self.is_foreign)
+        decisions = await workflow.execute_local_activity(
+            wire.DECIDE, key, result_type=list[Decision], start_to_close_timeout=DECIDING
+        )
+        CASES.pop(key, None)
+        self.asked = self.asked[len(questions) - (seal is not None) :]
+        for question, decision in zip(questions, decisions, strict=True):
+            self._believe(question, decision)
+
+    def _believe(self, question: Question, decision: Decision) -> None:
+        if decision.facts:
+            self.run = apply(fork(self.run), decision.facts)
+            self.facts += decision.facts
+            self.seals |= find_sealed_files(decision.facts) | find_artifacts(decision.facts)
+        if question.request is not None and decision.refusal is None:
+            self.held -= {_key(action) for action in question.idle}
+            self.is_foreign = False
+        elif question.adopted is not None:
+            self.held, self.is_foreign = {_key(action) for action in pending(self.run)}, True
+        if question.answer.done():
+            return
+        if decision.refusal is None:
+            question.answer.set_result(Taken(revision=self.run.revision, replayed=decision.replayed))
+        elif question.request is not None or question.wish is not None:
+            question.answer.set_exception(wire.revive(decision.refusal))
+
+    # What is done
+
+    def _take(self, action: Action) -> None:
+        key = _key(action)
+        if key not in self.under_way and key not in self.held:
+            self.under_way[key] = asyncio.create_task(self._do(key, action))
+
+    async def _do(self, key: Key, action: Action) -> None:
+        messages: Iterable[Message]
+        if isinstance(action, Sleep):
+            await workflow.sleep(_until(action.until))
+            messages = [Report(now=_now(), path=action.path, attempt=action.attempt, outcome=Slept())]
+        else:
+            messages = await self._perform(action)
+        self.under_way.pop(key, None)
+        self._ask(messages=tuple(messages)).cancel()  # nobody waits for it
+
+    async def _perform(self, action: Effect) -> list[Message]:
+        deferred: list[Message] = [Defer(now=_now(), path=action.path, attempt=action.attempt)]
+        lock = None if action.lock is None else await self._lock(action.lock)
+        if action.lock is not None and lock is None:
+            return deferred
+        try:
+            done: Done = await self._have_performed(action)
+        except ActivityError as error:
+            if _has_begun(error):  # nobody knows what it came to
+                return await self._lose(action)
+            return []  # it is still to be done
+        finally:
+            if lock is not None:
+                lock.cancel()
+        self.left |= {file.path: file for file in done.left}
+        self.printed += done.printed
+        if done.why is not None:
+            return deferred
+        if done.outcome is None:
+            return [Recover(now=_now(), lost=(action,))]
+        return [Report(now=_now(), path=action.path, attempt=action.attempt, outcome=done.outcome)]
+
+    async def _have_performed(self, action: Effect) -> Done:
+        """What a worker made of it. Raises ActivityError: none tells."""
+        done: Done = await workflow.execute_activity(
+            wire.PERFORM,
+            self._make_work(action),
+            result_type=Done,
+            summary=f"{action.path} (attempt {action.attempt})",
+            task_queue=getattr(action, "runs_on", None),
+            start_to_close_timeout=AGES,
+            heartbeat_timeout=HEARTBEAT,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            retry_policy=RetryPolicy(maximum_attempts=1),  # whether it is tried again, the engine says
+        )
+        return done
+
+    def _make_work(self, action: Effect) -> Work:
+        return Work(
+            run_id=self.run.run_id,
+            cwd=self.run.cwd,
+            action=action,
+            digests=self._digests,
+            secrets=self.start.secrets,
+        )
+
+    @cached_property
+    def _digests(self) -> tuple[str, ...]:
+        return (self.run.workflow.digest, *sorted(set(self.run.workflow.documents.values())))
+
+    async def _lose(self, action: Effect) -> list[Message]:
+        """Nobody will hear of it any more; what it has printed is sealed as it lies there."""
+        done: Done = await workflow.execute_activity(
+            wire.SALVAGE,
+            self._make_work(action),
+            result_type=Done,
+            start_to_close_timeout=KEEPING,
+            retry_policy=PERSISTENT,
+        )
+        self.left |= {file.path: file for file in done.left}
+        self.printed += done.printed
+        return [Recover(now=_now(), lost=(action,))]
+
+    async def _lock(self, wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, Any] | None:
+        """Hold a lock that all runs share: a workflow of its name, of which there can be one only."""
+        name = f"{wire.LOCK}/{sha256(wanted.key.encode(errors='replace')).hexdigest()}"
+        deadline = workflow.now() + timedelta(seconds=wanted.timeout_seconds)
+        while True:
+            try:
+                return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            except WorkflowAlreadyStartedError:
+                if workflow.now() >= deadline:
+                    return None
+                await workflow.sleep(min(timedelta(seconds=1), deadline - workflow.now()))
+
+    def _is_idle(self, action: Action, *, resumes: bool) -> bool:
+        """Whether nobody is at *action*; of a pause that is for whoever *resumes* to say."""
+        record = self.run.steps[action.path]
+        on_hold = isinstance(record, Started) and record.on_hold is not None
+        return on_hold or _key(action) in self.held or (resumes and isinstance(action, Sleep))
+
+    def _set_alarms(self) -> None:
+        """Take the time-out of each wait when its time is up."""
+        open_ = waits(self.run).items()
+        due = {(path, w.wait.timeout_at) for path, w in open_ if w.wait.timeout_at is not None}
+        for key in [key for key in self.alarms if key not in due]:
+            self.alarms.pop(key).cancel()
+        for key in sorted(due - self.alarms.keys()):
+            self.alarms[key] = asyncio.create_task(self._alarm(key[1]))
+
+    async def _alarm(self, at: str) -> None:
+        await workflow.sleep(_until(at))
+        self._ask(messages=(Recover(now=_now(), lost=()),)).cancel()
+
+    # How it ends
+
+    async def _stop(self, wish: Wish | None = None) -> None:
+        """End all that is under way, but what *wish* spares; none: the alarms as well."""
+        under_way = {key: t for key, t in self.under_way.items() if wish is None or not wish.spares(key[0])}
+        tasks = [*under_way.values(), *(self.alarms.values() if wish is None else ())]
+        before = len(self.asked)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for key in under_way:
+            self.under_way.pop(key, None)
+        if wish is None:
+            self.alarms = {}
+        # What they told meanwhile: of one that was cut short nothing is to be heard.
+        heard = self.asked[before:]
+        self.asked[before:] = [q for q in heard if not any(isinstance(m, Recover) for m in q.messages)]
+
+    def _is_long(self) -> bool:
+        info = workflow.info()
+        # Then nothing new begins, so that it comes to rest.
+        self.is_draining = info.get_current_history_length() > MAX_EVENTS
+        return info.is_continue_as_new_suggested() or self.is_draining
+
+    async def _continue_as_new(self) -> None:
+        """Go on with a new history; what happened so far lies on the shelf."""
+        name = await workflow.execute_activity(
+            wire.KEEP,
+            args=[self.run.run_id, len(self.start.past), self.facts],
+            result_type=str,
+            start_to_close_timeout=KEEPING,
+            retry_policy=PERSISTENT,
+        )
+        await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
+        if self.asked:
+            return  # something came meanwhile: it is taken first
+        for task in self.alarms.values():
+            task.cancel()
+        workflow.continue_as_new(
+            Start(
+                documents=self.start.documents,
+                past=(*self.start.past, name),
+                image=wire.picture(self.run),
+                seals=self.seals,
+                secrets=self.start.secrets,
+                holds=bool(self.held),
+                is_foreign=self.is_foreign,
+            )
+        )
+
+    def _tell_heading(self) -> None:
+        """Tell whoever lists the runs, when that changes something."""
+        heading = describe(self.run)
+        if is_news(self.heading, heading):
+            self.heading = heading
+            workflow.upsert_memo({wire.HEAD: heading})
+
+
+@workflow.defn(name=wire.LOCK, sandboxed=False)
+class Lock:
+    """A lock that runs share: whoever has it is the parent of this workflow, and ends it."""
+
+    @workflow.run
+    async def hold(self, key: str) -> None:  # noqa: ARG002, its name tells it
+        await workflow.wait_condition(lambda: False)
+
+
+def _key(action: Action) -> Key:
+    return action.path, action.attempt
+
+
+def _has_begun(error: ActivityError) -> bool:
+    """Whether the worker of which nothing is heard any more had begun the deed: it says so before."""
+    timeout = error.cause
+    return not isinstance(timeout, TimedOut) or wire.BEGUN in timeout.last_heartbeat_details
+
+
+def _read_wish(reason: str | None) -> Wish:
+    """What somebody wants who cancelled: as `cpf` says it, or anybody in Temporal, who gives a reason."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(reason or "", type=Wish)
+    except msgspec.MsgspecError:
+        return Wish(reason or "cancelled in Temporal")
+
+
+def _now() -> str:
+    return format_time(workflow.now())
+
+
+def _until(moment: str) -> timedelta:
+    return max(timedelta(), datetime.fromisoformat(moment) - workflow.now())
+
+
+def _nobody() -> asyncio.Future[Taken]:
+    answer: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+    answer.cancel()
+    return answer

@@ -20,7 +20,7 @@ CONNECTING_SECONDS = 1.5
 
 async def connect(address: Address, shelf: Shelf) -> Client:
     """A client of the cluster at *address*. Raises PersistenceError, UsageError."""
-    options = make_connect_options(address, os.environ)
+    options = make_connect_options(address, dict(os.environ))
     try:
         connecting = Client.connect(**options, data_converter=make_converter(shelf))
         return await asyncio.wait_for(connecting, CONNECTING_SECONDS)

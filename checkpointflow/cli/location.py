@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,7 +45,8 @@ def find_cluster(base: Path) -> tuple[str | None, str | None]:
 
 def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:
     context = click.get_current_context()
-    if STORE not in context.obj:
+    kept: dict[str, Any] = context.obj or {}  # a shell that completes a word has none
+    if STORE not in kept:
         from checkpointflow.drivers.temporal.address import parse_address
         from checkpointflow.drivers.temporal.shelf import open_shelf
 
@@ -54,8 +55,8 @@ def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:
             from checkpointflow.drivers.temporal.hosted import Cluster, HostedStore
         except ImportError:
             raise UsageError(problem="a cluster needs: pip install 'checkpointflow[temporal]'") from None
-        context.obj[STORE] = HostedStore(Cluster(address, opened), here.base)
-    store: Store = context.obj[STORE]
+        kept[STORE] = HostedStore(Cluster(address, opened), here.base)
+    store: Store = kept[STORE]
     return store
 
 

@@ -8,7 +8,7 @@ import click
 
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.location import find_own_store
 from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
 from checkpointflow.errors import UsageError, WarningsFound
 from checkpointflow.store.cache import Cache
@@ -54,6 +54,6 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
 def _find_cache() -> Cache:
     """That of the store where a run would lie, if there can be one."""
     try:
-        return Cache(find_store(None).base)
+        return Cache(find_own_store(None).base)
     except UsageError:
         return NO_CACHE

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ALLOW_SHARED = "checkpointflow.allow_shared"
 RUN = "directory"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
+ON_VARIABLE = "CPF_ON"
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
@@ -65,6 +66,11 @@ def allows_shared() -> bool:
     """Whether the command that runs was given `--allow-shared`."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(ALLOW_SHARED))
+
+
+def is_hosted() -> bool:
+    """Whether a cluster is named, so that steps run where its workers are."""
+    return bool(os.environ.get(ON_VARIABLE))
 
 
 def command_for(command: str, directory: RunDirectory, *more: str) -> str:

@@ -8,7 +8,7 @@ import click
 
 from checkpointflow.cli.artifacts import list_artifacts
 from checkpointflow.cli.guide import read_topics
-from checkpointflow.cli.location import find_run, find_store, make_shortener
+from checkpointflow.cli.location import find_own_store, find_run, find_store, make_shortener
 from checkpointflow.drivers.catalog import list_flows
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.store.directory import RunDirectory
@@ -50,7 +50,7 @@ def list_artifact_names(context: click.Context) -> Candidates:
 
 def list_flow_ids(context: click.Context) -> Candidates:
     """The workflows that `cpf flows` lists."""
-    for found in list_flows(locate(), find_store(context.params.get("base_dir")).base):
+    for found in list_flows(locate(), find_own_store(context.params.get("base_dir")).base):
         if found.workflow is not None:
             yield found.workflow.id, found.workflow.name or ""
 

@@ -9,7 +9,7 @@ import click
 from msgspec import UNSET, Struct, to_builtins
 
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.location import find_store, join_line
+from checkpointflow.cli.location import find_own_store, join_line
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
 from checkpointflow.drivers.catalog import Found, find_flow, list_flows
@@ -51,7 +51,7 @@ class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 @click.option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
 def command(base_dir: str | None, detail: str | None) -> Reply:
     """List the workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
-    base = find_store(base_dir).base
+    base = find_own_store(base_dir).base
     if detail is not None:
         return wrap_result("flows", _describe(find_flow(detail, locate(), base)))
     seen: set[str] = set()

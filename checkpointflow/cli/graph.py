@@ -8,7 +8,7 @@ import click
 
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.location import find_own_store
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.pictures import draw, write_dot, write_mermaid, write_text
 from checkpointflow.cli.run import read_named
@@ -32,7 +32,7 @@ def command(
     if (directory is None) == (file is None):
         raise UsageError(problem="name a run, or a workflow with -f")
     if directory is None:
-        groups = draw(read_named(find_store(base_dir), None, file, to_run=False).document.workflow)
+        groups = draw(read_named(find_own_store(base_dir), None, file, to_run=False).document.workflow)
     else:
         run = directory.load()
         groups = draw(read_own_copies(directory, run.workflow).workflow, run)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.location import find_own_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError, UsageError
 from checkpointflow.store.files import translate_errors
@@ -65,7 +65,7 @@ def command(
         from checkpointflow.cli.git import prepare
 
         return wrap_result(
-            "init", {"files": [str(written) for written in prepare(find_store(base_dir).base)]}
+            "init", {"files": [str(written) for written in prepare(find_own_store(base_dir).base)]}
         )
     text = (TEMPLATES / f"{template}.yaml").read_bytes()
     _write(file, MODELINE + text if schema else text, over=force)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ ALLOW_SHARED = "checkpointflow.allow_shared"
 ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
 RUN, STORE = "directory", "store"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
+ON_VARIABLE = "CPF_ON"
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
@@ -45,7 +46,10 @@ def find_cluster(base: Path) -> tuple[str | None, str | None]:
 
 def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:
     context = click.get_current_context()
-    if STORE not in context.obj:
+    kept: dict[str, Any] = (
+        {} if context.obj is None else context.obj
+    )  # a shell that completes a word has none
+    if STORE not in kept:
         from checkpointflow.drivers.temporal.address import parse_address
         from checkpointflow.drivers.temporal.shelf import open_shelf
 
@@ -54,8 +58,8 @@ def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:
             from checkpointflow.drivers.temporal.hosted import Cluster, HostedStore
         except ImportError:
             raise UsageError(problem="a cluster needs: pip install 'checkpointflow[temporal]'") from None
-        context.obj[STORE] = HostedStore(Cluster(address, opened), here.base)
-    store: Store = context.obj[STORE]
+        kept[STORE] = HostedStore(Cluster(address, opened), here.base)
+    store: Store = kept[STORE]
     return store
 
 
@@ -98,6 +102,11 @@ def allows_shared() -> bool:
     """Whether the command that runs was given `--allow-shared`."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(ALLOW_SHARED))
+
+
+def is_hosted() -> bool:
+    """Whether a cluster is named, so that steps run where its workers are."""
+    return find_cluster(find_own_store(None).base)[0] is not None
 
 
 def command_for(command: str, directory: RunDirectory, *more: str) -> str:

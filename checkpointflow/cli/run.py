@@ -11,12 +11,12 @@ from checkpointflow.cli.completing import complete_file, complete_flow
 from checkpointflow.cli.driving import Driving, drive_options, find_driver
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
-from checkpointflow.cli.location import find_store
+from checkpointflow.cli.location import find_store, is_hosted
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import asks_people
 from checkpointflow.drivers import local
 from checkpointflow.drivers.catalog import find_flow
-from checkpointflow.drivers.sources import CheckedWorkflow, read_bytes, read_workflow
+from checkpointflow.drivers.sources import PLACEMENT, CheckedWorkflow, read_bytes, read_workflow
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import InvalidInput, UsageError
 from checkpointflow.patterns import compile_late
@@ -70,7 +70,8 @@ def command(
         from checkpointflow.cli.answer_ import offer
 
         run = offer(directory, run, driving)
-    return driving.answer("run", run, directory, replayed=replayed)
+    warnings = tuple(str(w) for w in checked.warnings if w.id == PLACEMENT and not is_hosted())
+    return driving.answer("run", run, directory, warnings=warnings, replayed=replayed)
 
 
 def _begin(

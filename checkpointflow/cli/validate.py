@@ -8,8 +8,8 @@ import click
 
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.location import find_store
-from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
+from checkpointflow.cli.location import find_own_store, is_hosted
+from checkpointflow.drivers.sources import NO_CACHE, PLACEMENT, read_bytes, read_workflow
 from checkpointflow.errors import UsageError, WarningsFound
 from checkpointflow.store.cache import Cache
 
@@ -30,7 +30,7 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
         checked = read_bytes(read_stdin())
     else:
         checked = read_workflow(Path(file or str(workflow)), cache=_find_cache())
-    doubts = tuple(checked.warnings)
+    doubts = tuple(w for w in checked.warnings if w.id != PLACEMENT or not is_hosted())
     if strict and doubts:
         details = [doubt.as_detail() for doubt in doubts]
         raise WarningsFound(first=doubts[0], count=len(doubts), details=details)
@@ -54,6 +54,6 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
 def _find_cache() -> Cache:
     """That of the store where a run would lie, if there can be one."""
     try:
-        return Cache(find_store(None).base)
+        return Cache(find_own_store(None).base)
     except UsageError:
         return NO_CACHE

@@ -26,6 +26,7 @@ from checkpointflow.patterns import compile_late
 _ID_RULE = "a letter or _, then letters, digits, _ and -"
 _ENV_RULE = "a letter or _, then letters, digits and _"
 _HOST_RULE = "a name or an address in lower case, without a port or brackets"
+_QUEUE_RULE = "letters, digits, _, - and ., and no ${…}"
 _EVENT_RULE = "a letter or _, then letters, digits, _, - and ."
 
 # What to write, by the field's name: for fields where being told what is wrong is not enough.
@@ -257,6 +258,8 @@ def _explain_pattern(pattern: str, path: Path) -> tuple[str, str]:
         return _ENV_RULE, "the name of an environment variable"
     if "allow_hosts" in path:
         return _HOST_RULE, "a host"
+    if path[-1] == "runs_on":
+        return _QUEUE_RULE, "the name of a queue"
     return _EVENT_RULE, "the name of an event"
 
 

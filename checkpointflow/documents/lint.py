@@ -23,6 +23,7 @@
 | W134 | a value that `echo -n`, `echo -e` or `awk -v` may change              | the expression      |
 | W135 | names that look alike, and are not the same                           | the second name     |
 | W136 | a variable that is kept in each run, and is called as secrets are     | its name            |
+| W137 | `runs_on`, which counts on a cluster only; there it is not told       | the first           |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
 W110 and W121 are in `absence.py`, W130 to W132 and W135 in `text_lint.py`. The ids are stable.
@@ -76,6 +77,7 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         _warn_of_undescribed(workflow),
         _warn_of_unlisted(program),
         _warn_of_unread(program),
+        _warn_of_placement(program),
         warn_of_secrets((name, ("workflow", "env", at)) for at, name in enumerate(workflow.env)),
     ]
     if flow_is_sound:
@@ -284,6 +286,16 @@ def _is_repeatable(step: Cli | Api) -> bool:
     # HTTP itself promises it of all methods but these two.
     by_method = isinstance(step, Api) and step.method not in ("POST", "PATCH")
     return step.idempotent or step.idempotency_key is not None or by_method
+
+
+def _warn_of_placement(program: Program) -> Iterator[Diagnostic]:
+    hint = "leave it out, or start it on a cluster; see: cpf guide cluster"
+    found = [(step.path, step.step.id) for step in program.steps if getattr(step.step, "runs_on", None)]
+    if program.workflow.defaults.runs_on:
+        found = [(("workflow", "defaults"), "defaults")]
+    for path, name in sorted(found, key=lambda one: (one[0][1] == "finally", one[0]))[:1]:
+        message = f"`runs_on` of {name} counts on a cluster; here every step runs on this machine"
+        yield Diagnostic(message, (*path, "runs_on"), hint, id="W137", at_name=True)
 
 
 # Events that no transition takes

@@ -27,6 +27,7 @@ from checkpointflow.documents.parts import (
     Name,
     OneOf,
     Outputs,
+    Queue,
     Retry,
     Seconds,
     Shell,
@@ -103,6 +104,9 @@ class ActionStep(Sequenced, frozen=True, kw_only=True):
         Text | None, say("Given to the step as CPF_IDEMPOTENCY_KEY, the same for all its attempts.")
     ] = None
     idempotent: Annotated[bool, say("Safe to run twice: after a crash it is run again unasked.")] = False
+    runs_on: Annotated[
+        Queue | None, say("On a cluster: the queue of the workers that may do it.", "gpu", "eu-west.build")
+    ] = None
 
 
 class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
@@ -314,6 +318,10 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
             "it when it starts and keeps it, so it is no place for secrets: `${secrets.NAME}` is for them.",
             "defaults.env",
         ),
+    ] = None
+    runs_on: Annotated[
+        Queue | None,
+        say("For `cli` and `api` steps, on a cluster: the queue of the workers that may do them."),
     ] = None
     allow_hosts: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[a-z0-9._:-]+$(?!\n)", max_length=253)], ...],

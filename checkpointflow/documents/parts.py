@@ -52,6 +52,7 @@ OneOf = Annotated[
         ["flows/dev.yaml", "flows/production.yaml"],
     ),
 ]
+Queue = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$(?!\n)", max_length=100)]
 Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)]
 
 

@@ -41,6 +41,8 @@ MAX_REMEMBERED = 64
 UNNAMED = "<bytes>"
 """What a document is called, in what is wrong with it, that did not come from a file."""
 
+PLACEMENT = "W137"
+"""The id of the warning of `runs_on`, which says nothing where a cluster is meant."""
 
 NO_CACHE = Cache(None)
 

@@ -48,7 +48,7 @@ class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     cwd: relative to the directory where the run was started;
     timeout_seconds: then the whole process group is stopped; exit_codes: those that count as success;
     needs_json: its output must be JSON; keeps_stdout, keeps_stderr: the document refers to its text;
-    secrets: those whose marks stand in its values.
+    secrets: those whose marks stand in its values; runs_on: on a cluster, the queue whose workers may do it.
     """
 
     shell: str
@@ -68,6 +68,7 @@ class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     lock: LockRequest | None = None
     artifacts: tuple[ArtifactSpec, ...] = ()
     secrets: tuple[str, ...] = ()
+    runs_on: str | None = None
 
 
 class CallHttp(_Action, frozen=True, kw_only=True, tag="call_http"):
@@ -75,7 +76,8 @@ class CallHttp(_Action, frozen=True, kw_only=True, tag="call_http"):
 
     body: sent as JSON, or as it is when it is text; UNSET: none; secrets: those whose marks stand in it;
     keeps_stdout, keeps_headers: the document refers to the text, or the headers, of the answer;
-    host_is_data: not the author but a value chose the host, which must then be public, or one of allow_hosts.
+    host_is_data: not the author but a value chose the host, which must then be public, or one of allow_hosts;
+    runs_on: as of a command.
     """
 
     method: str
@@ -91,6 +93,7 @@ class CallHttp(_Action, frozen=True, kw_only=True, tag="call_http"):
     idempotency_key: str
     lock: LockRequest | None = None
     secrets: tuple[str, ...] = ()
+    runs_on: str | None = None
 
 
 class Sleep(_Action, frozen=True, kw_only=True, tag="sleep"):

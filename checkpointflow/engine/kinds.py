@@ -175,6 +175,7 @@ def _make_action(scene: Scene, body: Body, step: AnyStep, path: str, attempt: in
         "lock": lock,
         "keeps_stdout": compiled.keeps("stdout"),
         "secrets": compiled.secrets,
+        "runs_on": step.runs_on or compiled.program.workflow.defaults.runs_on,
     }
     if isinstance(step, Cli):
         return _make_command(step, compiled, names, common)

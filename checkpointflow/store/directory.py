@@ -231,6 +231,9 @@ class RunDirectory(RunFiles):
             raise StateCorrupt(file=file, problem="it is not what its name, a digest, says")
         return data
 
+    def gather(self) -> None:
+        """Have all of its files lie here, as they do, unless it is a copy."""
+
     # Writing
 
     @contextmanager

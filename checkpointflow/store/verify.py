@@ -86,6 +86,7 @@ class Verified(Struct, kw_only=True):
 def verify(directory: RunDirectory) -> Verified:
     """Check all that can be checked of the run in *directory*. Raises nothing for what is damaged."""
     found = Verified(findings=[], warnings=[], unchecked=[])
+    directory.gather()
     walk = _Walk(directory, found)
     try:
         with directory.open(HISTORY) as file:

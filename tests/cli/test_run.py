@@ -43,6 +43,19 @@ def test_it_is_tried_again(cpf: Cpf) -> None:
     assert [(entry["attempt"], entry["text"]) for entry in logs] == [(1, "1\n"), (2, "2\n"), (3, "3\n")]
 
 
+@pytest.mark.parametrize("where", [{}, {"CPF_ON": "temporal://h"}])
+def test_who_names_workers_is_warned_unless_there_are_some(cpf: Cpf, where: dict[str, str]) -> None:
+    file = cpf.flow(cli("a", runs_on="gpu"), cli("b", runs_on="gpu"))
+    told = [] if where else ["W137"]
+    answer = cpf("validate", "-f", file, **where)
+    assert [warning["id"] for warning in answer["result"]["warnings"]] == told
+    assert cpf("validate", "-f", file, "--strict", **where).code == (0 if where else 10)
+    if not where:
+        (warning,) = cpf("run", "-f", file)["warnings"]
+        assert "`runs_on` of a counts on a cluster; here every step runs on this machine" in warning
+        assert "warnings" not in cpf.run(cli("a")).json
+
+
 def test_a_time_out_is_told_as_one(cpf: Cpf) -> None:
     answer = cpf.run(cli("a", "exec sleep 30", timeout_seconds=0.2))
     assert (answer.code, answer.error_code) == (30, "ERR_TIMEOUT")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -216,20 +216,8 @@ class HostedRun(RunDirectory):
         is_chosen = any(isinstance(fact, DirectoryChosen) for fact in self.told.facts)
         return self.told.start.is_foreign and not is_chosen
 
-    @contextmanager
-    def hold(
-        self,
-        command: str,
-        now: str,
-        timeout_seconds: float = 0,
-        *,
-        end_orphans: Callable[[Path], None] | None = None,
-        may_lag: bool = False,
-    ) -> Iterator[None]:
-        """Have all of it lie here: nobody but this process changes the copy."""
-        self.load()
-        facts = list(self.facts(self.told.run))
+    def gather(self) -> None:
+        """Have all of it lie here."""
+        facts = list(self.facts(self.load()))
         for name in find_sealed_files(facts) | find_artifacts(facts):
             self._fetch_file(name)
-        with super().hold(command, now, timeout_seconds, end_orphans=end_orphans, may_lag=may_lag):
-            yield

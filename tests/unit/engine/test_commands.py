@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import UNSET, convert
+from msgspec import UNSET, convert, to_builtins
+from msgspec.json import encode
+from msgspec.structs import replace
 
 from checkpointflow.engine.actions import (
     ArtifactSpec,
@@ -57,6 +59,19 @@ def test_a_command_that_was_recorded_before_it_could_fail_fast_is_read_as_it_was
         "idempotency_key": "",
     }
     assert not convert(old, RunCommand).fail_fast
+
+
+def test_a_step_runs_where_it_or_the_defaults_say() -> None:
+    defaults = {"runs_on": "general"}
+    assert action(cli("a"), defaults=defaults).runs_on == call(defaults=defaults).runs_on == "general"
+    assert action(cli("a", runs_on="gpu"), defaults=defaults).runs_on == call(runs_on="gpu").runs_on == "gpu"
+
+
+@pytest.mark.parametrize("step", [cli("a"), {"id": "a", "kind": "api", "url": "http://h"}])
+def test_a_step_that_runs_anywhere_is_recorded_as_ever(step: dict[str, object]) -> None:
+    asked = Story(step).run.steps["a"].action
+    assert asked.runs_on is None and b"runs_on" not in encode(asked)
+    assert list(to_builtins(replace(asked, runs_on="q")))[-1] == "runs_on"
 
 
 def test_env_cwd_and_key_are_interpolated() -> None:
@@ -188,8 +203,9 @@ def test_a_command_that_was_not_begun_is_begun_later_as_the_same_attempt() -> No
     assert story.replayed() == story.run
 
 
-def call(**more: object) -> CallHttp:
-    asked = Story({"id": "a", "kind": "api", "url": "http://h/${inputs.x}", **more}, inputs={"x": "1&2"})
+def call(defaults: dict[str, object] | None = None, **more: object) -> CallHttp:
+    step = {"id": "a", "kind": "api", "url": "http://h/${inputs.x}", **more}
+    asked = Story(step, inputs={"x": "1&2"}, **({"defaults": defaults} if defaults else {}))
     found = asked.run.steps["a"].action
     assert isinstance(found, CallHttp)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,8 +28,18 @@ async def connect(address: Address, shelf: Shelf) -> Client:
     except TimeoutError:
         problem = f"the cluster did not answer within {CONNECTING_SECONDS:g} seconds"
     except (RuntimeError, ValueError) as error:
-        problem = f"the cluster cannot be reached ({str(error).partition(chr(10))[0]})"
+        problem = f"the cluster cannot be reached: {_shorten(str(error))}"
     raise PersistenceError(file=address, problem=problem)
+
+
+def _shorten(problem: str) -> str:
+    """The innermost of what the SDK says of a connection, which is all that helps."""
+    found = re.search(r'(?:message|error): "([^"]+)"', problem)
+    if found is not None:
+        return found[1]
+    if "InvalidContentType" in problem:
+        return "it does not speak TLS, which the URL or Temporal's configuration asks for"
+    return problem.partition("\n")[0][:200]
 
 
 @contextmanager

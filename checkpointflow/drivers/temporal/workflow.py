@@ -362,9 +362,8 @@ class Hosted:
             self.under_way.pop(key, None)
         if wish is None:
             self.alarms = {}
-        # What they told meanwhile: of one that was cut short nothing is to be heard.
-        heard = self.asked[before:]
-        self.asked[before:] = [q for q in heard if not any(isinstance(m, Recover) for m in q.messages)]
+        # Of one that was cut short nothing is to be heard.
+        self.asked[before:] = [q for q in self.asked[before:] if _find_lost(q).isdisjoint(under_way)]
 
     def _is_long(self) -> bool:
         info = workflow.info()
@@ -417,6 +416,12 @@ class Lock:
 
 def _key(action: Action) -> Key:
     return action.path, action.attempt
+
+
+def _find_lost(question: Question) -> set[Key]:
+    """Of which actions *question* tells that nothing will be heard."""
+    recoveries = (message for message in question.messages if isinstance(message, Recover))
+    return {_key(action) for recovery in recoveries for action in recovery.lost}
 
 
 def _has_begun(error: ActivityError) -> bool:

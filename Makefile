@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types coverage schemas crash fuzz bench clean
+.PHONY: help demo cluster-demo test check format lint types coverage schemas crash fuzz bench clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## Install, then run the Quick Start to its end, showing each answer
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/demo.sh
+
+cluster-demo: $(READY) ## A workflow on a cluster of this machine: a worker is killed, a person answers
+	@$(BIN)/python -m tests.temporal.demo
 
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
@@ -48,8 +51,8 @@ coverage: $(READY) ## The tests of the pure rooms, which they must cover branch 
 schemas: $(READY) ## Write schemas/ anew from the Structs
 	$(BIN)/python -m tests.write_schemas
 
-crash: $(READY) ## The long search for lost or doubled work: every crash point, CPF_CHAOS_KILLS=3000 times kill -9
-	CPF_LONG=1 $(PYTEST) tests/crash tests/mcp/test_mcp_kills.py
+crash: $(READY) ## The long search for lost or doubled work: every crash point, CPF_CHAOS_KILLS=3000 times kill -9, the faults of a cluster
+	CPF_LONG=1 $(PYTEST) tests/crash tests/mcp/test_mcp_kills.py tests/temporal
 
 fuzz: $(READY) ## The long search for input that breaks something
 	CPF_FUZZ_EXAMPLES=20000 $(PYTEST) tests/unit tests/drivers/test_values_in_shells.py tests/cli/test_fuzz.py

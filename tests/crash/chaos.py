@@ -336,7 +336,8 @@ class _Server(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def _serve(ledger: Path) -> Iterator[int]:
+def serve(ledger: Path) -> Iterator[int]:
+    """A server for calls of random workflows, which notes them in *ledger*; its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
         server.ledger = ledger  # type: ignore[attr-defined]
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -348,7 +349,7 @@ def survive(seed: str, kills: int, below: Path | None = None) -> int:
     """Lead the run of *seed* through its storm; how many kills it has survived. Raises AssertionError."""
     place = Path(tempfile.mkdtemp(prefix="cpf-chaos-", dir=below))
     try:
-        with _serve(place / "ledger") as port:
+        with serve(place / "ledger") as port:
             storm = Storm(seed, place, kills, port)
             storm.rage()
     except Exception as error:

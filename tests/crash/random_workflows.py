@@ -102,6 +102,7 @@ RECIPES = {
         "artifacts.made.files.0.size", lambda _: 8, "retry", again=True,
     ),
     "fed": Recipe(1, ('test "$(cat)" = "STEP-ID ${run.id}"', ENDED, SAY), {"stdin": "STEP-ID ${run.id}"}),
+    "named": Recipe(1, ('test "$N" = 7', ENDED, SAY), {"env": {"N": "${length(run.id) - 19}"}}),
     "locked": Recipe(2, (*ALONE, "sleep 0.1", ENDED, SAY), {"lock": {"key": LOCK, "timeout_seconds": 30}}),
     "secret": Recipe(2, (PRINT_SECRETS, ENDED, f'{SAY} > "$CPF_OUTPUT"')),
     "odd code": Recipe(1, (ENDED, SAY, "exit 3"), {"success": {"exit_codes": [0, 3]}}),

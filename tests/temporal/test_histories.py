@@ -1,0 +1,95 @@
+"""What a worker of any release has left in Temporal's history, the workflow of this one goes on with.
+
+Each file of `histories/` is the history of one run, called by the release whose worker wrote it. A release
+adds its own: `CPF_WRITE_HISTORIES=1 python -m pytest tests/temporal/test_histories.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpointflow import __version__
+from tests.conftest import Cpf
+from tests.crash.chaos import serve
+from tests.temporal.conftest import need
+from tests.temporal.test_same_under_both_drivers import DEMO, Player
+from tests.temporal.world import TOKEN, Server, as_json, fetch_events
+
+HISTORIES = Path(__file__).parent / "histories"
+FILES = sorted(HISTORIES.glob("*.json"))
+
+
+def _replay(history: Any, place: Path, workflows: Sequence[type] = ()) -> None:
+    """Replay *history*. Raises where the workflow does otherwise than it did."""
+    from checkpointflow.drivers.temporal import wire
+    from checkpointflow.drivers.temporal.shelf import shelf_at
+    from checkpointflow.drivers.temporal.workflow import Hosted, Lock
+    from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+
+    replayer = Replayer(
+        workflows=workflows or [Hosted, Lock],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=wire.make_converter(shelf_at(str(place))),
+    )
+    asyncio.run(replayer.replay_workflow(history))
+
+
+def _read(file: Path) -> Any:
+    from temporalio.client import WorkflowHistory
+
+    return WorkflowHistory.from_json("a run", file.read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_history_of_a_release_is_replayed(file: Path, tmp_path: Path) -> None:
+    need()
+    _replay(_read(file), tmp_path)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_workflow_that_does_otherwise_is_caught(file: Path, tmp_path: Path) -> None:
+    """Or the test above would say nothing."""
+    need()
+    from checkpointflow.drivers.temporal import wire
+    from checkpointflow.drivers.temporal.workflow import Hosted, Start
+    from temporalio import workflow
+
+    @workflow.defn(name=wire.WORKFLOW, sandboxed=False)
+    class Sleepy(Hosted):
+        @workflow.init
+        def __init__(self, start: Start) -> None:
+            super().__init__(start)
+
+        @workflow.run
+        async def drive(self, start: Start) -> Any:
+            await workflow.sleep(1)
+            return await super().drive(start)
+
+    with pytest.raises(workflow.NondeterminismError):
+        _replay(_read(file), tmp_path, [Sleepy])
+
+
+def test_each_release_has_its_history() -> None:
+    assert HISTORIES / f"{__version__}.json" in FILES
+
+
+@pytest.mark.skipif("CPF_WRITE_HISTORIES" not in os.environ, reason="a release does it")
+def test_write_the_history_of_this_release(hosted: Cpf, server: Server, tmp_path: Path) -> None:
+    for file in DEMO.glob("*.yaml"):
+        shutil.copy(file, hosted.cwd)
+    hosted.env |= {"TEAM": "blue", "TOKEN": TOKEN}
+    with serve(tmp_path / "ledger") as port:
+        inputs = {"port": port, "regions": ["north", "nowhere", "south"]}
+        player = Player(hosted)
+        player.play("everything.yaml", "--input", as_json(inputs))
+    HISTORIES.mkdir(exist_ok=True)
+    text = fetch_events(server, player.run_id).to_json()
+    assert TOKEN not in text
+    (HISTORIES / f"{__version__}.json").write_text(text)

@@ -1,0 +1,119 @@
+"""Where runs are hosted, who works on them, and who may run what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import until
+from tests.helpers import ask, cli, end
+from tests.temporal.world import Site, find_free_port, finish
+
+
+def test_where_no_server_is_that_is_told_at_once(site: Site) -> None:
+    there = site.at(f"temporal://127.0.0.1:{find_free_port()}/default")
+    for line in (["run", site.cpf.flow(cli("s"))], ["list"], ["status", "01M8F29WPXXAAY96F5VTBRB84B"]):
+        begin = time.monotonic()
+        told = there(*line)
+        assert time.monotonic() - begin < 2
+        assert (told.code, "127.0.0.1" in told["error"]["message"]) == (60, True)
+
+
+def test_where_no_worker_is_the_run_begins_when_one_comes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from checkpointflow.drivers.temporal import cluster
+
+    assert cluster.PATIENCE_SECONDS == 10
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.5)
+    told = site.cpf.run(cli("s", "echo x > done"))
+    assert told.code == 60
+    assert "worker" in told["error"]["message"] and "goes on" in told["error"]["message"]
+    run_id = told["run_id"]
+    assert site.cpf("status", run_id)["status"] == "running"
+    site.work()
+    until(lambda: site.cpf("status", run_id)["status"] == "completed")
+
+
+def test_the_place_is_named_by_options_too(site: Site) -> None:
+    site.work()
+    file = site.cpf.flow(ask("q"))
+    line = ("--on", site.url, "--shelf", str(site.shelf))
+    waiting = site.local(*line, "run", file)
+    assert waiting.code == 40
+    assert site.local(*line, "status", waiting["run_id"]).code == 40
+    assert site.local("status", waiting["run_id"]).code == 20, "a store of this machine knows nothing of it"
+
+
+def test_a_worker_runs_only_what_its_operator_allows(site: Site) -> None:
+    allowed, other = (
+        site.cpf.flow(cli("s", "echo good >> done")),
+        site.cpf.flow(cli("t", "echo bad >> done"), name="o.yaml"),
+    )
+    site.work("--only", allowed)
+    assert site.cpf("run", allowed).code == 0
+    refused = site.cpf("run", other)
+    assert refused.code not in (0, 40), refused
+    assert "o.yaml" in refused["error"]["message"] or "allow" in refused["error"]["message"]
+    assert site.read("done") == ["good"]
+
+
+def test_a_step_goes_to_the_machine_that_can_do_it(make_site: Callable[..., Site]) -> None:
+    here = make_site()
+    labelled = f"{here.queue}-gpu"
+    here.work(WHO="any")
+    here.work("--queue", labelled, WHO="gpu")
+    done = here.cpf.run(
+        cli("a", "echo $WHO"),
+        cli("b", "echo $WHO", runs_on=labelled),
+        end("e", result=["${steps.a.stdout}", "${steps.b.stdout}"]),
+    )
+    assert done["result"] == ["any", "gpu"]
+
+
+def test_runs_on_of_all_steps_may_be_said_once(make_site: Callable[..., Site]) -> None:
+    here = make_site()
+    labelled = f"{here.queue}-gpu"
+    here.work(WHO="any")
+    here.work("--queue", labelled, WHO="gpu")
+    done = here.cpf.run(
+        cli("a", "echo $WHO"), end("e", result="${steps.a.stdout}"), defaults={"runs_on": labelled}
+    )
+    assert done["result"] == "gpu"
+
+
+def test_a_run_that_has_ended_is_deleted(site: Site) -> None:
+    site.work()
+    waiting, ended = site.cpf.run(ask("q"))["run_id"], site.cpf.run(cli("s", "echo s"))["run_id"]
+    assert list(site.shelf.glob(f"**/{ended}"))
+    refused = site.cpf("delete", waiting)
+    assert (refused.code, refused.error_code) == (20, "ERR_RUN_NOT_ENDED")
+    assert site.cpf("delete", ended).code == 0
+    assert not list(site.shelf.glob(f"**/{ended}"))
+    until(lambda: site.cpf("status", ended).code == 20)
+
+
+def test_runs_are_swept_by_age(site: Site) -> None:
+    site.work()
+    ended = site.cpf.run(cli("s"))["run_id"]
+    swept = site.cpf("gc", "--older-than", "0s", "--dry-run")
+    assert swept.code in (0, 80), swept
+    if swept.code == 0:
+        assert ended in swept.text
+        assert site.cpf("gc", "--older-than", "0s").code == 0
+        assert not list(site.shelf.glob(f"**/{ended}"))
+
+
+def test_a_worker_that_is_told_to_stop_ends_what_it_does(site: Site) -> None:
+    worker = site.work("--grace", "30")
+    caller = site.cpf.start(
+        "run", site.cpf.flow(cli("s", "echo s >> done; sleep 1; echo e >> done"), cli("t", "echo t >> done"))
+    )
+    site.await_lines("done")
+    site.stop(worker)
+    assert site.read("done") == ["s", "e"]
+    site.work()
+    assert finish(caller).code == 0
+    assert site.read("done") == ["s", "e", "t"]

@@ -1,0 +1,93 @@
+"""Whoever reads a run reads what Temporal keeps of it, and needs no worker for that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Answer
+from tests.helpers import ask, cli, end
+from tests.temporal.world import Site
+
+
+@pytest.fixture
+def left(site: Site) -> tuple[Site, str, str]:
+    """A run that waits and one that has ended, in a place whose only worker is gone."""
+    worker = site.work()
+    steps = (
+        cli("s", "echo said; echo told >&2"),
+        ask("q", prompt="Well?"),
+        end("e", result="${steps.s.stdout}"),
+    )
+    waiting, ended = (site.cpf.run(*steps)["run_id"] for _ in range(2))
+    assert site.cpf.resume(ended, "q_event", {}).code == 0
+    worker.kill()
+    worker.wait()
+    return site, waiting, ended
+
+
+def _read(site: Site, *line: str, code: int = 0) -> Answer:
+    answer = site.cpf(*line, "--json")
+    assert answer.code == code, answer
+    return answer
+
+
+def test_everything_is_read_without_a_worker(left: tuple[Site, str, str]) -> None:
+    site, waiting, ended = left
+    assert _read(site, "status", waiting, code=40)["wait"]["prompt"] == "Well?"
+    assert _read(site, "status", ended[-6:])["result"] == "said"
+    seen = _read(site, "inspect", waiting, "--full", code=40)
+    assert seen["history"][0]["fact"]["fact"] == "run_started"
+    assert seen["steps"]["s"]["status"] == "succeeded"
+    assert "told" in _read(site, "logs", waiting, "--step", "s").text
+    assert "said" in site.cpf("logs", ended, "--step", "s", "--raw").text
+    for run_id in (waiting, ended):
+        assert _read(site, "verify", run_id)["status"] == "completed"
+        assert _read(site, "export", run_id, "-o", f"{run_id}.tar.gz")
+        assert site.local("import", f"{run_id}.tar.gz").code == 0
+        assert site.local("verify", run_id).code == 0
+        assert _read(site, "report", run_id, "-o", f"{run_id}.html")
+        assert "said" in (site.cwd / f"{run_id}.html").read_text() or run_id == waiting
+        assert "s" in site.cpf("graph", run_id, "--format", "text").text
+    assert _read(site, "diff", waiting, ended)["result"]["equal"] is False
+    assert _read(site, "wait", waiting, "--for", "waiting", code=40)
+    assert _read(site, "watch", ended)["status"] == "completed"
+
+
+def test_runs_and_waits_are_listed_without_a_worker(left: tuple[Site, str, str]) -> None:
+    site, waiting, ended = left
+    listed = {run["run_id"]: run for run in _read(site, "list", "--limit", "0")["result"]["runs"]}
+    assert listed[waiting]["status"] == "waiting"
+    assert listed[ended]["status"] == "completed"
+    only = _read(site, "list", "--status", "waiting", "--limit", "0")["result"]["runs"]
+    assert waiting in {run["run_id"] for run in only} and ended not in {run["run_id"] for run in only}
+    asked = {wait["run_id"]: wait for wait in _read(site, "waits")["result"]["waits"]}
+    assert asked[waiting]["step"] == "q"
+    assert ended not in asked
+
+
+def test_the_chain_is_the_same_as_on_disk(left: tuple[Site, str, str]) -> None:
+    site, waiting, _ = left
+    assert site.cpf("export", waiting, "-o", "run.tar.gz").code == 0
+    assert site.local("import", "run.tar.gz").code == 0
+    there = site.cpf("inspect", waiting, "--full")
+    here = site.local("inspect", waiting, "--full")
+    assert there["history"] == here["history"]
+    assert there["checkpoint_id"] == here["checkpoint_id"]
+    lines = site.local.history(waiting)
+    assert [line["checkpoint_id"] for line in lines] == [entry["checkpoint_id"] for entry in here["history"]]
+
+
+def test_a_run_that_has_ended_lies_on_the_shelf_as_a_directory(left: tuple[Site, str, str]) -> None:
+    site, _, ended = left
+    (place,) = site.shelf.glob(f"**/{ended}")
+    assert json.loads((place / "state.json").read_text())["status"] == "completed"
+    assert site.local("verify", "--run-dir", str(place)).code == 0
+
+
+def test_what_does_not_exist_is_told(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    missing = site.cpf("status", "01M8F29WPXXAAY96F5VTBRB84B")
+    assert (missing.code, missing.error_code) == (20, "ERR_RUN_NOT_FOUND")

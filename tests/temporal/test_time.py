@@ -1,0 +1,53 @@
+"""A month of waiting, on a server that skips the time in which nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from tests.conftest import until
+from tests.helpers import ask, cli, end
+from tests.temporal.conftest import need
+from tests.temporal.world import Site, find_program
+
+SKIPPING = "temporal-test-server"
+MONTH = 30 * 24 * 3600
+
+
+class _Skipping:
+    """A server that skips time. url: as CPF_ON names it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+
+def test_a_wait_of_a_month_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    need(SKIPPING)
+    asyncio.run(_wait_for_a_month(str(find_program(SKIPPING)), tmp_path))
+
+
+async def _wait_for_a_month(program: str, place: Path) -> None:
+    from temporalio.testing import WorkflowEnvironment
+
+    steps = (
+        ask("q", timeout_seconds=MONTH, on_timeout={"next": "late"}),
+        end("e"),
+        cli("late"),
+        end("f", result="late"),
+    )
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=program
+    ) as environment:
+        target = environment.client.service_client.config.target_host
+        site = Site(_Skipping(f"temporal://{target}/default"), place / "site", "month")
+        site.work()
+        try:
+            waiting = await asyncio.to_thread(site.cpf.real, "run", site.cpf.flow(*steps))
+            assert waiting.code == 40, waiting
+            await environment.sleep(timedelta(seconds=MONTH + 60))
+            await asyncio.to_thread(
+                until, lambda: site.cpf.real("status", waiting["run_id"]).json.get("result") == "late"
+            )
+        finally:
+            site.close()

@@ -21,11 +21,10 @@ from checkpointflow.drivers.perform import Executor
 from checkpointflow.drivers.sources import read_copies
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.deciding import decide
-from checkpointflow.drivers.temporal.history import read_latest
-from checkpointflow.drivers.temporal.mirroring import write_out
+from checkpointflow.drivers.temporal.hearing import CASES
+from checkpointflow.drivers.temporal.history import read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
-from checkpointflow.drivers.temporal.workflow import CASES
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
 from checkpointflow.engine.facts import Fact, Identity
 from checkpointflow.errors import CheckpointflowError, DirectoryGone

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from checkpointflow.documents.program import Program
+from checkpointflow.drivers.temporal.hearing import Case, Question
 from checkpointflow.drivers.temporal.wire import Decision, Request, make_refusal
 from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.copying import copy_as
@@ -17,9 +17,6 @@ from checkpointflow.engine.run import Run, pending
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.seals import choose_changed
-
-if TYPE_CHECKING:
-    from checkpointflow.drivers.temporal.workflow import Case, Question
 
 
 def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list[Decision]:

@@ -8,9 +8,9 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from checkpointflow.drivers.secrets import list_secrets
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.drivers.temporal import wire
+from checkpointflow.drivers.temporal.history import list_checkpoints
 from checkpointflow.drivers.temporal.hosted import Cluster, HostedRun, HostedStore
 from checkpointflow.drivers.temporal.hosting import ask, start_workflow
-from checkpointflow.drivers.temporal.mirroring import list_checkpoints
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Start
 from checkpointflow.engine.facts import Fact

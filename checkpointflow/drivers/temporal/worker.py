@@ -21,10 +21,11 @@ from checkpointflow.documents.model import Document
 from checkpointflow.drivers.temporal.activities import Activities, Terms
 from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect
+from checkpointflow.drivers.temporal.locking import Lock
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.watchman import MARK, keep_watch
 from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
-from checkpointflow.drivers.temporal.workflow import HEARTBEAT, Hosted, Lock
+from checkpointflow.drivers.temporal.workflow import HEARTBEAT, Hosted
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.store.clock import make_id

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 from temporalio import workflow
@@ -21,21 +21,21 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
-    WorkflowAlreadyStartedError,
 )
 from temporalio.exceptions import TimeoutError as TimedOut
 
-from checkpointflow.digests import sha256
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.heading import describe, is_news
+from checkpointflow.drivers.temporal.hearing import CASES, Case, Question
+from checkpointflow.drivers.temporal.locking import hold_lock
 from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
-from checkpointflow.engine.actions import Action, Effect, LockRequest, Sleep, Slept, StoredFile
+from checkpointflow.engine.actions import Action, Effect, Sleep, Slept, StoredFile
 from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import Breakdown, Cancellation, Fact
 from checkpointflow.engine.messages import Defer, Message, Recover, Report, Seal, format_time
 from checkpointflow.engine.rules import check_answer
-from checkpointflow.engine.run import Run, Started, pending, unanswered, waits
+from checkpointflow.engine.run import Started, pending, unanswered, waits
 from checkpointflow.errors import CheckpointflowError, EventMismatch, NotTrusted, RunDiverged, RunNotWaiting
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.locks import Wish
@@ -48,36 +48,6 @@ KEEPING = timedelta(minutes=10)
 PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 Key = tuple[str, int]
-
-
-class Question(NamedTuple):
-    """What a run hears as one, and whoever wants to know what follows: one of the first four is given.
-
-    idle: with a request: the actions that nobody is at.
-    """
-
-    answer: asyncio.Future[Taken]
-    now: str
-    messages: tuple[Message, ...] = ()
-    request: Request | None = None
-    adopted: list[Fact] | None = None
-    wish: Wish | None = None
-    idle: tuple[Action, ...] = ()
-
-
-class Case(NamedTuple):
-    """What is to be decided, for the local activity in this same process: it is handed over as it is."""
-
-    start: Start
-    run: Run
-    facts: list[Fact]
-    questions: list[Question]
-    left: dict[str, StoredFile]
-    seals: dict[str, StoredFile]
-    is_foreign: bool
-
-
-CASES: dict[str, Case] = {}
 
 
 @workflow.defn(name=wire.WORKFLOW, sandboxed=False)
@@ -256,7 +226,7 @@ class Hosted:
 
     async def _perform(self, action: Effect) -> list[Message]:
         deferred: list[Message] = [Defer(now=_now(), path=action.path, attempt=action.attempt)]
-        lock = None if action.lock is None else await self._lock(action.lock)
+        lock = None if action.lock is None else await hold_lock(action.lock)
         if action.lock is not None and lock is None:
             return deferred
         try:
@@ -316,18 +286,6 @@ class Hosted:
         self.left |= {file.path: file for file in done.left}
         self.printed += done.printed
         return [Recover(now=_now(), lost=(action,))]
-
-    async def _lock(self, wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, Any] | None:
-        """Hold a lock that all runs share: a workflow of its name, of which there can be one only."""
-        name = f"{wire.LOCK}/{sha256(wanted.key.encode(errors='replace')).hexdigest()}"
-        deadline = workflow.now() + timedelta(seconds=wanted.timeout_seconds)
-        while True:
-            try:
-                return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
-            except WorkflowAlreadyStartedError:
-                if workflow.now() >= deadline:
-                    return None
-                await workflow.sleep(min(timedelta(seconds=1), deadline - workflow.now()))
 
     def _is_idle(self, action: Action, *, resumes: bool) -> bool:
         """Whether nobody is at *action*; of a pause that is for whoever *resumes* to say."""
@@ -403,15 +361,6 @@ class Hosted:
         if is_news(self.heading, heading):
             self.heading = heading
             workflow.upsert_memo({wire.HEAD: heading})
-
-
-@workflow.defn(name=wire.LOCK, sandboxed=False)
-class Lock:
-    """A lock that runs share: whoever has it is the parent of this workflow, and ends it."""
-
-    @workflow.run
-    async def hold(self, key: str) -> None:  # noqa: ARG002, its name tells it
-        await workflow.wait_condition(lambda: False)
 
 
 def _key(action: Action) -> Key:

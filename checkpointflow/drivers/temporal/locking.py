@@ -1,0 +1,38 @@
+"""Locks that the runs of a cluster share: a workflow by the name of each, of which there can be one only."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from checkpointflow.digests import sha256
+from checkpointflow.drivers.temporal import wire
+from checkpointflow.engine.actions import LockRequest
+
+LOOKING_SECONDS = 1.0
+
+
+@workflow.defn(name=wire.LOCK, sandboxed=False)
+class Lock:
+    """A lock: whoever has it is the parent of this workflow, and ends it."""
+
+    @workflow.run
+    async def hold(self, key: str) -> None:  # noqa: ARG002, its name tells it
+        """Be there."""
+        await workflow.wait_condition(lambda: False)
+
+
+async def hold_lock(wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, Any] | None:
+    """Hold the lock that *wanted* names, until what is returned is cancelled; None: its time is up."""
+    name = f"{wire.LOCK}/{sha256(wanted.key.encode(errors='replace')).hexdigest()}"
+    deadline = workflow.now() + timedelta(seconds=wanted.timeout_seconds)
+    while True:
+        try:
+            return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+        except WorkflowAlreadyStartedError:
+            if workflow.now() >= deadline:
+                return None
+            await workflow.sleep(min(timedelta(seconds=LOOKING_SECONDS), deadline - workflow.now()))

@@ -44,7 +44,7 @@ class ClusterStorm(Storm):
         self.place, self.trust = place, ()
         self.server = Server(place, SHORT_HISTORIES, lasting=True)
         env = {"LEDGER": str(self.books.ledger), SECRET: self.secret}
-        self.site = Site(self.server, place / "site", "storm", **env)
+        self.site = Site(self.server.url, place / "site", "storm", **env)
         for name, document in self.workflow.documents.items():
             (self.site.cwd / name).write_text(json.dumps(document, indent=1))
 

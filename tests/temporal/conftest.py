@@ -44,7 +44,7 @@ def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A site with a worker that is always there."""
     place = tmp_path_factory.mktemp("house")
     own = {"LEDGER": str(place / "ledger"), SECRET: "hush-9876543210"}
-    with closing(Site(server, place, "house", **own)) as site:
+    with closing(Site(server.url, place, "house", **own)) as site:
         site.work("--jobs", "8")
         yield site
 
@@ -63,9 +63,9 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Sites with workers of their own, which the test starts and stops as it likes."""
     with ExitStack() as stack:
 
-        def make(**options: str) -> Site:
+        def make(url: str = server.url) -> Site:
             name = f"site-{next(_numbers)}"
-            return stack.enter_context(closing(Site(server, tmp_path / name, name, **options)))
+            return stack.enter_context(closing(Site(url, tmp_path / name, name)))
 
         yield make
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import until
 from tests.helpers import ask, cli, end
-from tests.temporal.world import OTHER_NAMESPACE, Site, find_free_port
+from tests.temporal.world import Server, Site, find_free_port
 
 
 def test_where_no_server_is_that_is_told_at_once(site: Site) -> None:
@@ -95,9 +95,9 @@ def test_a_run_that_has_ended_is_deleted(site: Site) -> None:
     until(lambda: site.cpf("status", ended).code == 10)
 
 
-def test_runs_are_swept_by_age(make_site: Callable[..., Site]) -> None:
+def test_runs_are_swept_by_age(server: Server, make_site: Callable[..., Site]) -> None:
     """All that the namespace has, whatever its queue: so this one has its own."""
-    site = make_site(namespace=OTHER_NAMESPACE)
+    site = make_site(server.other_url)
     site.work()
     ended = site.cpf.run(cli("s"))["run_id"]
     place = site.await_archive(ended)

@@ -16,7 +16,7 @@ from tests.temporal.world import Server, Site
 @pytest.fixture(scope="module")
 def left(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str, str]]:
     """A run that waits and one that has ended, in a place whose only worker is gone."""
-    with closing(Site(server, tmp_path_factory.mktemp("readers"), "readers")) as site:
+    with closing(Site(server.url, tmp_path_factory.mktemp("readers"), "readers")) as site:
         worker = site.work()
         say = cli("s", "echo said; echo told >&2")
         steps = say, ask("q", prompt="Well?"), end("e", result="${steps.s.stdout}")

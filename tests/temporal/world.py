@@ -113,22 +113,20 @@ class Server:
 
     @property
     def url(self) -> str:
-        return self.name_namespace("default")
+        return f"temporal://{self.target}/default"
 
-    def name_namespace(self, name: str) -> str:
-        """The URL of a namespace of its own."""
-        return f"temporal://{self.target}/{name}"
+    @property
+    def other_url(self) -> str:
+        """Of another namespace, for what concerns all runs of one."""
+        return f"temporal://{self.target}/{OTHER_NAMESPACE}"
 
 
 class Site:
-    """A queue of *server* with its own shelf and workers, and cpf, to use it (`cpf`) and to do without
-    (`local`), in one directory."""
+    """A queue of the cluster at *url*, its shelf and workers; cpf with it (`cpf`) and without (`local`)."""
 
-    def __init__(
-        self, server: Server, place: Path, queue: str, namespace: str = "default", **env: str
-    ) -> None:
-        self.server, self.place, self.queue = server, place, queue
-        self.url = f"{server.name_namespace(namespace)}?queue={queue}"
+    def __init__(self, url: str, place: Path, queue: str, server: Server | None = None, **env: str) -> None:
+        self.url, self.place, self.queue = f"{url}?queue={queue}", place, queue
+        self._server = server
         self.shelf = place / "shelf"
         self.cwd = place / "work"
         self.cwd.mkdir(parents=True)
@@ -157,6 +155,11 @@ class Site:
         until(lambda: log.read_bytes() or worker.poll() is not None, PATIENCE_SECONDS)
         assert worker.poll() is None, log.read_text()
         return worker
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None, "a case that does something to the server is given it"
+        return self._server
 
     def stop(self, *workers: subprocess.Popen[bytes]) -> None:
         """Tell *workers*, or all that there are, to stop, and wait until they have."""

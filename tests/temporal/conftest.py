@@ -50,11 +50,9 @@ def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def hosted(house: Site, tmp_path: Path) -> Cpf:
-    """The command line, on a cluster, in a directory of its own."""
-    work = tmp_path / "work"
-    work.mkdir(exist_ok=True)
-    return house.at(house.url, work)
+def hosted(cpf: Cpf, house: Site) -> Cpf:
+    """The command line, on a cluster, in the directory where `cpf` does without."""
+    return house.at(house.url, cpf.cwd)
 
 
 _numbers = count()
@@ -65,9 +63,9 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Sites with workers of their own, which the test starts and stops as it likes."""
     with ExitStack() as stack:
 
-        def make(**env: str) -> Site:
+        def make(**options: str) -> Site:
             name = f"site-{next(_numbers)}"
-            return stack.enter_context(closing(Site(server, tmp_path / name, name, **env)))
+            return stack.enter_context(closing(Site(server, tmp_path / name, name, **options)))
 
         yield make
 

@@ -267,7 +267,7 @@ def lock(site: Site) -> str:
     first = site.cpf.start("run", site.cpf.flow(held, name="held.yaml"))
     site.await_lines("held")
     put_off = site.cpf("run", "held.yaml")
-    assert (put_off.code, put_off["status"]) == (70, "running"), put_off
+    assert (put_off.code, put_off.error_code) == (70, "ERR_LOCK_CONFLICT"), put_off
     (site.cwd / "free").touch()
     assert finish(first).code == 0
     assert site.cpf("resume", put_off["run_id"]).code == 0

@@ -36,7 +36,7 @@ from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
-from checkpointflow.errors import CheckpointflowError, PersistenceError
+from checkpointflow.errors import CheckpointflowError, PersistenceError, StateCorrupt
 from checkpointflow.store.layout import RUNS
 from checkpointflow.store.snapshot import decode, encode
 
@@ -252,6 +252,13 @@ def lay_down(shelf: Shelf, run_id: str, number: int, facts: list[Fact]) -> str:
 
 
 def read_past(shelf: Shelf, names: Iterable[str]) -> list[Fact]:
-    """The facts that were laid down as *names*."""
+    """The facts that were laid down as *names*. Raises StateCorrupt."""
     decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-    return [decoder.decode(line) for name in names for line in shelf.read(name).splitlines()]
+    return [decoder.decode(line) for name in names for line in _read_stretch(shelf, name).splitlines()]
+
+
+def _read_stretch(shelf: Shelf, name: str) -> bytes:
+    try:
+        return shelf.read(name)
+    except FileNotFoundError:
+        raise StateCorrupt(file=f"{shelf.url}/{name}", problem="it is not on this shelf") from None

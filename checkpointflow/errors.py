@@ -281,6 +281,14 @@ class UnsupportedSchema(CheckpointflowError):
 # 90: our bug
 
 
+class NotDeletable(CheckpointflowError):
+    """A cluster that does not let this client remove histories; nothing was removed."""
+
+    code, exit_code = "ERR_NOT_DELETABLE", 80
+    remedy = ""
+    sentence = "{cluster} does not let this client delete run {run_id} ({problem}); its retention takes it"
+
+
 class InternalError(CheckpointflowError):
     code, exit_code = "ERR_INTERNAL", 90
     sentence = "this is a bug in cpf: {problem}; `cpf --debug …` shows the traceback"

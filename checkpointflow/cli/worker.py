@@ -82,7 +82,7 @@ def command(
 def _describe(address: Address, queues: tuple[str, ...], terms: Terms, only: tuple[str, ...]) -> str:
     """What it works for, and what it would run, for whoever starts it."""
     what = f"only {join_words(only, 'and')}" if only else "whatever document a run brings along"
-    where = "where each was started" if terms.cwd is None else str(terms.cwd)
+    where = "the directory where each was started" if terms.cwd is None else str(terms.cwd)
     named = "queue" if len(queues) == 1 else "queues"
     return (
         f"works for {address}, {named} {join_words(queues, 'and')}; runs {what}, "

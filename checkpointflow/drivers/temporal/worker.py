@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -38,9 +38,17 @@ DECIDING = 4
 
 
 async def work(
-    address: Address, shelf: Shelf, queues: Sequence[str], terms: Terms, grace_seconds: float, greeting: str
+    address: Address,
+    shelf: Shelf,
+    queues: Sequence[str],
+    terms: Terms,
+    grace_seconds: float,
+    begins: Callable[[], object],
 ) -> None:
-    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end."""
+    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end.
+
+    *begins* is called once all is ready.
+    """
     client = await connect(address, shelf)
     os.environ[MARK] = mark = make_id()
     watchman = keep_watch(mark)
@@ -48,7 +56,7 @@ async def work(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with be_at_work(client, queues, shelf, terms, grace_seconds):
-        print(greeting, flush=True)  # noqa: T201
+        begins()
         await stop.wait()
     assert watchman.stdin is not None
     watchman.stdin.close()

@@ -42,6 +42,8 @@ from checkpointflow.store.locks import Wish
 
 HEARTBEAT = timedelta(seconds=float(os.environ.get("CPF_HEARTBEAT_SECONDS", "60")))
 MAX_EVENTS = int(os.environ.get("CPF_MAX_EVENTS", "20000"))
+MAX_HISTORY_BYTES = 25 << 20  # Temporal ends a workflow at 50 MB, or at 51,200 events
+MAX_UNDER_WAY = 1500  # a workflow with more than 2,000 activities would not go on
 AGES = timedelta(days=3650)
 DECIDING = timedelta(seconds=60)
 KEEPING = timedelta(minutes=10)
@@ -211,7 +213,8 @@ class Hosted:
 
     def _take(self, action: Action) -> None:
         key = _key(action)
-        if key not in self.under_way and key not in self.held:
+        has_room = isinstance(action, Sleep) or len(self.under_way) < MAX_UNDER_WAY
+        if has_room and key not in self.under_way and key not in self.held:
             self.under_way[key] = asyncio.create_task(self._do(key, action))
 
     async def _do(self, key: Key, action: Action) -> None:
@@ -326,7 +329,8 @@ class Hosted:
     def _is_long(self) -> bool:
         info = workflow.info()
         # Then nothing new begins, so that it comes to rest.
-        self.is_draining = info.get_current_history_length() > MAX_EVENTS
+        size, length = info.get_current_history_size(), info.get_current_history_length()
+        self.is_draining = length > MAX_EVENTS or size > MAX_HISTORY_BYTES
         return info.is_continue_as_new_suggested() or self.is_draining
 
     async def _continue_as_new(self) -> None:

@@ -53,6 +53,10 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":
         return view_validation(result, screen)
+    if command == "test":
+        from checkpointflow.cli.verdicts import view_tests
+
+        return view_tests(result, screen)
     if (
         command in ("export", "import", "report", "verify")
         and answer.run is not None

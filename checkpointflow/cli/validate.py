@@ -29,7 +29,7 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
 
         checked = read_bytes(read_stdin())
     else:
-        checked = read_workflow(Path(file or str(workflow)), cache=_find_cache())
+        checked = read_workflow(Path(file or str(workflow)), cache=find_cache())
     doubts = tuple(checked.warnings)
     if strict and doubts:
         details = [doubt.as_detail() for doubt in doubts]
@@ -51,7 +51,7 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
     )
 
 
-def _find_cache() -> Cache:
+def find_cache() -> Cache:
     """That of the store where a run would lie, if there can be one."""
     try:
         return Cache(find_store(None).base)

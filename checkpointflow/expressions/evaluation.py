@@ -18,6 +18,7 @@ r"""Expression -> value: what an expression means in a scope.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
@@ -45,7 +46,14 @@ T = TypeVar("T")
 
 
 class _NoValue(Exception):
-    """Why an expression has no value; only `evaluate` knows the text that it is about."""
+    """Why an expression has no value; only `evaluate` knows the text that it is about.
+
+    A text, or what words it: where an absence is all that was asked for, nobody looks around for what to say.
+    """
+
+    def __str__(self) -> str:
+        (why,) = self.args
+        return why if isinstance(why, str) else str(why())
 
 
 class _LostValue(_NoValue):
@@ -257,7 +265,7 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
             case Mapping() if part in value:
                 value = value[part]
             case _:
-                raise _NoValue(_explain_absence(_format_path(path[:length]), value, part))
+                raise _NoValue(partial(_explain_absence, path[:length], value, part))
         if isinstance(value, Lost):
             raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
     return value if isinstance(value, _JSON) and not isinstance(value, Empty) else dict(value)
@@ -269,8 +277,9 @@ def _read_index(part: str | int) -> int | None:
     return part
 
 
-def _explain_absence(where: str, value: Any, part: str | int) -> str:
-    """The reason why *value*, which stands at *where*, has no *part*."""
+def _explain_absence(path: Path, value: Any, part: str | int) -> str:
+    """The reason why *value*, which *path* leads to, has no *part*."""
+    where = _format_path(path)
     match value:
         case Mapping():
             return _explain_missing_key(where, value, part)

@@ -33,6 +33,7 @@ COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",
     "validate": "Check a workflow before anything runs.",
+    "explore": "Walk every way that a workflow can go; nothing is run.",
     "flows": "List the workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",

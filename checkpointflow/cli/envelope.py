@@ -26,7 +26,7 @@ MAX_DETAILS = 20
 MAX_CHECKPOINT = 16  # names a checkpoint as well as 64 characters do, which are 46 tokens for a model
 
 LOOKING = ("inspect", "logs", "verify")
-READING = ("diff", "flows", "list", "overview", "validate", "wait", "waits")
+READING = ("diff", "explore", "flows", "list", "overview", "validate", "wait", "waits")
 """Commands that can be given again, to show all: about one run, which else `status` shows; and about more."""
 
 EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}

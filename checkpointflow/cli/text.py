@@ -45,6 +45,10 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":
         return view_validation(result, screen)
+    if command == "explore":
+        from checkpointflow.cli.ways import view_exploration
+
+        return view_exploration(result, screen)
     if (
         command in ("export", "import", "report", "verify")
         and answer.run is not None

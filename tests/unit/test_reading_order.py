@@ -26,6 +26,7 @@ PURE = (
     "schemas",
     "documents",
     "engine",
+    "explore",
 )
 PURE_MODULES = ("store.layout", "store.snapshot")
 ALLOWED_IN_PURE = {

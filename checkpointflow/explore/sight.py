@@ -21,7 +21,7 @@ from checkpointflow.documents.model import AnyStep
 from checkpointflow.documents.program import Program, Use
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.bodies import Body, Scene, enter, root
-from checkpointflow.engine.path import ROOT
+from checkpointflow.engine.path import ROOT, owner, split
 from checkpointflow.engine.run import Failed, Opened, Run, Started, Succeeded, Waiting, current_path, waits
 from checkpointflow.engine.scope import scope
 from checkpointflow.explore.lazy import INPUTS, Decisions, Lazy, Unknown
@@ -151,7 +151,8 @@ class Signature:
         parts: list[Any] = [self.freeze(run.outcome), list(more), self._rank_waits()]
         bodies = list(self._list_bodies(root(self.scene)))
         parts += [self._freeze_body(body) for body in bodies]
-        if len(bodies) != len(run.cursors):  # a body of a kind that is not known here
+        known = {body.path for body in bodies}
+        if not all(path in known or self._is_over(path) for path in run.cursors):  # a body of a new kind
             parts += [self.freeze(run.steps), self.freeze(run.cursors)]
         return sha256(msgspec.json.encode(parts)).digest()
 
@@ -163,6 +164,16 @@ class Signature:
             step = body.steps.find(str(self.run.cursors[body.path].step))
             for key in record.open:
                 yield from self._list_bodies(enter(self.scene, body, step, path, key))
+
+    def _is_over(self, body: str) -> bool:
+        """Whether the body, or one around it, has failed: it is kept to be taken up by hand."""
+        while body != ROOT:
+            block, key = owner(body)
+            record = self.run.steps.get(block)
+            if isinstance(record, Failed) or (isinstance(record, Opened) and key in record.failed):
+                return True
+            body = split(block)[0]
+        return False
 
     def _rank_waits(self) -> list[Any]:
         """The open waits, in the order in which their time is up."""

@@ -150,6 +150,12 @@ class Notebook(Watcher):
 
             self.note("refused_answer", str(error), split(choice.path)[1], tell)
 
+    def see_circle(self, state: State) -> None:
+        assert isinstance(state.run.outcome, Breakdown)
+        if not state.is_crashed:
+            error = state.run.outcome.error
+            self.note("endless_loop", error.message, split(str(error.step_id))[1], state.tell)
+
     def see_stuck(self, state: State) -> None:
         for path in waits(state.run) if UNMADE not in self.doubts else ():
             self.note("stuck_wait", "no answer leads on from here", split(path)[1], state.tell)

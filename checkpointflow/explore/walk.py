@@ -56,6 +56,15 @@ class State:
         state.is_crashed = self.is_crashed or (choice is not None and choice.what == "crashes")
         return state
 
+    def closes_silent_circle(self) -> bool:
+        """Whether the way has come to this state before, and nothing has happened since."""
+        state = self
+        while state.choice is None and state.before is not None:
+            state = state.before
+            if state.number == self.number:
+                return True
+        return False
+
     def tell(self) -> Way:
         """The way there, with all that was decided on it."""
         choices: list[Choice] = []
@@ -98,6 +107,9 @@ class Watcher:
         self, state: State, choice: Choice, decisions: Decisions, error: CheckpointflowError
     ) -> None:
         """At *state* something was not taken that fits its schema."""
+
+    def see_circle(self, state: State) -> None:
+        """The run has failed in *state*, since steps that do nothing lead to each other for ever."""
 
     def see_stuck(self, state: State) -> None:
         """Nothing leads on from *state*."""
@@ -152,21 +164,23 @@ class Walk:
                 self.is_complete = False
                 return
             self.seen[state.number] = state
-            followers = list(self._find_followers(state))
+            followers = [self._number(new) for new in self._find_followers(state)]
+            if any(new.closes_silent_circle() for new in followers):
+                followers = [self._number(new) for new in self._run_in_circles(state)]
             for new in followers:
-                self._number(new)
                 self.states.join(state.number, new.number, is_asked=_is_asked(new.choice))
             ahead = [new for new in followers if new.number not in self.seen]
             queue.extendleft(new for new in reversed(ahead) if new.choice is None)
             queue.extend(new for new in ahead if new.choice is not None)
             del state.run  # it is large, and nobody goes on from it again
 
-    def _number(self, state: State) -> None:
+    def _number(self, state: State) -> State:
         overdue = sorted(
             forget_visits(p) for p, w in waits(state.run).items() if is_overdue(w.wait, state.now)
         )
         signature = Signature(self.sight, self.program, state.run, state.decisions)
         state.number = self.states.number(signature.digest(state.counts, state.is_crashed, overdue))
+        return state
 
     def _begin(self) -> Iterator[State]:
         schema = expect_object(self.program.workflow.inputs)
@@ -199,6 +213,20 @@ class Walk:
                 yield self._show(state.follow(turn, decisions, state.now, None), turn)
             else:
                 yield from self._move_on(state, decisions)
+
+    def _run_in_circles(self, state: State) -> Iterator[State]:
+        """What the engine makes of steps that do nothing and lead to each other for ever, from *state* on."""
+
+        def run_on() -> Turn:
+            run, laps = state.run, Counter[tuple[str, str]]()
+            while run.outcome is None:
+                run = apply(fork(run), conclude(Scene(self.program, run, state.now), laps), UNCHAINED)
+            return Turn(run, [], state.counts, [])
+
+        for decisions, turn in self.oracle.branch(state.decisions, run_on):
+            new = state.follow(turn, decisions, state.now, None)
+            self.watcher.see_circle(new)
+            yield new
 
     def _show(self, state: State, turn: Turn) -> State:
         self.watcher.see(state, turn)

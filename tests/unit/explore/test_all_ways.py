@@ -143,27 +143,29 @@ def found(program: Program) -> set[str]:
 
 
 @st.composite
-def lists(draw: st.DrawFn, prefix: str = "s", depth: int = 0) -> list[dict[str, Any]]:
+def lists(draw: st.DrawFn, prefix: str = "s", depth: int = 0, in_each: bool = False) -> list[dict[str, Any]]:
     ids = [f"{prefix}{n}" for n in range(draw(st.integers(1, 4 if depth == 0 else 2)))]
-    return [draw(steps(name, ids, ids[:i], depth)) for i, name in enumerate(ids)]
+    return [draw(steps(name, ids, ids[:i], depth, in_each)) for i, name in enumerate(ids)]
 
 
-def conditions(before: list[str], depth: int) -> st.SearchStrategy[str]:
+def conditions(before: list[str], in_each: bool) -> st.SearchStrategy[str]:
     some = ["inputs.yes", 'inputs.mode == "a"', "inputs.mode != null"]
     for name in before:
         some += [f"steps.{name}.outputs.ok", f"steps.{name}.outputs.n > 2", f"steps.{name}.error != null"]
         some += [f"steps.{name}.outputs.n != null and steps.{name}.outputs.ok"]
-    return st.sampled_from(some + (['item == "p"', "item_index == 1"] if depth else []))
+    return st.sampled_from(some + (['item == "p"', "item_index == 1"] if in_each else []))
 
 
 @st.composite
-def steps(draw: st.DrawFn, id: str, ids: list[str], before: list[str], depth: int) -> dict[str, Any]:
+def steps(
+    draw: st.DrawFn, id: str, ids: list[str], before: list[str], depth: int, in_each: bool
+) -> dict[str, Any]:
     more: dict[str, Any] = {}
     kinds = ["cli", "cli", "switch", "wait", "end", "foreach", "parallel", "call", "start"]
     kind = draw(st.sampled_from(kinds if depth < 1 else kinds[:5]))
     later = ids[len(before) + 1 :]
     if draw(st.integers(0, 2)) == 0:
-        more["if"] = draw(conditions(before, depth))
+        more["if"] = draw(conditions(before, in_each))
     if kind == "end":
         looked = draw(st.sampled_from(["inputs.yes", *(f"steps.{name}.outputs" for name in before)]))
         return end(id, result={"v": f"${{{looked}}}"}, **more)
@@ -172,7 +174,7 @@ def steps(draw: st.DrawFn, id: str, ids: list[str], before: list[str], depth: in
         targets = [{"next": name} for name in some]
         more["on_error"] = draw(st.sampled_from(["continue", *targets]))
     if kind == "switch" and later:
-        cases = [(draw(conditions(before, depth)), draw(st.sampled_from(later)))]
+        cases = [(draw(conditions(before, in_each)), draw(st.sampled_from(later)))]
         default = {"default": later[-1]} if draw(st.booleans()) else {}
         return switch(id, *cases, **default, **more)
     if kind == "wait":
@@ -186,7 +188,7 @@ def steps(draw: st.DrawFn, id: str, ids: list[str], before: list[str], depth: in
         return foreach(
             id,
             "${inputs.l}",
-            *draw(lists(f"{id}_", depth + 1)),
+            *draw(lists(f"{id}_", depth + 1, True)),
             max_concurrency=draw(st.integers(1, 2)),
             **more,
         )

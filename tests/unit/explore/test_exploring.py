@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from checkpointflow.documents.program import Program
+from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.errors import InvalidInput
 from checkpointflow.explore.findings import KINDS, Exploration
 from checkpointflow.explore.interest import Interest
 from checkpointflow.explore.rules import Always, AtMostOnce, Never, Rule
+from checkpointflow.explore.sight import Sight, Signature
 from checkpointflow.explore.verdict import explore
 from checkpointflow.expressions.syntax import Comparison, Constant, Expression, Reference, parse_condition
-from tests.helpers import ask, branch, call, cli, end, foreach, parallel, program, switch
+from tests.helpers import Story, ask, branch, call, cli, end, foreach, parallel, program, switch
 
 
 def obj(required: str = "", **properties: Any) -> dict[str, Any]:
@@ -142,6 +144,14 @@ def test_what_is_refused_after_a_crash_is_no_mistake_of_the_document() -> None:
     document = program(cli("a"), ask("q", input_schema=ASK, transitions=when), end("e"))
     refused = [f for f in explore(document, crash=True).findings if f.kind == "refused_answer"]
     assert [[event["what"] for event in f.way.events] for f in refused if f.way] == [["succeeds", "answered"]]
+
+
+def test_after_a_crash_the_same_circle_is_told_once() -> None:
+    explored = explore(program(cli("a"), switch("s", (True, "s"))), crash=True)
+    (found,) = (f for f in explored.findings if f.kind == "endless_loop")
+    assert found.way
+    assert [event["what"] for event in found.way.events] == ["succeeds"]
+    assert explored.crashes[0].other_ends == ()
 
 
 def test_a_crash_asks_runs_again_or_may_run_twice() -> None:
@@ -375,6 +385,36 @@ def test_ways_are_counted() -> None:
     assert explored.ways == 4  # a fails; b is skipped; it succeeds; it fails
     loop = program(ask("q", input_schema=OK), switch("s", ("steps.q.outputs.ok", "q"), default="e"), end("e"))
     assert explore(loop).ways is None
+
+
+def test_a_loop_beside_a_branch_that_failed_is_walked_once() -> None:
+    again = ask(
+        "q", input_schema=OK, transitions=[{"when": "event.ok", "next": "q"}, {"when": True, "next": "e"}]
+    )
+    inner = foreach("f", [1], parallel("n", branch("x", cli("a"))))
+    document = program(
+        parallel("p", branch("bad", inner), branch("loop", again, end("e")), on_error="continue")
+    )
+    explored = explore(document)
+    assert (explored.complete, explored.ways) == (True, None)
+    assert explored.states < 40
+
+
+def test_a_body_of_a_new_kind_keeps_states_apart() -> None:
+    document = program(cli("a"), cli("b"))
+    run = Story(cli("a"), cli("b")).succeed("a").run
+    later = structs.replace(
+        run, steps={"a": structs.replace(run.steps["a"], exit_code=3), "b": run.steps["b"]}
+    )
+    sight = Sight([document])
+
+    def digest(run: Run, **cursors: Cursor) -> bytes:
+        return Signature(
+            sight, document, structs.replace(run, cursors={**run.cursors, **cursors}), {}
+        ).digest()
+
+    assert digest(run) == digest(later)
+    assert digest(run, odd=Cursor()) != digest(later, odd=Cursor())
 
 
 def test_a_long_document_is_walked_by_its_length_and_not_by_its_ways() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_documents import EXAMPLES, example
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end
 
@@ -27,6 +28,14 @@ def test_no_mistake_is_told_of_a_template(cpf: Cpf, name: str) -> None:
     assert answer.code == 0
     assert answer["result"]["complete"]
     assert [f for f in answer["result"]["findings"] if f["severity"] == "mistake"] == []
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_no_mistake_is_told_of_an_example_of_the_guide(cpf: Cpf, number: int) -> None:
+    cpf.write("w.yaml", EXAMPLES[number])
+    cpf.write("greet.yaml", example("greet"))
+    answer = cpf("explore", "w.yaml")
+    assert (answer.code, answer["result"]["complete"]) == (0, True)
 
 
 def test_what_is_found_is_an_envelope_and_nothing_runs(cpf: Cpf) -> None:

@@ -18,7 +18,6 @@ from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.run import read_named
 from checkpointflow.documents.program import Program
 from checkpointflow.errors import ExpressionError, InvalidInput, UsageError
-from checkpointflow.explore.findings import Exploration
 from checkpointflow.explore.rules import Always, AtMostOnce, Never, Rule
 from checkpointflow.explore.verdict import explore
 from checkpointflow.expressions.syntax import parse_condition
@@ -62,20 +61,21 @@ def command(
     rules: list[Rule] = [Never(_find_step(program, step), _read(unless)) for step, unless in never]
     rules += [Always(_find_step(program, step)) for step in always]
     rules += [AtMostOnce(_find_step(program, step)) for step in at_most_once]
-    end = time.monotonic() + parse_span(time_limit)
-    found = explore(program, given=inputs, rules=rules, crash=crash, is_over=lambda: time.monotonic() > end)
-    return _wrap(found, program)
-
-
-def _wrap(found: Exploration, program: Program) -> Reply:
-    is_wrong = any(finding.severity == "mistake" for finding in found.findings)
-    return wrap_result(
-        "explore",
-        to_builtins(found),
-        exit_code=10 if is_wrong else 0,
-        workflow_id=program.workflow.id,
-        workflow_name=program.workflow.name,
+    found, exit_code = explore_in_time(
+        program, parse_span(time_limit), given=inputs, rules=rules, crash=crash
     )
+    name = program.workflow.name
+    return wrap_result(
+        "explore", found, exit_code=exit_code, workflow_id=program.workflow.id, workflow_name=name
+    )
+
+
+def explore_in_time(program: Program, seconds: float, **more: Any) -> tuple[dict[str, Any], int]:
+    """What is found in at most so many seconds, as data, and the exit code: 10 if there are mistakes."""
+    end = time.monotonic() + seconds
+    found = explore(program, is_over=lambda: time.monotonic() > end, **more)
+    is_wrong = any(finding.severity == "mistake" for finding in found.findings)
+    return to_builtins(found), 10 if is_wrong else 0
 
 
 def _find_step(program: Program, step: str) -> str:

@@ -108,6 +108,10 @@ def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
     if isinstance(fields, dict) and fields:
         yield ("  inputs:",)
         yield from view_fields(result["inputs"], screen)
+    if "explored" in result:
+        from checkpointflow.cli.ways import view_exploration
+
+        yield from view_exploration(result["explored"], screen)
 
 
 def _list_all_ids(answer: Reply) -> list[str]:

@@ -134,6 +134,12 @@ class Program:
         ]
 
     @cached_property
+    def invariants(self) -> list[Expression | ExpressionError | None]:
+        """Of each invariant, its compiled `unless`."""
+        conditions = (invariant.unless for invariant in self.workflow.invariants)
+        return [None if unless is None else _read(parse_condition, unless) for unless in conditions]
+
+    @cached_property
     def default_cwd(self) -> Any:
         """The compiled `cwd` of the defaults, or None."""
         return compile_value(self.workflow.defaults.cwd)
@@ -167,6 +173,14 @@ class Program:
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
+        for number, (invariant, read) in enumerate(
+            zip(self.workflow.invariants, self.invariants, strict=True)
+        ):
+            at = ("workflow", "invariants", number, "unless")
+            body = self.find_list(invariant.never or "") or self.root
+            names = ALWAYS | (ITEM if body.in_foreach else frozenset())
+            if read is not None and wanted(invariant):
+                yield from _list_uses(at, read, names, body, None)
         properties = ("workflow", "outputs", "properties")
         for name, read in self.mapping:
             yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)

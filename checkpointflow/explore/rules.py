@@ -45,6 +45,17 @@ class AtMostOnce(Struct, frozen=True):
 Rule: TypeAlias = Never | Always | AtMostOnce
 
 
+def list_rules(program: Program) -> Iterator[Rule]:
+    """The rules that the document has."""
+    for invariant, unless in zip(program.workflow.invariants, program.invariants, strict=True):
+        if invariant.never is not None:
+            yield Never(invariant.never, unless if isinstance(unless, Expression) else None)
+        elif invariant.always is not None:
+            yield Always(invariant.always, invariant.before)
+        elif invariant.at_most_once is not None:
+            yield AtMostOnce(invariant.at_most_once)
+
+
 def word(rule: Rule) -> str:
     """*rule* as one would say it."""
     match rule:

@@ -21,7 +21,7 @@ from checkpointflow.errors import CheckpointflowError
 from checkpointflow.explore.findings import KINDS, Crash, Ending, Exploration, Finding, Severity, Way
 from checkpointflow.explore.lazy import Decisions, fill
 from checkpointflow.explore.moves import MADE_UP, Choice
-from checkpointflow.explore.rules import Rule, word
+from checkpointflow.explore.rules import Rule, list_rules, word
 from checkpointflow.explore.sight import forget_visits
 from checkpointflow.explore.values import LISTS, UNMADE
 from checkpointflow.explore.walk import MAX_STATES, State, Turn, Walk, Watcher
@@ -47,12 +47,12 @@ def explore(
 ) -> Exploration:
     """Walk every way of *program*, and say what is found.
 
-    given: the inputs, in place of all that fit; rules: what must hold on every way; crash: what a kill of cpf
-    at each step would lead to; is_over: asked again and again whether to stop; most: the most states to look
-    at. Raises InvalidInput if *given* does not fit.
+    given: the inputs, in place of all that fit; rules: what must hold on every way, besides the document's
+    invariants; crash: what a kill of cpf at each step would lead to; is_over: asked again and again whether
+    to stop; most: the most states to look at. Raises InvalidInput if *given* does not fit.
     """
     notebook = Notebook(program)
-    rules = list(rules)
+    rules = [*list_rules(program), *rules]
     walk = Walk(program, rules, notebook, given=given, crash=crash)
     notebook.doubts = walk.interest.doubts
     walk.go(is_over, most)

@@ -85,3 +85,13 @@ def test_people_read_ends_rules_mistakes_and_limits(cpf: Cpf) -> None:
         assert str(line) in text
     stopped = cpf("explore", house(cpf), "--time-limit", "0s", "--text").text
     assert "0 states, not all" in stopped
+
+
+def test_validate_explores_if_asked_and_invariants_are_refuted(cpf: Cpf) -> None:
+    invariants = [{"never": "deploy", "unless": "steps.review.outputs.ok"}, {"always": "deploy"}]
+    flow = cpf.flow(REVIEW, cli("deploy", next="done"), end("no"), end("done"), invariants=invariants)
+    answer = cpf("validate", flow, "--explore")
+    assert answer.code == 10
+    assert [*answer["result"]["explored"]["rules"].values()] == ["proved", "refuted"]
+    assert "always deploy before end: refuted" in cpf("validate", flow, "--explore", "--text").text
+    assert cpf("validate", flow).code == 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec import Struct, structs
+from msgspec import Struct, convert, structs
 
+from checkpointflow.documents.model import Invariant
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.errors import InvalidInput
@@ -84,6 +85,19 @@ def test_a_rule_is_proved_or_refuted(rule: Rule, verdict: str) -> None:
 )
 def test_a_step_that_may_be_tried_twice_is_not_done_at_most_once(document: Program) -> None:
     assert explore(document, rules=[AtMostOnce("a")]).rules == {"at most once a": "refuted"}
+
+
+def test_the_invariants_of_a_document_are_rules() -> None:
+    invariants = [
+        {"never": "deploy", "unless": 'steps.review.outputs.decision == "approve"'},
+        {"never": "no"},
+        {"always": "review"},
+        {"at_most_once": "deploy"},
+        {"before": "end"},
+    ]
+    own = convert(invariants, tuple[Invariant, ...])
+    explored = explore(Program(structs.replace(deploying().workflow, invariants=own)))
+    assert [*explored.rules.values()] == ["proved", "refuted", "proved", "proved"]
 
 
 def test_of_a_switch_and_of_a_block_a_rule_tells_too() -> None:

@@ -15,8 +15,9 @@ else:
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 gc.set_threshold(100_000)  # a start makes many objects and no garbage
 
-from checkpointflow import startup  # noqa: E402
+from checkpointflow import late, startup  # noqa: E402
 
+late.defer()
 startup.prepare()
 signal.pthread_sigmask(signal.SIG_SETMASK, ())  # also what came blocked: nobody would hear it
 

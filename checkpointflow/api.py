@@ -44,6 +44,7 @@ from checkpointflow.json_text import copy_json
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate
 from checkpointflow.store.listing import list_runs
+from checkpointflow.store.locks import Wish
 from checkpointflow.store.store import Store as RunDirectories
 from checkpointflow.store.verify import Verified, require_sound
 
@@ -223,13 +224,24 @@ class RunHandle:
         place = Place(cwd, trust)
         return local.retry(self._open(), step=step, place=place, lock_timeout=lock_timeout, world=self._world)
 
-    def cancel(self, reason: str, *, lock_timeout: float = local.CANCEL_SECONDS) -> Run:
-        """Stop the run for good; whoever works on it, here or in another process, is asked to stop.
+    def cancel(
+        self,
+        reason: str,
+        *,
+        skip_finally: bool = False,
+        cwd: str | os.PathLike[str] | None = None,
+        trust: bool = False,
+        lock_timeout: float = local.CANCEL_SECONDS,
+    ) -> Run:
+        """Stop the run for good, and do its `finally`, unless *skip_finally*.
 
-        Raises LockConflict when that does not happen within *lock_timeout* seconds, RunNotWaiting when the
-        run has ended already.
+        Whoever works on it, here or in another process, is asked to. Where their `finally` takes longer than
+        *lock_timeout* seconds, the run is as it stands then. *cwd* and *trust* are those of `deliver`. Raises
+        LockConflict when it does not begin by then, RunNotWaiting when the run has ended already, and for a
+        `finally` to do what `resume` raises.
         """
-        return local.cancel(self._open(), reason, lock_timeout, self._world)
+        wish, place = Wish(reason, skip_finally), Place(cwd, trust)
+        return local.cancel(self._open(), wish, place, lock_timeout, self._world)
 
     def verify(self) -> Verified:
         """Check the history, the snapshot and every digest; how many `facts` and files there were.

@@ -10,34 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from io import BufferedWriter
-from threading import Lock
-from types import ModuleType
-from typing import Any, TextIO
+from typing import TextIO
 
 from checkpointflow.drivers.signals import PROCESS
-
-SELDOM_USED = ("inspect", "ipaddress", "ntpath", "textwrap")
-"""What Click, msgspec and pathlib import for functions that most commands never come to."""
-
-
-class Late(ModuleType):
-    """Stands for the module of its name, which is imported once something of it is asked for."""
-
-    _taking_away = Lock()
-
-    def __getattr__(self, name: str) -> Any:
-        with self._taking_away:
-            if sys.modules.get(self.__name__) is self:
-                del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), name)
 
 
 def prepare() -> None:
     """To be called once, in the main thread. May start this process anew."""
-    for name in SELDOM_USED:
-        sys.modules.setdefault(name, Late(name))
     _read_names_as_utf8()
     PROCESS.__enter__()
     sys.stdin = _open_if_closed(0, sys.stdin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -18,16 +18,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from checkpointflow import __version__
-from checkpointflow.cli.option import Option, option
 from checkpointflow.diagnostics import find_nearest
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.errors import CheckpointflowError, InternalError, Interrupted, SystemRefused, UsageError
 
 if TYPE_CHECKING:
     from checkpointflow.cli.envelope import Reply
-
-# Click takes a short option for a long one at first; looking for translations of why not imports `locale`.
-vars(click.exceptions)["_"] = str
 
 COMMANDS = {
     "init": "Write a workflow to start from.",
@@ -52,6 +48,7 @@ COMMANDS = {
     "diff": "Show what differs between two runs, or two checkpoints of one.",
     "graph": "Draw a workflow, or a run of one.",
     "report": "Write a run as one HTML page.",
+    "artifacts": "List what the steps of a run left behind, or copy it out.",
     "export": "Write a run into one file, to hand it over.",
     "import": "Take in a run that somebody hands over.",
     "verify": "Check a run: its history, its snapshot, every digest.",
@@ -97,8 +94,8 @@ class Cpf(click.Group):
         module = import_module(module_of(name))
         command: click.Command = module.command
         PROCESS.start_listening()  # not before: what is half imported is not imported again
-        if HELP not in command.params:
-            command.params += [JSON, TEXT, *([] if name in TEXTS else [FULL]), HELP]
+        if JSON not in command.params:
+            command.params += [JSON, TEXT, *([] if name in TEXTS else [FULL])]
         return command
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
@@ -111,20 +108,6 @@ def _describe_unknown(name: str) -> str:
     return f"there is no command {name}; " + (f"did you mean {near}?" if near else "see: cpf --help")
 
 
-def _tell(names: list[str], about: str, text: Callable[[click.Context], str]) -> click.Option:
-    """An option to print *text* and nothing else.
-
-    Click's own look for translations of their help at every start, which imports `locale`.
-    """
-
-    def tell(context: click.Context, _: click.Parameter, asked: bool) -> None:
-        if asked and not context.resilient_parsing:
-            click.echo(text(context), color=context.color)
-            context.exit()
-
-    return Option(names, is_flag=True, is_eager=True, expose_value=False, help=about, callback=tell)
-
-
 def _ask_for(form: str, about: str) -> click.Option:
     """An option that chooses how the answer is shown, wherever it stands."""
 
@@ -133,12 +116,13 @@ def _ask_for(form: str, about: str) -> click.Option:
 
         choose_form(context, form if asked else None)
 
-    return Option([f"--{form}"], is_flag=True, is_eager=True, expose_value=False, help=about, callback=choose)
+    return click.Option(
+        [f"--{form}"], is_flag=True, is_eager=True, expose_value=False, help=about, callback=choose
+    )
 
 
 JSON = _ask_for("json", "Show the answer as JSON, also on a terminal.")
 TEXT = _ask_for("text", "Show the answer as text for people, also in a pipe.")
-VERSION = _tell(["--version"], "Show the version and exit.", lambda _: f"cpf {__version__}")
 
 
 def _show_all(context: click.Context) -> None:
@@ -147,7 +131,7 @@ def _show_all(context: click.Context) -> None:
     show_all(context)
 
 
-FULL = Option(
+FULL = click.Option(
     ["--full"],
     is_flag=True,
     is_eager=True,
@@ -155,15 +139,16 @@ FULL = Option(
     callback=lambda context, _, asked: _show_all(context) if asked else None,
     help="Show all of the answer, however long; else what is over 16 KiB is cut.",
 )
-HELP = _tell(["-h", "--help"], "Show this message and exit.", click.Context.get_help)
 
 
 @click.group(
     cls=Cpf,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 2 usage, 10 validation, 20 runtime, 30 step failed, 40 waiting, "
     "50 cancelled, 60 persistence, 70 lock, 80 unsupported, 90 internal. See: cpf guide",
 )
-@option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a bug on stderr.")
+@click.version_option(__version__, message="cpf %(version)s")
 @click.pass_context
 def group(ctx: click.Context, debug: bool) -> None:
     """checkpointflow runs workflows: portable state machines in YAML that pause for people, agents, systems.
@@ -174,7 +159,7 @@ def group(ctx: click.Context, debug: bool) -> None:
     ctx.command.debug = debug
 
 
-group.params += [JSON, TEXT, VERSION, HELP]
+group.params += [JSON, TEXT]
 
 
 def answer(arguments: list[str]) -> int:

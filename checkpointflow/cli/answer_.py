@@ -14,7 +14,6 @@ from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.form import Dialogue, fill_in
 from checkpointflow.cli.location import find_store, make_shortener
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import asks_people, can_ask
 from checkpointflow.cli.screen import Line, Span, find_screen
@@ -42,7 +41,7 @@ AUDIENCES = ("user", "agent", "system")
 
 @click.command("answer")
 @run_options(optional=True)
-@option(
+@click.option(
     "--step",
     metavar="PATH",
     shell_complete=complete("list_step_paths"),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import click
 
+from checkpointflow.cli.artifacts import list_artifacts
 from checkpointflow.cli.guide import read_topics
 from checkpointflow.cli.location import find_run, find_store, make_shortener
 from checkpointflow.drivers.catalog import list_flows
 from checkpointflow.engine.run import Run, waits
+from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import locate
 from checkpointflow.store.listing import list_runs
 
@@ -39,6 +41,13 @@ def list_step_paths(context: click.Context) -> Candidates:
         yield path, str(record.__struct_config__.tag)
 
 
+def list_artifact_names(context: click.Context) -> Candidates:
+    """What the steps of the run left behind."""
+    directory = _find(context)
+    for kept in list_artifacts(directory, directory.load()):
+        yield kept.name, kept.step
+
+
 def list_flow_ids(context: click.Context) -> Candidates:
     """The workflows that `cpf flows` lists."""
     for found in list_flows(locate(), find_store(context.params.get("base_dir")).base):
@@ -52,7 +61,11 @@ def list_topics(_: click.Context) -> Candidates:
 
 
 def _load(context: click.Context) -> Run:
+    return _find(context).load()
+
+
+def _find(context: click.Context) -> RunDirectory:
     given = context.params
     # After an option that lacks its value, click leaves the words before it in args.
     run = given.get("run") or given.get("run_id") or next(iter(context.args), None)
-    return find_run(run, given.get("run_dir"), None if given.get("run_dir") else given.get("base_dir")).load()
+    return find_run(run, given.get("run_dir"), None if given.get("run_dir") else given.get("base_dir"))

@@ -6,7 +6,6 @@ import click
 from msgspec import to_builtins
 
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.store import sweeping as runs
 from checkpointflow.store.directory import RunDirectory
@@ -14,7 +13,7 @@ from checkpointflow.store.directory import RunDirectory
 
 @click.command()
 @run_options()
-@option("--force", is_flag=True, help="Also a run that has not ended, or that is damaged.")
+@click.option("--force", is_flag=True, help="Also a run that has not ended, or that is damaged.")
 @lock_option()
 def command(directory: RunDirectory, force: bool, lock_timeout: float) -> Reply:
     """Remove a run that has ended, with all that it kept."""

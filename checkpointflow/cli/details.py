@@ -13,10 +13,12 @@ from checkpointflow.engine.facts import (
     AttemptFailed,
     BodyClosed,
     BodyOpened,
+    CancelBegan,
     DirectoryChosen,
     EventTaken,
     Fact,
     FilesSealed,
+    FinallyBegan,
     RunBegan,
     RunCancelled,
     RunFailed,
@@ -25,6 +27,7 @@ from checkpointflow.engine.facts import (
     StepStarted,
     WaitOpened,
 )
+from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.run import Run, Succeeded
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.history import Entry
@@ -45,6 +48,9 @@ def view_details(run: Run, directory: RunDirectory, entries: Sequence[Entry], sh
     if run.inputs:
         yield from _head("Inputs")
         yield from show(run.inputs, 1)
+    if run.env:
+        yield from _head("Environment")
+        yield from show(run.env, 1)
     outputs = {
         path: r.outputs for path, r in run.steps.items() if isinstance(r, Succeeded) and _is_any(r.outputs)
     }
@@ -89,8 +95,12 @@ def _describe(fact: Fact) -> str:
             return f"{path} is to be done anew"
         case RunFailed(error=error):
             return "the run failed" + ("" if error.step_id else f": {error.message}")
-        case RunCancelled(reason=reason):
-            return f"the run was cancelled: {reason}"
+        case RunCancelled(reason=reason) | CancelBegan(reason=reason):
+            is_over = isinstance(fact, RunCancelled)
+            return f"the run {'was' if is_over else 'is being'} cancelled: {reason}"
+        case FinallyBegan(body=body, outcome=outcome):
+            whose = "" if body == ROOT else f" of {body}"
+            return f"the finally{whose} began: {outcome.__struct_config__.tag}"
         case DirectoryChosen(cwd=cwd):
             return f"it was said to go on in {cwd}"
         case _:

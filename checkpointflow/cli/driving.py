@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.location import note_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
@@ -98,7 +97,7 @@ def tells_progress(form: Form, *, verbose: bool = False) -> bool:
     return form == "plain" or (form == "auto" and (is_watched() or verbose))
 
 
-progress_option = option(
+progress_option = click.option(
     "--progress",
     type=click.Choice(("auto", "plain", "none")),
     default="auto",
@@ -114,15 +113,15 @@ def drive_options(command: F) -> F:
         return command(driving=Driving(progress, verbose=verbose, ok_when=ok_when), **given)
 
     decorated = cast(F, drive)
-    for parameter in (
-        option(
+    for option in (
+        click.option(
             "--ok-when",
             type=click.Choice(("waiting", "failed", "cancelled")),
             multiple=True,
             help="End with 0 for this state, too, as a CI job may want for a run that waits.",
         ),
-        option("--verbose", "-v", is_flag=True, help="Show what the steps print, too."),
+        click.option("--verbose", "-v", is_flag=True, help="Show what the steps print, too."),
         progress_option,
     ):
-        decorated = parameter(decorated)
+        decorated = option(decorated)
     return decorated

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
 from checkpointflow.cli.encoding import MAX_BYTES, encode
-from checkpointflow.cli.following import Next, list_next, list_remedies, make_next, name_answer, say_where
+from checkpointflow.cli.following import (
+    Next,
+    Words,
+    find_offers,
+    list_moves,
+    list_remedies,
+    make_lines,
+    make_next,
+    name_answer,
+)
 from checkpointflow.cli.location import command_for, join_line
 from checkpointflow.diagnostics import Diagnostic
-from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, Waiting, waits
+from checkpointflow.engine.facts import Breakdown, Cancellation, Completion, Wait
+from checkpointflow.engine.run import Run, Waiting, name_position, waits
 from checkpointflow.errors import CheckpointflowError, RunNotFound
-from checkpointflow.store.clock import make_id, now
+from checkpointflow.store.clock import make_id
 from checkpointflow.store.directory import Note, RunDirectory
 from checkpointflow.store.layout import is_run_id
 from checkpointflow.store.store import Store
 
 ENVELOPE_VERSION = "checkpointflow-run/v1"
 MAX_DETAILS = 20
-MAX_CHECKPOINT = 16  # names a checkpoint as well as 64 characters do, which are 46 tokens for a model
+MAX_CHECKPOINT = (
+    8  # names a checkpoint of one run as well as 64 characters do, which are 46 tokens for a model
+)
 
 LOOKING = ("inspect", "logs", "verify")
 READING = ("diff", "explore", "flows", "list", "overview", "validate", "wait", "waits")
@@ -34,10 +44,6 @@ EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancel
 
 class Resume(Struct, frozen=True, kw_only=True):
     command: Annotated[str, Meta(description="A shell line that answers; response.json holds the answer.")]
-
-
-Offer = tuple[str, ...]
-"""A command and its options, to be given the run as well."""
 
 
 class Doubt(Struct, frozen=True, kw_only=True):
@@ -123,7 +129,9 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     workflow_description: str | None = None
     workflow_version: str | None = None
     current_step_id: str | None = None
-    checkpoint_id: Annotated[str | None, Meta(description="The first 16 characters of it.")] = None
+    checkpoint_id: Annotated[
+        str | None, Meta(description=f"The first {MAX_CHECKPOINT} characters of it.")
+    ] = None
     started_at: str | None = None
     updated_at: str | None = None
     wait: WaitShown | None = None
@@ -142,6 +150,10 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
         None
     )
     history: Annotated[tuple[Any, ...] | None, Meta(description="What happened, oldest first.")] = None
+    env: Annotated[
+        dict[str, str] | None,
+        Meta(description="The environment variables that the documents declare, as the run found them."),
+    ] = None
     environment: Annotated[
         tuple[str, ...] | None, Meta(description="The environment variables that the commands read.")
     ] = None
@@ -151,16 +163,16 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Reply(Struct, frozen=True):
     """What a command has to tell: its envelope, and the run, or the store, that it is about, for the text.
 
-    offers: the commands that help with the run of an error, the likeliest last; doubts: warnings that stand
-    in a document, which the result lists as data, and so the `warnings` of the envelope do not;
-    is_asked: whoever reads this has just been asked what the run asks.
+    offers: what a person types to go on; doubts: warnings that stand in a document, which the result lists as
+    data, and so the `warnings` of the envelope do not; is_asked: whoever reads this has just been asked what
+    the run asks.
     """
 
     envelope: Envelope
     run: Run | None = None
     directory: RunDirectory | None = None
     store: Store | None = None
-    offers: tuple[Offer, ...] = ()
+    offers: tuple[Words, ...] = ()
     doubts: tuple[Diagnostic, ...] = ()
     is_asked: bool = False
 
@@ -197,6 +209,7 @@ def wrap_run(
 ) -> Reply:
     """Where *run* stands; *result*: what the command itself has come to, in place of what the run has."""
     code = EXIT_CODES[run.status] if exit_code is None else exit_code
+    moves = list_moves(run, directory, is_begun=command == "run")
     own = run.outcome.result if isinstance(run.outcome, Completion) else UNSET
     envelope = Envelope(
         **_head(command, run.status, code),
@@ -207,9 +220,9 @@ def wrap_run(
         error=_show_failure(run, directory),
         reason=run.outcome.reason if isinstance(run.outcome, Cancellation) else None,
         warnings=warnings,
-        **{"next": list_next(run, directory, is_begun=command == "run"), **more},
+        **{"next": make_lines(moves, directory), **more},
     )
-    return Reply(envelope, run, directory)
+    return Reply(envelope, run, directory, offers=find_offers(moves))
 
 
 def wrap_error(
@@ -222,13 +235,11 @@ def wrap_error(
 
     A refused answer has the question with it again. most: how many details are told; None: all.
     """
-    run, more, offers = (None, {}, ()) if directory is None else _find_standing(error, directory)
+    run, more, offers = (None, {}, ()) if directory is None else _find_standing(command, error, directory)
     message = str(error)
     offers = () if command == "verify" else offers
     if offers:
         message += f"; {_advise(more['next'])}"
-    if run is not None and directory is not None and command == "resume":
-        more |= _show_waits(run, directory)
     details, count = error.details, None
     if most is not None and isinstance(details, list) and len(details) > most:
         details, count = details[:most], len(details)
@@ -251,46 +262,27 @@ def _find_first_place(details: Any) -> Place | None:
 
 
 def _find_standing(
-    error: CheckpointflowError, directory: RunDirectory
-) -> tuple[Run | None, dict[str, Any], tuple[Offer, ...]]:
-    """A run, what an envelope tells of it, as far as it can be read, and the commands that help with it."""
+    command: str, error: CheckpointflowError, directory: RunDirectory
+) -> tuple[Run | None, dict[str, Any], tuple[Words, ...]]:
+    """A run, what an envelope tells of it, as far as it can be read, and what a person types to go on."""
+    run, more = None, dict[str, Any]()
     try:
         run = directory.load()
+        more = _identity(run) | _show_waits(run, directory)
     except RunNotFound:
         return None, {}, ()
     except Exception:  # noqa: BLE001, whatever it is, something is told already
         name = directory.place.name
-        known = {"run_id": name} if is_run_id(name) else {}
-        return None, known | {"next": list_remedies(error, None, directory)}, (("verify",),)
-    own = None if error.remedy is None else tuple((command,) for command in [error.remedy] if command)
-    more = _identity(run) | {"next": list_remedies(error, run, directory)}
-    return run, more, find_offers(run, directory) if own is None else own
-
-
-def find_offers(run: Run, directory: RunDirectory) -> tuple[Offer, ...]:
-    """What helps with *run* as it stands, the likeliest last."""
-    where = say_where(run, directory)
-    look: tuple[Offer, ...] = (("inspect",),) if directory.is_foreign else ()
-    match run.status:
-        case "waiting":
-            moment = now()
-            ends = [record.wait.timeout_at for record in waits(run).values()]
-            is_late = any(end is not None and end <= moment for end in ends)
-            return *look, ("resume" if is_late else "answer", *where)
-        case "running":
-            return (("watch",),) if directory.seems_held() else (*look, ("resume", *where))
-        case "failed":
-            return ("logs",), ("retry", *where)
-        case "completed" | "cancelled":
-            return (("inspect",),)
-        case _:
-            assert_never(run.status)
+        more = {"run_id": name} if is_run_id(name) else {}
+    moves = list_remedies(command, error, run, directory)
+    is_helpful = run is None or error.remedy != ""
+    return run, more | {"next": make_lines(moves, directory)}, find_offers(moves) if is_helpful else ()
 
 
 def _advise(lines: tuple[Next, ...]) -> str:
     """The likeliest of *lines* in words; of what can be done about a failure that is the last."""
     line = lines[-1] if lines[-1].argv[1] == "retry" else lines[0]
-    return f"{'go on with' if line.argv[1] in ('resume', 'retry') else 'see'}: {line.command}"
+    return f"{'go on with' if line.argv[1] in ('resume', 'retry', 'cancel') else 'see'}: {line.command}"
 
 
 def bound(answer: Reply, arguments: Sequence[str]) -> Envelope | dict[str, Any]:
@@ -340,14 +332,13 @@ def _head(command: str, status: str, exit_code: int) -> dict[str, Any]:
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    cursor = run.cursors.get(ROOT)
     return {
         "run_id": run.run_id,
         "workflow_id": run.workflow.id,
         "workflow_name": run.workflow.name,
         "workflow_description": run.workflow.description,
         "workflow_version": run.workflow.version,
-        "current_step_id": cursor.step if cursor else None,
+        "current_step_id": name_position(run.cursors, run.outcome),
         "checkpoint_id": run.checkpoint_id[:MAX_CHECKPOINT],
         "started_at": run.started_at,
         "updated_at": run.updated_at,
@@ -398,7 +389,7 @@ def _show_failure(run: Run, directory: RunDirectory) -> ErrorShown | None:
     from checkpointflow.cli.tails import read_tail  # late: it compiles a pattern
 
     error = run.outcome.error
-    place = find_place(directory, run.workflow, error.step_id) if error.step_id else None
+    place = find_place(directory, run, error.step_id) if error.step_id else None
     tail = tuple(read_tail(run, directory, error.step_id)) if error.step_id else ()
     return ErrorShown(
         code=error.code,

@@ -13,7 +13,6 @@ from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.run import read_named
 from checkpointflow.documents.program import Program
@@ -25,21 +24,27 @@ from checkpointflow.expressions.syntax import parse_condition
 
 @click.command()
 @click.argument("workflow", required=False, metavar="[FILE|ID]", shell_complete=complete_flow)
-@option(
+@click.option(
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
 @given_options("Its inputs, in place of all that fit")
-@option(
+@click.option(
     "--never",
     multiple=True,
     nargs=2,
     metavar="STEP UNLESS",
     help="Refute that STEP begins only if the condition UNLESS holds then.",
 )
-@option("--always", multiple=True, metavar="STEP", help="Refute that STEP succeeds before a run completes.")
-@option("--at-most-once", multiple=True, metavar="STEP", help="Refute that STEP is tried at most once.")
-@option("--crash", is_flag=True, help="Say of each step what a kill of cpf while it is under way leads to.")
-@option("--time-limit", metavar="SPAN", default="60s", show_default=True, help="Stop after this, and say so.")
+@click.option(
+    "--always", multiple=True, metavar="STEP", help="Refute that STEP succeeds before a run completes."
+)
+@click.option("--at-most-once", multiple=True, metavar="STEP", help="Refute that STEP is tried at most once.")
+@click.option(
+    "--crash", is_flag=True, help="Say of each step what a kill of cpf while it is under way leads to."
+)
+@click.option(
+    "--time-limit", metavar="SPAN", default="60s", show_default=True, help="Stop after this, and say so."
+)
 @base_dir_option
 def command(
     workflow: str | None,

@@ -12,7 +12,6 @@ import click
 from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.following import Next
 from checkpointflow.cli.location import join_line
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, run_options
 from checkpointflow.drivers.secrets import find_secrets
 from checkpointflow.drivers.sources import read_own_copies
@@ -27,9 +26,11 @@ MAX_NOTE = 4000
 
 @click.command()
 @run_options()
-@option("-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.tar.gz); - is stdout.")
-@option("--force", is_flag=True, help="Overwrite a file that is there.")
-@option(
+@click.option(
+    "-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.tar.gz); - is stdout."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option(
     "--note",
     metavar="TEXT",
     help="What to say to whoever takes it over: `cpf import` and then `cpf status` show it.",

@@ -10,7 +10,6 @@ from msgspec import UNSET, Struct, to_builtins
 
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store, join_line
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.documents.model import Workflow
 from checkpointflow.drivers.catalog import Found, find_flow, list_flows
@@ -49,7 +48,7 @@ class StepRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command()
 @base_dir_option
-@option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
+@click.option("--detail", metavar="ID", help="Show everything about this one, and a line that runs it.")
 def command(base_dir: str | None, detail: str | None) -> Reply:
     """List the workflows in .checkpointflow/, here and above, and in the store; `cpf run ID` starts one."""
     base = find_store(base_dir).base

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Annotated, assert_never
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple, assert_never
 
 from msgspec import Meta, Struct
 
 from checkpointflow.cli.location import join_line, name_command
-from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.run import Breakdown, Run, waits
-from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, RunNotEnded
+from checkpointflow.engine.facts import Breakdown, Wait
+from checkpointflow.engine.run import Run, waits
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, LockConflict, NotTrusted, RunNotEnded
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory
 
 MAX_QUESTIONS = 10
+
+
+Words = tuple[str, ...]
+"""A command and its options, to be given the run as well."""
+
+
+class Move(NamedTuple):
+    """One thing that can be done to a run. by_hand: what a person types for it, if not the same."""
+
+    why: str
+    words: Words
+    by_hand: Words | None = None
+
+
+CANCEL = "cancel", "--reason", "no longer needed"
+WAIT = Move("wait until it asks something or has ended", ("wait",), by_hand=("watch",))
 
 
 class Next(Struct, frozen=True, kw_only=True):
@@ -38,75 +54,85 @@ def name_answer(path: str, wait: Wait) -> list[str]:
     return ["--step", path, *attempt, "--input", "@response.json"]
 
 
-def list_next(run: Run, directory: RunDirectory, *, is_begun: bool = False) -> tuple[Next, ...]:
+def make_lines(moves: Iterable[Move], directory: RunDirectory) -> tuple[Next, ...]:
+    """*moves* as lines for the run in *directory*."""
+    return tuple(make_next(directory, move.why, *move.words) for move in moves)
+
+
+def find_offers(moves: Iterable[Move]) -> tuple[Words, ...]:
+    """What a person types for *moves*, each line once."""
+    typed = (move.words if move.by_hand is None else move.by_hand for move in moves)
+    return tuple(dict.fromkeys(words for words in typed if words))
+
+
+def list_moves(run: Run, directory: RunDirectory, *, is_begun: bool = False) -> tuple[Move, ...]:
     """What can be done about *run* as it stands, the likeliest first; of questions the oldest.
 
     is_begun: if it runs, somebody takes it up by now.
     """
-    return tuple(_find_next(run, directory, is_begun=is_begun))
+    return tuple(_find_moves(run, directory, is_begun=is_begun))
 
 
-def _find_next(run: Run, directory: RunDirectory, *, is_begun: bool) -> Iterator[Next]:
+def _find_moves(run: Run, directory: RunDirectory, *, is_begun: bool) -> Iterator[Move]:
     where = say_where(run, directory)
     if directory.is_foreign and run.outcome is None:
-        yield make_next(directory, "look at what it would do here, before it goes on", "inspect")
+        yield Move("look at what it would do here, before it goes on", ("inspect",))
     match run.status:
         case "waiting":
-            yield from _list_questions(run, directory, where)
+            yield from _list_questions(run, where)
         case "running" if is_begun or directory.seems_held():
-            yield make_next(directory, "wait until it asks something or has ended", "wait")
-            yield make_next(directory, "see what it prints", "logs")
+            yield WAIT
+            yield Move("see what it prints", ("logs",), by_hand=())
         case "running":
-            yield make_next(directory, "go on with it: nobody does", "resume", *where)
+            yield Move("go on with it: nobody does", ("resume", *where))
         case "failed":
             step = run.outcome.error.step_id if isinstance(run.outcome, Breakdown) else None
-            which = [] if step is None or step not in run.steps else ["--step", step]
-            yield make_next(directory, "see what the failed step printed", "logs", *which)
-            yield make_next(directory, "run what failed again, and go on", "retry", *where)
+            which = () if step is None or step not in run.steps else ("--step", step)
+            yield Move("see what the failed step printed", ("logs", *which), by_hand=("logs",))
+            yield Move("run what failed again, and go on", ("retry", *where))
         case "completed" | "cancelled":
             pass
         case _:
             assert_never(run.status)
 
 
-def say_where(run: Run, directory: RunDirectory) -> tuple[str, ...]:
+def say_where(run: Run, directory: RunDirectory) -> Words:
     """The options without which nobody goes on with *run*: where its commands run, if that must be said."""
     if run.cwd is None or not os.path.isdir(run.cwd):
         return "--cwd", "."
     return ("--trust",) if directory.is_foreign else ()  # it is said once, by whoever has looked
 
 
-def _list_questions(run: Run, directory: RunDirectory, where: tuple[str, ...]) -> Iterator[Next]:
+def _list_questions(run: Run, where: Words) -> Iterator[Move]:
     open_ = waits(run)
     ends = {path: r.wait.timeout_at for path, r in open_.items() if r.wait.timeout_at is not None}
     moment = now() if ends else ""  # the calendar takes long to load
     late = [path for path, end in ends.items() if end <= moment]
     if late:
         why = f"the time of {', '.join(late[:3])} is up: go on without an answer"
-        yield make_next(directory, why, "resume", *where)
+        yield Move(why, ("resume", *where))
     for path, record in list(open_.items())[:MAX_QUESTIONS]:
         if path not in late:
-            why = f"answer as {record.wait.audience}"
-            yield make_next(directory, why, "resume", *name_answer(path, record.wait), *where)
+            why = f"answer as {record.wait.audience}" if len(open_) > 1 else "answer"  # as `wait` tells
+            words = ("resume", *name_answer(path, record.wait), *where)
+            yield Move(why, words, by_hand=("answer", *where))
 
 
-def list_remedies(error: CheckpointflowError, run: Run | None, directory: RunDirectory) -> tuple[Next, ...]:
-    """What helps after *error*, of a command about *run* (None: it cannot be read)."""
+def list_remedies(
+    command: str, error: CheckpointflowError, run: Run | None, directory: RunDirectory
+) -> tuple[Move, ...]:
+    """What helps after *error*, of *command* about *run* (None: it cannot be read)."""
     if run is None or error.remedy == "verify":
-        return (make_next(directory, "find out what is damaged", "verify"),)
+        return (Move("find out what is damaged", ("verify",)),)
     match error:
         case LockConflict():
+            return WAIT, Move("stop it for good", CANCEL, by_hand=())
+        case DirectoryGone() | NotTrusted() if command == "cancel":
             return (
-                make_next(directory, "wait until it asks something or has ended", "wait"),
-                make_next(directory, "stop it for good", "cancel", "--reason", "no longer needed"),
-            )
-        case DirectoryGone():
-            return (
-                make_next(
-                    directory, "have its commands run in the current directory", "resume", "--cwd", "."
-                ),
+                Move("end it without its `finally`", (*CANCEL, "--no-finally")),
+                Move("do its `finally`, too", (*CANCEL, *say_where(run, directory))),
             )
         case RunNotEnded():
-            return (make_next(directory, "end it first", "cancel", "--reason", "no longer needed"),)
+            return (Move("end it first", CANCEL),)
         case _:
-            return list_next(run, directory) or (make_next(directory, "see what it came to", "inspect"),)
+            return list_moves(run, directory) or (Move("see what it came to", ("inspect",)),)

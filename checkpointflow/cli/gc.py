@@ -8,7 +8,6 @@ from msgspec import to_builtins
 from checkpointflow.cli.durations import parse_span, subtract_seconds
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store import sweeping as runs
 from checkpointflow.store.clock import now
@@ -18,16 +17,18 @@ STATUSES = ("running", "waiting", "completed", "failed", "cancelled")
 
 @click.command()
 @base_dir_option
-@option(
+@click.option(
     "--older-than",
     type=parse_span,
     metavar="SPAN",
     help="Runs that have not changed for this long: 12h, 30d, 8w.",
 )
-@option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only runs in this state.")
-@option("--keep", type=click.IntRange(0), metavar="N", help="Keep the N newest of them, however old.")
-@option("--force", is_flag=True, help="Also runs that have not ended.")
-@option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only runs in this state."
+)
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="Keep the N newest of them, however old.")
+@click.option("--force", is_flag=True, help="Also runs that have not ended.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def command(
     base_dir: str | None,
     older_than: float | None,

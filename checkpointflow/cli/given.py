@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from checkpointflow.cli.option import option
+import click
+
 from checkpointflow.cli.options import read_input
 from checkpointflow.errors import CheckpointflowError, UsageError
 
@@ -17,14 +18,14 @@ def given_options(about: str) -> Callable[[F], F]:
     """`--input`, `--set`: what is *about*."""
 
     def decorate(command: F) -> F:
-        decorated = option(
+        decorated = click.option(
             "--set",
             "settings",
             multiple=True,
             metavar="NAME=VALUE",
             help="One field of it, as the schema types it; NAME:=VALUE is JSON. May be given again.",
         )(command)
-        return option("--input", "given", metavar="JSON", help=f"{about}: JSON, @file or - (stdin).")(
+        return click.option("--input", "given", metavar="JSON", help=f"{about}: JSON, @file or - (stdin).")(
             decorated
         )
 

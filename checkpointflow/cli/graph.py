@@ -9,7 +9,6 @@ import click
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.pictures import draw, write_dot, write_mermaid, write_text
 from checkpointflow.cli.run import read_named
@@ -22,8 +21,10 @@ WRITERS = {"mermaid": write_mermaid, "dot": write_dot, "text": write_text}
 
 @click.command()
 @run_options(optional=True, or_file=True)
-@option("--file", "-f", metavar="FILE", shell_complete=complete_file, help="A workflow, in place of a run.")
-@option("--format", "form", type=click.Choice(tuple(WRITERS)), default="mermaid", show_default=True)
+@click.option(
+    "--file", "-f", metavar="FILE", shell_complete=complete_file, help="A workflow, in place of a run."
+)
+@click.option("--format", "form", type=click.Choice(tuple(WRITERS)), default="mermaid", show_default=True)
 def command(
     directory: RunDirectory | None, base_dir: str | None, file: str | None, form: str
 ) -> Reply | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.completing import complete
-from checkpointflow.cli.option import option
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
@@ -17,7 +16,7 @@ APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
 
 @click.command()
 @click.argument("topic", required=False, shell_complete=complete("list_topics"))
-@option("--topics", is_flag=True, help="List what TOPIC can be.")
+@click.option("--topics", is_flag=True, help="List what TOPIC can be.")
 def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 

@@ -13,7 +13,6 @@ import click
 
 from checkpointflow.cli.envelope import Reply, wrap_run
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.standing import find_next, warnings_about
 from checkpointflow.documents.model import AnyStep, Api, Cli
@@ -33,8 +32,8 @@ TOLD = {
 @click.command("import")
 @click.argument("file")
 @base_dir_option
-@option("--as-new", is_flag=True, help="Add it as a run of its own, under a new id.")
-@option(
+@click.option("--as-new", is_flag=True, help="Add it as a run of its own, under a new id.")
+@click.option(
     "--max-bytes",
     type=click.IntRange(0),
     metavar="N",

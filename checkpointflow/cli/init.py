@@ -9,7 +9,6 @@ import click
 
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError, UsageError
 from checkpointflow.store.files import translate_errors
@@ -31,7 +30,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 
 
 @click.command(epilog="Templates: " + "; ".join(f"{name} ({about})" for name, about in NAMES.items()) + ".")
-@option(
+@click.option(
     "--file",
     "-f",
     default="checkpointflow.yaml",
@@ -39,16 +38,16 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
     metavar="PATH",
     help="The file to write.",
 )
-@option("--template", type=click.Choice(tuple(NAMES)), default="minimal", show_default=True)
-@option("--force", is_flag=True, help="Overwrite a file that is there.")
-@option(
+@click.option("--template", type=click.Choice(tuple(NAMES)), default="minimal", show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option(
     "--schema/--no-schema",
     default=True,
     show_default=True,
     help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find it.",
 )
-@option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
-@option("--skill", is_flag=True, help="Instead, write what agents that work here have to know.")
+@click.option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
+@click.option("--skill", is_flag=True, help="Instead, write what agents that work here have to know.")
 @base_dir_option
 def command(
     file: str, template: str, force: bool, schema: bool, git: bool, skill: bool, base_dir: str | None

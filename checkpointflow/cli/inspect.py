@@ -10,7 +10,6 @@ from msgspec import to_builtins
 
 from checkpointflow.cli.bounds import cut
 from checkpointflow.cli.envelope import Reply, wrap_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_read_as_text, show_all, shows_all
 from checkpointflow.cli.standing import warnings_about, warnings_of_chain
@@ -28,7 +27,7 @@ MAX_STEPS_BYTES = 8 * 1024
 
 @click.command()
 @run_options()
-@option("--history", is_flag=True, help="What happened, a fact at a time, oldest first, all of it.")
+@click.option("--history", is_flag=True, help="What happened, a fact at a time, oldest first, all of it.")
 @click.pass_context
 def command(context: click.Context, directory: RunDirectory, history: bool) -> Reply:
     """Show everything about a run: inputs, steps, outputs; the exit code is that of its state.
@@ -54,6 +53,7 @@ def command(context: click.Context, directory: RunDirectory, history: bool) -> R
         directory,
         warnings=told,
         inputs=inputs,
+        env=run.env or None,
         steps=steps,
         history=tuple(directory.history(run)) if full or history else None,
         environment=_list_environment(run, directory),

@@ -12,7 +12,6 @@ from msgspec import Struct, to_builtins
 from checkpointflow.cli.durations import parse_span, seconds_between, subtract_seconds
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import choose_form, show_all, shows_all
 from checkpointflow.store.clock import now
@@ -62,25 +61,27 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command("list")
 @base_dir_option
-@option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only runs in this state.")
-@option("--failed", is_flag=True, help="The same as --status failed.")
-@option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
-@option(
+@click.option(
+    "--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="Only runs in this state."
+)
+@click.option("--failed", is_flag=True, help="The same as --status failed.")
+@click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
+@click.option(
     "--waiting-for",
     type=click.Choice(("user", "agent", "system")),
     help="Only runs that wait for one of these.",
 )
-@option(
+@click.option(
     "--since", type=parse_span, metavar="SPAN", help="Only runs that changed within this time: 90s, 12h, 2d."
 )
-@option("--started-since", type=parse_span, metavar="SPAN", help="Only runs started within this time.")
-@option(
+@click.option("--started-since", type=parse_span, metavar="SPAN", help="Only runs started within this time.")
+@click.option(
     "--limit",
     type=click.IntRange(0),
     metavar="N",
     help=f"Only the N newest of them (default {DEFAULT_LIMIT}); 0 is all.",
 )
-@option(
+@click.option(
     "-o",
     "--output",
     type=click.Choice(("json", "text")),

@@ -19,15 +19,14 @@ from msgspec.structs import replace
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import LogShown, Reply, wrap_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_watched, show_all, shows_all
 from checkpointflow.cli.screen import find_screen
 from checkpointflow.diagnostics import point_at
 from checkpointflow.engine.actions import CallHttp, RunCommand
-from checkpointflow.engine.facts import StepStarted
+from checkpointflow.engine.facts import Breakdown, StepStarted
 from checkpointflow.engine.path import split
-from checkpointflow.engine.run import Breakdown, Failed, Run
+from checkpointflow.engine.run import Failed, Run
 from checkpointflow.errors import UsageError
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import open_safely, translate_errors
@@ -53,19 +52,19 @@ class Log(NamedTuple):
 
 @click.command()
 @run_options()
-@option(
+@click.option(
     "--step",
     metavar="PATH",
     shell_complete=complete("list_step_paths"),
     help="Only this step: its path, or its id for all its visits.",
 )
-@option("--stream", type=click.Choice(("stdout", "stderr", "both")), default="both", show_default=True)
-@option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each.")
-@option("--follow", is_flag=True, help="Go on until the run rests, showing what is printed meanwhile.")
-@option("--failed", is_flag=True, help="Only the steps that have failed.")
-@option("--all", "whole_run", is_flag=True, help=f"All attempts there were, not only {MAX_LOGS} logs.")
-@option("--raw", is_flag=True, help="Print the bytes themselves rather than an envelope.")
-@option("--ansi", is_flag=True, help="With --raw on a terminal: let it obey what the steps printed.")
+@click.option("--stream", type=click.Choice(("stdout", "stderr", "both")), default="both", show_default=True)
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each.")
+@click.option("--follow", is_flag=True, help="Go on until the run rests, showing what is printed meanwhile.")
+@click.option("--failed", is_flag=True, help="Only the steps that have failed.")
+@click.option("--all", "whole_run", is_flag=True, help=f"All attempts there were, not only {MAX_LOGS} logs.")
+@click.option("--raw", is_flag=True, help="Print the bytes themselves rather than an envelope.")
+@click.option("--ansi", is_flag=True, help="With --raw on a terminal: let it obey what the steps printed.")
 @click.pass_context
 def command(
     context: click.Context,

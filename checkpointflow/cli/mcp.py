@@ -8,7 +8,6 @@ import sys
 import click
 
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import choose_form
 
@@ -25,12 +24,12 @@ class _Silent(click.Command):
 
 @click.command(cls=_Silent)
 @base_dir_option
-@option(
+@click.option(
     "--patience",
     metavar="SPAN",
     help="How long a call waits for a run to rest, and for a person to answer (default 45s).",
 )
-@option(
+@click.option(
     "--answers",
     type=click.Choice(("user", "system")),
     multiple=True,

@@ -12,7 +12,6 @@ import click
 
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.location import ALLOW_SHARED, BASE_DIR_VARIABLE, find_run
-from checkpointflow.cli.option import option
 from checkpointflow.errors import CheckpointflowError, FileMissing, UsageError
 from checkpointflow.store.layout import is_id_part
 
@@ -21,14 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def base_dir_option(command: F) -> F:
     """`--base-dir`, `--allow-shared`."""
-    decorated = option(
+    decorated = click.option(
         "--allow-shared",
         is_flag=True,
         expose_value=False,
         callback=lambda context, _, value: context.meta.__setitem__(ALLOW_SHARED, value),
         help="Use the store even if others may write into it.",
     )(command)
-    return option(
+    return click.option(
         "--base-dir",
         metavar="DIR",
         help=f"Where runs are stored (default ${BASE_DIR_VARIABLE}, else ~/.checkpointflow).",
@@ -57,14 +56,14 @@ def run_options(*, optional: bool = False, or_file: bool = False) -> Callable[[F
             return command(directory=find_run(run or run_id, run_dir, base_dir), **more, **given)
 
         decorated = base_dir_option(find)
-        for parameter in (
-            option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies."),
-            option(
+        for option in (
+            click.option("--run-dir", metavar="DIR", help="The run in this directory, wherever it lies."),
+            click.option(
                 "--run-id", metavar="ID", help="The same as RUN.", shell_complete=complete("list_run_ids")
             ),
             click.argument("run", required=False, metavar="[RUN]", shell_complete=complete("list_run_ids")),
         ):
-            decorated = parameter(decorated)
+            decorated = option(decorated)
         return cast(F, decorated)
 
     return decorate
@@ -82,7 +81,7 @@ class Seconds(click.FloatRange):
 
 def lock_option(default: float = 0) -> Callable[[F], F]:
     """`--lock-timeout`."""
-    return option(
+    return click.option(
         "--lock-timeout",
         metavar="SECONDS",
         type=Seconds(0, 86_400 * 365),
@@ -100,12 +99,12 @@ def place_options(command: F) -> F:
 
         return command(place=Place(cwd, trust), **given)
 
-    decorated = option(
+    decorated = click.option(
         "--trust",
         is_flag=True,
         help="Of a run that was imported: have its commands run in the directory that it names.",
     )(choose)
-    decorated = option(
+    decorated = click.option(
         "--cwd", metavar="DIR", help="Have its commands run in DIR from now on; it becomes part of the run."
     )(decorated)
     return cast(F, decorated)

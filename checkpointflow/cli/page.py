@@ -15,6 +15,9 @@ from checkpointflow.cli.screen import make_visible
 from checkpointflow.cli.view import list_waits
 from checkpointflow.engine.facts import (
     BlockOpened,
+    Breakdown,
+    Cancellation,
+    Completion,
     EventTaken,
     Fact,
     RunBegan,
@@ -23,7 +26,7 @@ from checkpointflow.engine.facts import (
     StepSucceeded,
     WaitOpened,
 )
-from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run
+from checkpointflow.engine.run import Run
 
 MAX_BARS = 400
 MAX_VALUE = 200_000

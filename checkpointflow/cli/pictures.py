@@ -14,7 +14,7 @@ from msgspec import Struct
 from checkpointflow.cli.screen import make_visible
 from checkpointflow.documents.graph import Graph, StepList, list_steps, targets
 from checkpointflow.documents.model import AnyStep, AwaitEvent, End, Parallel, Switch, Workflow
-from checkpointflow.engine.path import ROOT, owner, split
+from checkpointflow.engine.path import FINALLY, ROOT, owner, split
 from checkpointflow.engine.run import Failed, Opened, Record, Run, Skipped, Started, Succeeded, Waiting
 
 State = Literal["", "ahead", "skipped", "done", "waiting", "running", "failed"]
@@ -128,7 +128,7 @@ def _write_condition(when: Any) -> str:
 
 def _describe_list(steps: StepList) -> str:
     if steps.outer is None:
-        return ""
+        return "" if steps.main is None else "finally"
     step = steps.outer.steps[steps.at]
     names = steps.path[len(steps.outer.path) + 1 :]
     if isinstance(step, Parallel) and len(names) > 1 and isinstance(names[1], int):
@@ -160,6 +160,8 @@ def _find_list(lists: list[StepList], body: str) -> int | None:
     """The list that the steps of *body* stand in; None where another document describes them."""
     if body == ROOT:
         return 0
+    if body == FINALLY:
+        return next((n for n, steps in enumerate(lists) if steps.main is not None), None)
     block, key = owner(body)
     outer_body, step, _ = split(block)
     outer = _find_list(lists, outer_body)
@@ -210,7 +212,7 @@ def write_mermaid(groups: list[Group], *, states: bool) -> str:
 def _write_mermaid(groups: list[Group], states: bool) -> Iterator[str]:
     for number, group in enumerate(groups):
         indent = "  "
-        if group.outer is not None:
+        if group.title:
             yield f'  subgraph g{number}["{group.title}"]'
             indent = "    "
         for node in group.nodes:
@@ -221,8 +223,9 @@ def _write_mermaid(groups: list[Group], states: bool) -> Iterator[str]:
             line = "-.->" if arrow.why in DASHED else "-->"
             label = f'|"{_escape_mermaid(arrow.label)}"|' if arrow.label else ""
             yield f"{indent}{arrow.start} {line}{label} {arrow.end}"
-        if group.outer is not None:
+        if group.title:
             yield "  end"
+        if group.outer is not None:
             yield f"  {group.outer} --- g{number}"
     if states:
         yield from (f"  classDef {state} fill:{colour},stroke:#555" for state, colour in COLOURS.items())
@@ -240,7 +243,7 @@ def write_dot(groups: list[Group], *, states: bool) -> str:
 def _write_dot(groups: list[Group], states: bool) -> Iterator[str]:
     shapes = {"await_event": "hexagon", "switch": "diamond", "end": "oval", "end_of_list": "point"}
     for number, group in enumerate(groups):
-        if group.outer is not None:
+        if group.title:
             yield f"  subgraph cluster_{number} {{"
             yield f"    label={_quote_dot(group.title)};"
         for node in group.nodes:
@@ -250,8 +253,9 @@ def _write_dot(groups: list[Group], states: bool) -> Iterator[str]:
         for arrow in group.arrows:
             style = ", style=dashed" if arrow.why in DASHED else ""
             yield f"    {arrow.start} -> {arrow.end} [label={_quote_dot(arrow.label)}{style}];"
-        if group.outer is not None:
+        if group.title:
             yield "  }"
+        if group.outer is not None:
             yield f"  {group.outer} -> {group.nodes[0].key} [style=dotted];"
 
 

@@ -6,42 +6,44 @@ import posixpath
 from pathlib import Path
 
 from checkpointflow.engine.facts import Identity
-from checkpointflow.engine.path import ROOT, owner, split
+from checkpointflow.engine.path import ROOT, host_of, owner, split
+from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, FileMissing
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest, read_file
 from checkpointflow.store.layout import DOCUMENT, document_name
 
 
-def find_place(directory: RunDirectory, identity: Identity, path: str) -> tuple[str, int, int] | None:
-    """Where the step at *path* of a run is written; None if its document cannot be read.
+def find_place(directory: RunDirectory, run: Run, path: str) -> tuple[str, int, int] | None:
+    """Where the step at *path* of *run* is written; None if its document cannot be read.
 
     That is the file which the run was started from, or, if that says something else by now, its own copy.
     """
     try:
         outer, step, _ = split(path)
-        file, data = _read(directory, identity, _find_document(directory, identity, outer))
+        file, data = _read(directory, run.workflow, _find_document(directory, run, outer))
         line, column = _search(data, step) or _parse(data, step)
     except (CheckpointflowError, LookupError):  # whoever goes on with the run will hear why
         return None
     return file, line, column
 
 
-def _find_document(directory: RunDirectory, identity: Identity, body: str) -> str:
+def _find_document(directory: RunDirectory, run: Run, body: str) -> str:
     """The name of the document that the steps of *body* stand in: "", or that of one which is called."""
-    if not identity.documents or body == ROOT:
+    if not run.workflow.documents or body == ROOT:
         return ""
     from checkpointflow.documents.graph import list_steps  # late, as all that only failures need
     from checkpointflow.drivers.sources import read_own_copies
 
     blocks = []
-    while body != ROOT:
+    while (body := host_of(body) or body) != ROOT:
+        called = run.cursors[body].called
         body, block, _ = split(owner(body)[0])
-        blocks.append(block)
-    name, program = "", read_own_copies(directory, identity)
-    for block in reversed(blocks):
+        blocks.append((block, called))
+    name, program = "", read_own_copies(directory, run.workflow)
+    for block, called in reversed(blocks):
         step = next(body.find(block) for body in list_steps(program.workflow) if block in body.index)
-        ref = getattr(step, "workflow_ref", None)
+        ref = called or getattr(step, "workflow_ref", None)
         if ref is not None:
             name = posixpath.normpath(posixpath.join(posixpath.dirname(name), ref))
             program = program.called[ref]

@@ -19,8 +19,9 @@ from checkpointflow.cli.durations import format_duration, seconds_between
 from checkpointflow.cli.screen import Line, Mark, Screen, Span, make_visible
 from checkpointflow.cli.view import count_ended, name_step
 from checkpointflow.engine.actions import Sleep
+from checkpointflow.engine.facts import Breakdown
 from checkpointflow.engine.path import owner
-from checkpointflow.engine.run import Breakdown, Failed, Opened, Record, Run, Started, Succeeded
+from checkpointflow.engine.run import Failed, Opened, Record, Run, Started, Succeeded
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import RunDirectory

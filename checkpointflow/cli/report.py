@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from checkpointflow.cli.envelope import Reply, wrap_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.page import list_failed, write_page
 from checkpointflow.cli.pictures import draw
@@ -22,8 +21,8 @@ from checkpointflow.store.files import replace_file, translate_errors
 
 @click.command()
 @run_options()
-@option("-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.html).")
-@option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("-o", "--output", metavar="FILE", help="Where to write it (default RUN-ID.html).")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def command(directory: RunDirectory, output: str | None, force: bool) -> Reply:
     """Write one HTML file that shows a run: steps, times, answers, errors, inputs and outputs.
 

@@ -10,7 +10,6 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, place_options, read_input, run_options
 from checkpointflow.cli.output import asks_people
 from checkpointflow.cli.standing import warnings_of_chain, warnings_of_change, warnings_of_environment
@@ -24,26 +23,26 @@ from checkpointflow.store.directory import RunDirectory
 
 @click.command()
 @run_options()
-@option(
+@click.option(
     "--event",
     metavar="NAME",
     shell_complete=complete("list_events"),
     help="The event that the run waits for; not needed if it is one.",
 )
 @given_options("The event's payload")
-@option(
+@click.option(
     "--step",
     metavar="PATH",
     shell_complete=complete("list_step_paths"),
     help="Which step the event is for, if several wait for it.",
 )
-@option(
+@click.option(
     "--attempt",
     metavar="N",
     type=click.IntRange(1),
     help="Which attempt a step_outcome is told of, as the line that a run prints says.",
 )
-@option(
+@click.option(
     "--answers",
     metavar="JSON",
     help="Several answers at once, all or none: an object of them by the paths of their steps.",

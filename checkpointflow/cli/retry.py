@@ -7,7 +7,6 @@ import click
 from checkpointflow.cli.completing import complete
 from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Reply
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import lock_option, place_options, run_options
 from checkpointflow.cli.output import asks_people
 from checkpointflow.cli.standing import warnings_of_change, warnings_of_environment
@@ -17,7 +16,7 @@ from checkpointflow.store.directory import RunDirectory
 
 @click.command()
 @run_options()
-@option(
+@click.option(
     "--step",
     "--step-id",
     metavar="PATH",

@@ -12,7 +12,6 @@ from checkpointflow.cli.driving import Driving, drive_options
 from checkpointflow.cli.envelope import Reply
 from checkpointflow.cli.given import given_options, read_given
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import asks_people
 from checkpointflow.drivers import local
@@ -31,12 +30,12 @@ _ID = compile_late(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 @click.command()
 @click.argument("workflow", required=False, metavar="[FILE|ID]", shell_complete=complete_flow)
-@option(
+@click.option(
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
 @given_options("Its inputs")
-@option("--detach", is_flag=True, help="Leave it to a cpf in the background, and answer at once.")
-@option(
+@click.option("--detach", is_flag=True, help="Leave it to a cpf in the background, and answer at once.")
+@click.option(
     "--run-key",
     metavar="KEY",
     help="Start at most one run for KEY: said again, the line finds the run that it started.",

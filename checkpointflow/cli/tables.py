@@ -160,3 +160,21 @@ def _describe_deadline(wait: dict[str, Any], moment: str) -> Span:
         return Span("")
     left = format_span(abs(seconds_between(moment, wait["timeout_at"])))
     return Span(f"OVERDUE {left}", "bad") if wait.get("overdue") else Span(left)
+
+
+def view_artifacts(result: dict[str, Any], screen: Screen, _: Callable[[str], str]) -> Iterator[Line]:
+    """The artifacts of `cpf artifacts`, or their copies."""
+    if not result["artifacts"]:
+        yield ("Its steps left nothing behind.",)
+        return
+    rows = [
+        (
+            Span(one["step"]),
+            Span(one["name"], "strong"),
+            Span(str(one.get("files", ""))),
+            Span(f"{one['size']:,}"),
+            Span(one["file"]),
+        )
+        for one in result["artifacts"]
+    ]
+    yield from format_table(("STEP", "NAME", "FILES", "BYTES", "WHERE"), rows, screen)

@@ -39,9 +39,9 @@ def tell(answer: Reply, error: CheckpointflowError | None) -> None:
     show_warnings([*map(shorten, answer.envelope.warnings), *map(str, answer.doubts)])
     if error is not None:
         show_error(error)
-    if directory is not None:
-        for command, *options in answer.offers:
-            _tell(f"  {shorten(command_for(command, directory, *options))}")
+        if directory is not None:
+            for command, *options in answer.offers:
+                _tell(f"  {shorten(command_for(command, directory, *options))}")
 
 
 def show_error(error: CheckpointflowError) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 from msgspec import UNSET
 
 from checkpointflow.cli.durations import format_span, seconds_between
-from checkpointflow.cli.envelope import LogShown, Offer, Reply, find_offers
+from checkpointflow.cli.envelope import LogShown, Reply
 from checkpointflow.cli.location import command_for, find_short_id, join_line, make_shortener, shorten_lines
 from checkpointflow.cli.output import is_watched
 from checkpointflow.cli.screen import Line, Screen, Span
 from checkpointflow.cli.tails import clean_lines
 from checkpointflow.cli.view import list_waits, view_failure, view_fields, view_head, view_steps, view_wait
-from checkpointflow.engine.run import Breakdown, Cancellation, Run
+from checkpointflow.engine.facts import Breakdown, Cancellation
+from checkpointflow.engine.path import FINALLY, step_path
+from checkpointflow.engine.run import Run, is_ending
 from checkpointflow.store.clock import now
 from checkpointflow.store.directory import Note, RunDirectory
 
@@ -32,10 +34,16 @@ def show(answer: Reply, screen: Screen) -> str:
 
 def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
     command, result = answer.envelope.command, answer.envelope.result
-    if command in ("list", "waits", "tick", "work") and result is not UNSET:
-        from checkpointflow.cli.tables import view_asked, view_runs, view_taken, view_waits
+    if command in ("list", "waits", "tick", "work", "artifacts") and result is not UNSET:
+        from checkpointflow.cli import tables
 
-        view = {"list": view_runs, "waits": view_waits, "tick": view_taken, "work": view_asked}[command]
+        view = {
+            "list": tables.view_runs,
+            "waits": tables.view_waits,
+            "tick": tables.view_taken,
+            "work": tables.view_asked,
+            "artifacts": tables.view_artifacts,
+        }[command]
         return view(result, screen, make_shortener(_list_all_ids(answer)))
     if command == "overview":
         return view_overview(result, screen, make_shortener(_list_all_ids(answer)))
@@ -59,7 +67,7 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         if command == "verify":
             lines.append(("  ", screen.mark("done"), " nothing is wrong with it"))
         elif command == "import":
-            lines += view_offers(answer.run, answer.directory)
+            lines += view_offers(answer)
         elif command == "export":
             lines += [
                 (),
@@ -149,16 +157,15 @@ def view_run(answer: Reply, run: Run, directory: RunDirectory, screen: Screen) -
         from checkpointflow.cli.details import view_details
 
         yield from view_details(run, directory, answer.envelope.history, view_value)
-    is_begun = answer.envelope.command == "run" and run.status == "running"  # somebody takes it up by now
-    yield from view_offers(run, directory, (("watch",),) if is_begun else None)
+    yield from view_offers(answer)
 
 
-def view_offers(run: Run, directory: RunDirectory, offers: tuple[Offer, ...] | None = None) -> Iterator[Line]:
+def view_offers(answer: Reply) -> Iterator[Line]:
     """What can be typed to go on, if anything goes on."""
-    if run.status not in ("completed", "cancelled"):
+    if answer.offers and answer.directory is not None:
         yield ()
-        for command, *options in find_offers(run, directory) if offers is None else offers:
-            yield "  ", Span(command_for(command, directory, *options), "strong")
+        for command, *options in answer.offers:
+            yield "  ", Span(command_for(command, answer.directory, *options), "strong")
 
 
 def view_note(note: Note | None, screen: Screen) -> Iterator[Line]:
@@ -211,6 +218,8 @@ def _list_ids(run: Run, directory: RunDirectory) -> list[str]:
     from checkpointflow.errors import CheckpointflowError
 
     try:
-        return [step.id for step in read_own_copies(directory, run.workflow).workflow.steps]
+        workflow = read_own_copies(directory, run.workflow).workflow
     except CheckpointflowError:
         return []
+    steps = () if is_ending(run) else workflow.steps
+    return [s.id for s in steps] + [step_path(FINALLY, s.id) for s in workflow.cleanup or ()]

@@ -10,7 +10,6 @@ import click
 from checkpointflow.cli.completing import complete_file
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.drivers.sources import NO_CACHE, read_bytes, read_workflow
 from checkpointflow.errors import UsageError, WarningsFound
 from checkpointflow.store.cache import Cache
@@ -18,11 +17,11 @@ from checkpointflow.store.cache import Cache
 
 @click.command()
 @click.argument("workflow", required=False, metavar="[FILE]", shell_complete=complete_file)
-@option(
+@click.option(
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
-@option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
-@option(
+@click.option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
+@click.option(
     "--explore", "explores", is_flag=True, help="Walk all its ways, too, as `cpf explore` does, for 60 s."
 )
 def command(workflow: str | None, file: str | None, strict: bool, explores: bool) -> Reply:

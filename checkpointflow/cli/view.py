@@ -19,6 +19,7 @@ from typing import Any
 
 from checkpointflow.cli.durations import format_duration, format_span, seconds_between
 from checkpointflow.cli.screen import Line, Look, Mark, Screen, Span
+from checkpointflow.engine.path import FINALLY
 from checkpointflow.engine.run import (
     Cancelled,
     Failed,
@@ -141,8 +142,8 @@ def view_failure(step: str | None, message: str, tail: list[str], screen: Screen
 
 
 def _is_shown(run: Run, path: str, record: Record) -> bool:
-    """Steps of the root, and of what lies deeper what is under way, waits or has failed."""
-    if "/" not in path:
+    """Steps of the root and its `finally`, and of what lies deeper what is under way, waits or has failed."""
+    if "/" not in path.removeprefix(f"{FINALLY}/"):
         return True
     return isinstance(record, Failed) or (isinstance(record, Started | Waiting) and run.outcome is None)
 
@@ -164,7 +165,7 @@ def name_step(path: str, record: Record) -> str:
 
 def count_ended(block: Opened) -> int:
     """How many bodies of *block* have ended, well or not."""
-    return sum(map(len, block.ended)) + len(block.failed)
+    return sum(map(len, (*block.ended, *block.survived))) + len(block.failed)
 
 
 def _find_mark(record: Record) -> Mark:

@@ -11,7 +11,6 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import EXIT_CODES, Reply, wrap_result, wrap_run
 from checkpointflow.cli.location import find_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import UsageError
@@ -23,10 +22,10 @@ LEFT_SECONDS = 5.0
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN…", shell_complete=complete("list_run_ids"))
-@option("--run-id", "run_ids", multiple=True, metavar="ID", help="The same as RUN.")
-@option("--run-dir", "run_dirs", multiple=True, metavar="DIR", help="The run in this directory.")
+@click.option("--run-id", "run_ids", multiple=True, metavar="ID", help="The same as RUN.")
+@click.option("--run-dir", "run_dirs", multiple=True, metavar="DIR", help="The run in this directory.")
 @base_dir_option
-@option(
+@click.option(
     "--for",
     "state",
     type=click.Choice(("waiting", "ended")),
@@ -34,7 +33,7 @@ LEFT_SECONDS = 5.0
     show_default=True,
     help="waiting: until it waits or has ended; ended: until it has ended.",
 )
-@option("--timeout", type=parse_span, metavar="SPAN", help="No longer than this: 90s, 10m.")
+@click.option("--timeout", type=parse_span, metavar="SPAN", help="No longer than this: 90s, 10m.")
 def command(
     runs: tuple[str, ...],
     run_ids: tuple[str, ...],

@@ -9,7 +9,6 @@ from checkpointflow.cli.durations import parse_span, subtract_seconds
 from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.list_ import WaitRow, list_wait_rows
 from checkpointflow.cli.location import find_store
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.store.clock import now
 from checkpointflow.store.listing import Head, ListedRun, list_runs
@@ -40,12 +39,14 @@ def list_questions(
 
 @click.command()
 @base_dir_option
-@option(
+@click.option(
     "--for", "audience", type=click.Choice(("user", "agent", "system")), help="Only what waits for these."
 )
-@option("--overdue", is_flag=True, help="Only what nobody answered in time.")
-@option("--older", type=parse_span, metavar="SPAN", help="Only what has waited for this long: 90s, 2h, 3d.")
-@option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
+@click.option("--overdue", is_flag=True, help="Only what nobody answered in time.")
+@click.option(
+    "--older", type=parse_span, metavar="SPAN", help="Only what has waited for this long: 90s, 2h, 3d."
+)
+@click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
 def command(
     base_dir: str | None, audience: str | None, overdue: bool, older: float | None, workflow: str | None
 ) -> Reply:

@@ -8,7 +8,6 @@ import time
 import click
 
 from checkpointflow.cli.envelope import Reply, wrap_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import run_options
 from checkpointflow.cli.output import is_agent
 from checkpointflow.cli.screen import Screen, find_screen
@@ -21,7 +20,7 @@ POLL_SECONDS = 0.5
 
 @click.command()
 @run_options()
-@option("--exit-status", is_flag=True, help="End with the exit code of the run's state, not with 0.")
+@click.option("--exit-status", is_flag=True, help="End with the exit code of the run's state, not with 0.")
 def command(directory: RunDirectory, exit_status: bool) -> Reply:
     """Look on until a run waits, or has ended, or nobody works on it any more.
 

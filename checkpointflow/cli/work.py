@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 
 import click
@@ -19,9 +19,8 @@ from msgspec.structs import replace
 from checkpointflow.cli.driving import Driving, Form, progress_option, tells_progress
 from checkpointflow.cli.durations import parse_span
 from checkpointflow.cli.envelope import Reply, wrap_result
-from checkpointflow.cli.following import Next, list_next
+from checkpointflow.cli.following import Next, list_moves, make_lines
 from checkpointflow.cli.location import find_store, note_run
-from checkpointflow.cli.option import option
 from checkpointflow.cli.options import base_dir_option, lock_option
 from checkpointflow.cli.questions import Asker, Lacking, Question
 from checkpointflow.cli.screen import find_screen
@@ -84,23 +83,23 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @click.command()
 @base_dir_option
-@option(
+@click.option(
     "--exec",
     "program",
     required=True,
     metavar="CMD",
     help="What answers: a shell command; see cpf guide work.",
 )
-@option(
+@click.option(
     "--audience",
     type=click.Choice(("user", "agent", "system")),
     default="agent",
     show_default=True,
     help="Whose questions.",
 )
-@option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
-@option("--once", is_flag=True, help="What waits now, each question once; else on and on.")
-@option(
+@click.option("--workflow", "-w", metavar="ID", help="Only runs of this workflow.")
+@click.option("--once", is_flag=True, help="What waits now, each question once; else on and on.")
+@click.option(
     "--attempts",
     type=click.IntRange(1),
     default=3,
@@ -108,7 +107,7 @@ class Row(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metavar="N",
     help="How often a question is asked whose answer does not fit.",
 )
-@option(
+@click.option(
     "--timeout", type=parse_span, default="10m", show_default=True, metavar="SPAN", help="For CMD, each time."
 )
 @progress_option
@@ -131,9 +130,9 @@ def command(
     worker = Worker(find_store(base_dir), Terms(program, attempts, timeout, lock_timeout, progress))
     try:
         worker.take_all(audience, workflow)
-        while not once:
+        while not once or worker.undelivered:
             PROCESS.listen(time.sleep, worker.pause)
-            worker.take_all(audience, workflow)
+            worker.take_all(audience, workflow, worker.undelivered if once else None)
     except (KeyboardInterrupt, Interrupted):
         if once:
             raise
@@ -156,18 +155,26 @@ class Worker:
         self._warnings: dict[str, None] = {}
         self._screen = find_screen(sys.stderr) if tells_progress(terms.form) else None
 
-    def take_all(self, audience: str, workflow: str | None) -> None:
-        """Have all answered that waits now, the oldest first."""
+    def take_all(self, audience: str, workflow: str | None, only: Set[Key] | None = None) -> None:
+        """Have all answered that waits now, or *only* these, the oldest first."""
         begin = time.monotonic()
         found = list_questions(self.store, now(), audience, workflow)
         self.pause = max(POLL_SECONDS, REST_FACTOR * (time.monotonic() - begin))
         keys = {_name(asked) for asked in found}
+        for key in self.undelivered - keys:
+            self._note_fallen(key, self.left[key], "somebody else has answered")
         self.left = {key: row for key, row in self.left.items() if key in keys}
         self._pauses = {key: pause for key, pause in self._pauses.items() if key in keys}
         self._kept = {key: payload for key, payload in self._kept.items() if key in keys}
         for asked in found:
-            if self._pauses.get(_name(asked), (0, 0))[1] <= time.monotonic():
+            is_wanted = only is None or _name(asked) in only
+            if is_wanted and self._pauses.get(_name(asked), (0, 0))[1] <= time.monotonic():
                 self._take(asked)
+
+    @property
+    def undelivered(self) -> set[Key]:
+        """The questions that have an answer, of runs that somebody else works on."""
+        return {key for key in self._kept if key in self.left and self.left[key].code == LockConflict.code}
 
     @property
     def has_failed(self) -> bool:
@@ -193,7 +200,7 @@ class Worker:
         for run_id in dict.fromkeys(row.run_id for row in left):
             directory = self.store.at(run_id)
             with suppress(CheckpointflowError):
-                found += list_next(directory.load(), directory)
+                found += make_lines(list_moves(directory.load(), directory), directory)
             if len(found) >= MAX_NEXT:
                 break
         return tuple(found[:MAX_NEXT])
@@ -216,16 +223,17 @@ class Worker:
                 question = asker.find()
                 if question is not None:
                     self._answer(asker, question, row, key)
+                elif key in self._kept:
+                    self._note_fallen(key, row, "somebody else has answered")
             self.left.pop(key, None)
         except Interrupted:
             raise
         except CheckpointflowError as error:
             row = replace(row, attempts=self._attempts, code=error.code, problem=str(error))
             is_gone = not (directory.place / STATE).exists()
-            if is_gone or (self._attempts and isinstance(error, FALLEN)):
-                self.left.pop(key, None)
-                self.fell_away.append(row)
-                self._tell(row, f"the answer comes too late, and falls away: {error}")
+            has_answer = self._attempts > 0 or key in self._kept
+            if is_gone or (has_answer and isinstance(error, FALLEN)):
+                self._note_fallen(key, row, f"the answer comes too late: {error}")
             else:
                 self._leave(key, row)
 
@@ -234,8 +242,15 @@ class Worker:
             pause = min(2 * self._pauses.get(key, (FIRST_PAUSE_SECONDS / 2, 0))[0], MAX_PAUSE_SECONDS)
             self._pauses[key] = (pause, time.monotonic() + pause)
         if self.left.get(key) != row:
-            self._tell(row, f"left: {row.problem}")
+            what = "its answer is kept, and given again" if key in self._kept else "left"
+            self._tell(row, f"{what}: {row.problem}")
         self.left[key] = row
+
+    def _note_fallen(self, key: Key, row: Row, why: str) -> None:
+        self.left.pop(key, None)
+        self._kept.pop(key, None)
+        self.fell_away.append(row)
+        self._tell(row, f"{why}; the answer falls away")
 
     def _answer(self, asker: Asker, question: Question, row: Row, key: Key) -> None:
         """Have it asked until an answer fits; one that could not be delivered before comes first.

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from checkpointflow.diagnostics import Diagnostic, Path
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import Edge, StepList, Why, find_reachable
 from checkpointflow.documents.model import Switch, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.documents.references import quote_reference
 from checkpointflow.expressions.syntax import (
     And,
+    Call,
     Comparison,
     Constant,
     Expression,
@@ -24,6 +26,7 @@ from checkpointflow.expressions.syntax import (
     Not,
     Or,
     Reference,
+    operands_of,
     references,
 )
 
@@ -35,8 +38,8 @@ _NONE: Paths = frozenset()
 
 _RAN: frozenset[Why] = frozenset({"follow", "go", "error", "timeout"})
 _SUCCEEDED: frozenset[Why] = frozenset({"follow", "go"})
-# What a step that failed does not have.
-_CARRYING = dict.fromkeys(("outputs", "artifacts", "stdout", "headers"), _SUCCEEDED)
+# What a step that failed need not have: it may have said nothing.
+_CARRYING = dict.fromkeys(("outputs", "artifacts", "headers"), _SUCCEEDED)
 
 
 def warn_of_absence(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
@@ -50,14 +53,17 @@ def warn_of_absence(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
                 continue
             told.add(key)
             message = f'the step "{name}" may not have run or succeeded when this asks for its {part}'
+            if part != "artifacts" and _has_surely_run(name, "error", use):
+                message = f'the step "{name}" may have failed without any {part}, for which this asks'
             hint = f"guard the step with if: ${{steps.{name}.{part} != null}}, or leave no way around it"
             quotes = quote_reference(use, ("steps", name, part))
             yield Diagnostic(message, use.path, hint, id="W110", quotes=quotes)
-        for path in _find_optional_inputs(use, program):
+        for path in _find_optional_values(use, program):
             if (use.body.path, use.number, path) not in told and not guards.protect(path, use):
                 told.add((use.body.path, use.number, path))
                 name = ".".join(map(str, path))
-                hint = f"require it, give it a `default`, or guard this with if: ${{{name} != null}}"
+                others = "require it, give it a `default`, or " if path[0] == "inputs" else ""
+                hint = f"{others}guard this with if: ${{{name} != null}}"
                 message = f"{name} may be absent, and then this fails"
                 yield Diagnostic(message, use.path, hint, id="W121", quotes=quote_reference(use, path))
 
@@ -78,7 +84,9 @@ def _is_guarded(use: Use) -> bool:
 
 def _has_surely_run(name: str, part: str, use: Use) -> bool:
     around = use.body.walk_outwards()
-    body, at = next((body, at) for body, at in around if name in body.index)
+    body, at = next(((body, at) for body, at in around if name in body.index), (None, None))
+    if body is None:  # `finally` sees what it follows, of which nothing has surely run
+        return False
     here, there = use.number if at is None else at, body.index[name]
     # A step's own outcome is there when an event is judged and artifacts are collected.
     if len(body.steps) > MAX_STEPS or (here == there and use.field in ("transitions", "artifacts")):
@@ -86,12 +94,14 @@ def _has_surely_run(name: str, part: str, use: Use) -> bool:
     return bool(body.graph.find_surely_run(here or 0, _CARRYING.get(part, _RAN)) >> there & 1)
 
 
-def _find_optional_inputs(use: Use, program: Program) -> Iterator[Path]:
-    """The inputs that *use* refers to and that need not be there, each as far as it may be absent."""
+def _find_optional_values(use: Use, program: Program) -> Iterator[Path]:
+    """What *use* asks for that need not be there, as far as that: inputs, the error of `run.outcome`."""
     if use.number is not None:
         for path in references(use.expression):
             if path[0] == "inputs" and (end := _find_optional(program.workflow.inputs, path[1:])):
                 yield path[: end + 1]
+            elif path[:3] == ("run", "outcome", "error") and path[3:] and not _is_guarded(use):
+                yield path[:3]
 
 
 _OPEN = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependentSchemas", "dependencies"}
@@ -188,6 +198,12 @@ def _imply(node: Node, length: int, *, truth: bool) -> Paths:
             operator, Constant(None), Reference(path)
         ) if operator in ("==", "!="):
             return frozenset([path[:length]]) if (operator == "!=") == truth else _NONE
+        case Call("default", (Reference(path), Constant(value))) if truth and not value:
+            return frozenset([path[:length]])
+        case Comparison("!=", Call("default", (Reference(path), Constant(one))), Constant(other)) if (
+            truth and one == other
+        ):
+            return frozenset([path[:length]])
         case Not(operand):
             return _imply(operand, length, truth=not truth)
         case And(operands) | Or(operands):
@@ -207,13 +223,12 @@ def _is_bare(node: Node, path: Path, known: Paths) -> bool:
             "==" | "!=", Constant(None), Reference()
         ):
             return False
-        case Comparison(_, left, right):
-            return _is_bare(left, path, known) or _is_bare(right, path, known)
-        case Not(operand):
-            return _is_bare(operand, path, known)
+        case Call("default", (Reference(), instead)):
+            return _is_bare(instead, path, known)
         case And(operands) | Or(operands):
             for operand in operands:
                 if _is_bare(operand, path, known):
                     return True
                 known |= _imply(operand, len(path), truth=isinstance(node, And))
-    return False
+            return False
+    return any(_is_bare(operand, path, known) for operand in operands_of(node))

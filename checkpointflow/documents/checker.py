@@ -16,16 +16,30 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.decoding import decode_leniently
+from checkpointflow.documents.fields import ITEM, Use
 from checkpointflow.documents.graph import StepList, targets
 from checkpointflow.documents.lint import find_warnings
-from checkpointflow.documents.model import Api, AwaitEvent, Cli, Foreach, Parallel, Workflow, properties_of
-from checkpointflow.documents.program import CompiledStep, Program, Use
+from checkpointflow.documents.model import (
+    Api,
+    AwaitEvent,
+    Call,
+    Cli,
+    End,
+    Foreach,
+    Parallel,
+    Range,
+    Workflow,
+    properties_of,
+)
+from checkpointflow.documents.program import CompiledStep, Program
 from checkpointflow.documents.references import check_references
 from checkpointflow.documents.text_lint import warn_of_texts
 from checkpointflow.documents.yaml import Source, sort_by_mark
 from checkpointflow.expressions.bodies import find_fault, find_media_type
+from checkpointflow.expressions.globs import FAULT, is_glob, leads_out
 from checkpointflow.expressions.headers import find_fault as find_header_fault
-from checkpointflow.expressions.templates import Template
+from checkpointflow.expressions.syntax import Expression, find_kind, references
+from checkpointflow.expressions.templates import Template, holes
 from checkpointflow.expressions.urls import UrlTemplate
 from checkpointflow.schemas.validation import Schema
 
@@ -70,12 +84,15 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_ids(program.lists, source),
         _check_targets(program.lists),
         _check_branches_end(program.lists),
+        _check_finally(program),
         _check_steps(program, source),
+        _check_env(program.workflow.defaults.env, ("workflow", "defaults")),
         _check_outputs(program.workflow),
         _check_invariants(program),
         _check_schemas(program),
         _check_defaults(program),
         (fault for fault in found if isinstance(fault, Diagnostic)),
+        _check_parameters(program),
         check_references(program, uses),
     )
     errors = source.locate_all(chain.from_iterable(rules))
@@ -147,7 +164,8 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
     )
     match step:
         case Cli():
-            yield from _check_env(step, path)
+            yield from _check_artifacts(compiled)
+            yield from _check_env(step.env, path)
             yield from _check_retry(step, path)
         case Api():
             yield from _check_url(compiled.try_read("url"), (*path, "url"))
@@ -157,8 +175,34 @@ def _check_step(compiled: CompiledStep, source: Source) -> Iterator[Diagnostic]:
             yield from _check_wait(step, path)
         case Foreach():
             yield from _check_foreach(step, path)
+            yield from _check_called(compiled, path)
+            yield from _check_key(compiled.try_read("key"), (*path, "key"))
+        case Call():
+            yield from _check_called(compiled, path)
         case Parallel():
             yield from _check_branches(step, path, source)
+
+
+def _check_parameters(program: Program) -> Iterator[Diagnostic]:
+    """Each hole that cannot have what is wanted there, whatever its paths lead to."""
+    for path, read in program.parameters():
+        if isinstance(read, Template):
+            kind = find_kind(read.pieces[0].root) if isinstance(read.pieces[0], Expression) else "text"
+            kind = "text" if len(read.pieces) > 1 else kind
+            wanted = "a list" if path[-1] in ("exit_codes", "status_codes", "on") else "a number"
+            if kind not in (None, wanted):
+                yield Diagnostic(f"expected {wanted}, and the value here is {kind}", path)
+
+
+def _check_called(compiled: CompiledStep, path: Path) -> Iterator[Diagnostic]:
+    has_hole = isinstance(compiled.try_read("workflow_ref"), Template)
+    one_of = getattr(compiled.step, "one_of", ())
+    if has_hole and not one_of:
+        message = "a `workflow_ref` with `${…}` needs `one_of`, the list of what it may name"
+        yield Diagnostic(message, (*path, "workflow_ref"), "such as one_of: [dev.yaml, production.yaml]")
+    elif one_of and not has_hole:
+        message = "`one_of` belongs to a `workflow_ref` with `${…}`"
+        yield Diagnostic(message, (*path, "one_of"), "such as workflow_ref: ${inputs.flow}", at_name=True)
 
 
 def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> Iterator[Diagnostic]:
@@ -169,8 +213,15 @@ def _check_names(names: list[tuple[Path, str]], what: str, source: Source) -> It
             yield Diagnostic(f'a second {what} "{name}", first at {where}', path)
 
 
-def _check_env(step: Cli, path: Path) -> Iterator[Diagnostic]:
-    for name in step.env:
+def _check_artifacts(compiled: CompiledStep) -> Iterator[Diagnostic]:
+    for index, path in enumerate(compiled.try_read_all("artifacts", "path")):
+        if path is not None and is_glob(path) and leads_out(path):
+            hint = "of a single file, the path may lead elsewhere"
+            yield Diagnostic(FAULT, (*compiled.path, "artifacts", index, "path"), hint)
+
+
+def _check_env(env: Iterable[str], path: Path) -> Iterator[Diagnostic]:
+    for name in env:
         if name.startswith("CPF_"):
             message = f'"{shorten(name)}" cannot be set: names that start with CPF_ are cpf\'s own'
             yield Diagnostic(message, (*path, "env", name), at_name=True)
@@ -219,6 +270,20 @@ def _check_foreach(step: Foreach, path: Path) -> Iterator[Diagnostic]:
     elif step.inputs and step.workflow_ref is None:
         hint = "steps of a `body` see ${item} and all that this step sees"
         yield Diagnostic("`inputs` belongs to `workflow_ref`", (*path, "inputs"), hint, at_name=True)
+    if step.max_failures is not None and step.on_item_error == "stop":
+        message = "`max_failures` without `on_item_error: continue`: the first item that fails ends the step"
+        yield Diagnostic(message, (*path, "max_failures"), "say so, or leave it out", at_name=True)
+    if isinstance(items := step.items, Range):
+        bounds = [bound is not None for bound in (items.first, items.to)]
+        if any(bounds) if items.count is not None else not all(bounds):
+            hint = "such as {count: 10}, or {from: 1, to: 10}"
+            yield Diagnostic("`items` needs either `count`, or `from` and `to`", (*path, "items"), hint)
+
+
+def _check_key(key: Any, path: Path) -> Iterator[Diagnostic]:
+    expressions = holes(key) if isinstance(key, Template) else []
+    if key is not None and not ITEM & {name for read in expressions for name, *_ in references(read)}:
+        yield Diagnostic("all items would have the same `key`", path, "name the item, as in ${item.id}")
 
 
 def _check_branches(step: Parallel, path: Path, source: Source) -> Iterator[Diagnostic]:
@@ -241,6 +306,17 @@ def _check_branches_end(lists: list[StepList]) -> Iterator[Diagnostic]:
                 message = f'a branch of "{step.id}" leads back to it, so it would never end'
                 hint = "a branch ends where nothing is jumped to; loop around the parallel from behind it"
                 yield Diagnostic(message, (*body.path_of(index), "branches"), hint, at_name=True)
+
+
+def _check_finally(program: Program) -> Iterator[Diagnostic]:
+    for compiled in program.steps if program.cleanup is not None else ():
+        step, path = compiled.step, compiled.path
+        if isinstance(step, AwaitEvent) and compiled.body.in_finally:
+            hint = "ask in `steps`, before what must be given back is taken"
+            yield Diagnostic(f'"{step.id}" waits for an event, and `finally` waits for nobody', path, hint)
+        elif isinstance(step, End) and step.result is not UNSET and compiled.body is program.cleanup:
+            hint = "what the run comes to is decided by then; leave it out"
+            yield Diagnostic("an `end` of `finally` has no `result`", (*path, "result"), hint, at_name=True)
 
 
 # Schemas

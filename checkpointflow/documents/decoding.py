@@ -8,7 +8,7 @@ fit is told at once, in a person's words. The types stay the only description of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, get_args
 
@@ -16,7 +16,8 @@ import msgspec
 from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path, describe, find_nearest, join_words, shorten, suggest
-from checkpointflow.documents.model import NAME, SCHEMA_VERSION, AnyStep, Document, Step, Workflow
+from checkpointflow.documents.model import SCHEMA_VERSION, AnyStep, Document, Step, Workflow
+from checkpointflow.documents.parts import HOLE, NAME
 from checkpointflow.documents.spellings import respell
 from checkpointflow.documents.yaml import MAX_PROBLEMS, Source, parse, sort_by_mark
 from checkpointflow.errors import InvalidWorkflow
@@ -91,7 +92,11 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
         case inspect.Metadata():
             yield from _fit(value, kind.type, path)
         case inspect.UnionType():
-            yield from _fit_one_of(value, _list_members(kind), path)
+            others = [member for member in kind.types if not _is_hole(member)]
+            if len(others) < len(kind.types):
+                yield from _fit_parameter(value, others, path)
+            else:
+                yield from _fit_one_of(value, _list_members(others), path)
         case inspect.AnyType():
             return
         case _ if _name_shape(value) not in _list_shapes(kind):
@@ -110,10 +115,16 @@ def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:
             yield from _fit_number(value, kind, path)
 
 
-def _list_members(union: Any) -> list[Any]:
+def _list_members(types: Iterable[Any]) -> list[Any]:
     from msgspec import inspect
 
-    return [m.type if isinstance(m, inspect.Metadata) else m for m in union.types]
+    return [m.type if isinstance(m, inspect.Metadata) else m for m in types]
+
+
+def _is_hole(kind: Any) -> bool:
+    """Whether it is `Hole` or `ListHole`."""
+    patterns = (getattr(kind, "extra_json_schema", None) or {}).get("pattern"), getattr(kind, "pattern", None)
+    return HOLE in (*patterns, getattr(getattr(kind, "type", None), "pattern", None))
 
 
 def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnostic]:
@@ -129,6 +140,24 @@ def _fit_one_of(value: Any, members: list[Any], path: Path) -> Iterator[Diagnost
             expected = [name for name in expected if name != "a whole number"]
         message = f"expected {join_words(expected)}, and found {describe(value)}"
         yield Diagnostic(message, path, _advise(path, value, expected))
+
+
+def _fit_parameter(value: Any, others: list[Any], path: Path) -> Iterator[Diagnostic]:
+    """Of what may be a hole instead, and then is judged when its step begins."""
+    has_hole = isinstance(value, str) and "${" in value
+    if has_hole and re.search(HOLE, value):
+        return
+    one = len(others) == 1
+    fitting = _fit(value, others[0], path) if one else _fit_one_of(value, _list_members(others), path)
+    for wrong in fitting:
+        yield structs.replace(wrong, hint="a `${…}` stands alone here") if has_hole else wrong
+
+
+def find_misfit(value: Any, kind: Any, field: str) -> str:
+    """Why *value* is no *kind*, a type of `model`, in the words that a literal there would get."""
+    from msgspec import inspect
+
+    return next(_fit(value, inspect.type_info(kind), (field,))).message
 
 
 def _name_shape(value: Any) -> str:
@@ -329,7 +358,8 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
         return None
     cuts = frozenset(map(_choose_cut, wrong))
     rest = {name: entry for name, entry in said.items() if ("workflow", name) not in cuts}
-    rest["steps"] = _salvage_steps(rest.get("steps"), cuts, ("workflow", "steps"))
+    for name in {"steps", *(rest.keys() & {"finally"})}:
+        rest[name] = _salvage_steps(rest.get(name), cuts, ("workflow", name))
     try:
         return msgspec.convert({"id": "_", **rest}, Workflow)
     except msgspec.ValidationError:
@@ -338,7 +368,8 @@ def _salvage(value: Any, wrong: list[Path]) -> Workflow | None:
 
 def _choose_cut(path: Path) -> Path:
     """The field of a step, or else of the workflow, that *path* lies in; a step is left whole."""
-    steps = [i for i in range(1, len(path)) if path[i - 1] in ("steps", "body") and isinstance(path[i], int)]
+    lists = ("steps", "body", "finally")
+    steps = [i for i in range(1, len(path)) if path[i - 1] in lists and isinstance(path[i], int)]
     return path[: steps[-1] + 2] if steps else path[:2]
 
 
@@ -357,7 +388,7 @@ def _salvage_step(step: Any, cuts: frozenset[Path], path: Path) -> Any:
     if isinstance(rest.get("branches"), list):
         branches = enumerate(rest["branches"])
         rest["branches"] = [_salvage_branch(b, cuts, (*path, "branches", i)) for i, b in branches]
-    numbers = [str(part) for part in path if isinstance(part, int)]
+    numbers = [str(part) for part in path if isinstance(part, int) or part == "finally"]
     rest = {"id": "_".join(["", *numbers]), **_STAND_INS.get(str(rest.get("kind")), {}), **rest}
     try:
         msgspec.convert(rest, AnyStep)

@@ -22,6 +22,7 @@ from checkpointflow.diagnostics import Path
 from checkpointflow.documents.model import (
     AnyStep,
     AwaitEvent,
+    Call,
     End,
     Foreach,
     Parallel,
@@ -59,13 +60,21 @@ def targets(step: AnyStep) -> Iterator[tuple[Path, str]]:
         yield from entries(step, names)
 
 
+def list_called(step: AnyStep) -> Iterator[tuple[Path, str]]:
+    """Every document that *step* may run, by its name there, with the path of that within it."""
+    if isinstance(step, Call | Foreach) and step.one_of:
+        yield from ((("one_of", number), ref) for number, ref in enumerate(step.one_of))
+    elif isinstance(step, Call | Foreach) and step.workflow_ref is not None and "${" not in step.workflow_ref:
+        yield ("workflow_ref",), step.workflow_ref
+
+
 class StepList:
     """A list of steps: the root's, a foreach's or a branch's.
 
     path: where the list stands; outer, at: the list around it, and the index there of the step that
     it belongs to; branch: the id of the branch of that step, if it is of one; level: 1 for the root;
     in_foreach: whether there is an item; maps_outputs: whether to come to its end yields the workflow's
-    mapped outputs.
+    mapped outputs; main: of the list of `finally`, the steps that it follows, which can be seen from it.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class StepList:
         *,
         in_foreach: bool = False,
         maps_outputs: bool = False,
+        main: StepList | None = None,
     ) -> None:
         self.steps = steps
         self.path = path
@@ -86,6 +96,7 @@ class StepList:
         self.branch = branch
         self.in_foreach = in_foreach
         self.maps_outputs = maps_outputs
+        self.main = main
         self.level: int = outer.level + 1 if outer else 1
 
     @cached_property
@@ -101,8 +112,19 @@ class StepList:
         return self.steps[self.index[step_id]]
 
     def find_around(self, step_id: str) -> AnyStep | None:
-        """The step called *step_id* of this list, or of one around it."""
-        return next((body.find(step_id) for body, _ in self.walk_outwards() if step_id in body.index), None)
+        """The step called *step_id* of this list, or of another that is seen from it."""
+        return next((body.find(step_id) for body in self.seen if step_id in body.index), None)
+
+    @property
+    def seen(self) -> list[StepList]:
+        """Those whose steps can be seen from this one: itself, those around it, what `finally` follows."""
+        around = [body for body, _ in self.walk_outwards()]
+        return around if around[-1].main is None else [*around, around[-1].main]
+
+    @property
+    def in_finally(self) -> bool:
+        """Whether it is the list of `finally`, or stands in there."""
+        return any(body.main is not None for body in self.seen)
 
     @cached_property
     def graph(self) -> Graph:
@@ -124,7 +146,10 @@ class StepList:
 
 def list_steps(workflow: Workflow) -> Iterator[StepList]:
     """All lists of steps in *workflow*, each before those inside of it."""
-    yield from _list_within(StepList(workflow.steps, maps_outputs=workflow.outputs is not None))
+    main = StepList(workflow.steps, maps_outputs=workflow.outputs is not None)
+    yield from _list_within(main)
+    if workflow.cleanup is not None:
+        yield from _list_within(StepList(workflow.cleanup, ("workflow", "finally"), main=main))
 
 
 def _list_within(outer: StepList) -> Iterator[StepList]:

@@ -15,13 +15,14 @@
 | W110 | a reference to a step that may not have run on some way to here       | the reference       |
 | W111 | a schema that requires a property which its `properties` lack         | the required name   |
 | W112 | a value that a command may take for an option                         | the expression      |
-| W121 | an input that may be absent, and nothing asks whether it is           | the reference       |
+| W121 | an input, or the error of `run.outcome`, that may be absent            | the reference       |
 | W130 | a hole in the braces of other tools, `{{ inputs.x }}`                  | the braces          |
 | W131 | a word that is a comment and may not be meant as one: `fixes #12`     | the word            |
 | W132 | what not every `sh` knows                                             | the command         |
 | W133 | a value that changes the JSON or the format written around it         | the expression      |
 | W134 | a value that `echo -n`, `echo -e` or `awk -v` may change              | the expression      |
 | W135 | names that look alike, and are not the same                           | the second name     |
+| W136 | a variable that is kept in each run, and is called as secrets are     | its name            |
 | W120 | a keyword of a schema that does nothing where it stands               | the keyword         |
 
 W110 and W121 are in `absence.py`, W130 to W132 and W135 in `text_lint.py`. The ids are stable.
@@ -40,14 +41,17 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, shorten, suggest
 from checkpointflow.documents.absence import warn_of_absence
+from checkpointflow.documents.environment import warn_of_secrets
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import Edge, StepList, targets
 from checkpointflow.documents.model import Api, AwaitEvent, Cli, End, Switch, Workflow, properties_of
-from checkpointflow.documents.program import Program, Use
-from checkpointflow.documents.references import schema_of
+from checkpointflow.documents.program import Program
+from checkpointflow.documents.references import list_schemas
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import as_text, holds
-from checkpointflow.expressions.syntax import Expression, Reference, references
+from checkpointflow.expressions.evaluation import holds
+from checkpointflow.expressions.syntax import Expression, references
 from checkpointflow.expressions.templates import list_texts
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.contexts import Change
 
@@ -72,6 +76,7 @@ def find_warnings(program: Program, uses: list[Use], *, flow_is_sound: bool) -> 
         _warn_of_undescribed(workflow),
         _warn_of_unlisted(program),
         _warn_of_unread(program),
+        warn_of_secrets((name, ("workflow", "env", at)) for at, name in enumerate(workflow.env)),
     ]
     if flow_is_sound:
         known = [body for body in lists if len(body.steps) <= MAX_STEPS]
@@ -237,10 +242,11 @@ def _warn_of_changes(program: Program, uses: list[Use]) -> Iterator[Diagnostic]:
 
 def _lets_through(use: Use, program: Program, samples: Iterable[str], pattern: str) -> bool:
     """Whether its schema lets a text through that matches *pattern*: one of *samples*, or its own."""
-    root = use.expression.root
-    if not isinstance(root, Reference):
-        return False  # a condition, or the author's own text
-    schema = schema_of(root.path, use, program)
+    schemas = list_schemas(use.expression.root, use, program)
+    return any(_fits(schema, use, samples, pattern) for schema in schemas)
+
+
+def _fits(schema: Any, use: Use, samples: Iterable[str], pattern: str) -> bool:
     known = Schema(schema)
     if known.problems:  # as when it is a piece of one, with references into the rest
         return True
@@ -259,13 +265,13 @@ def _warn_of_retries(program: Program) -> Iterator[Diagnostic]:
     for compiled in program.steps:
         step = compiled.step
         if isinstance(step, Cli | Api) and not _is_repeatable(step):
-            if step.retry is not None and step.retry.max_attempts > 1:
+            if step.retry is not None and step.retry.max_attempts != 1:
                 message = f'"{step.id}" is tried again, and nothing says that this is safe'
                 yield Diagnostic(message, (*compiled.path, "retry"), _HOW_SAFE, id="W107", at_name=True)
             elif step.retry is None:
                 general.append(step.id)
     default = program.workflow.defaults.retry
-    if default is not None and default.max_attempts > 1 and general:
+    if default is not None and default.max_attempts != 1 and general:
         at: Path = ("workflow", "defaults", "retry")
         message = f"these are tried again, and nothing says that this is safe: {', '.join(general[:10])}"
         yield Diagnostic(message, at, _HOW_SAFE, id="W107", at_name=True)

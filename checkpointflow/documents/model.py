@@ -13,114 +13,38 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, field
 
-SCHEMA_VERSION = "checkpointflow/v1"
+from checkpointflow.documents.parts import (
+    Artifact,
+    Command,
+    Concurrency,
+    Condition,
+    ExitCodes,
+    Goto,
+    Hole,
+    ItemCount,
+    JsonSchema,
+    Lock,
+    Name,
+    OneOf,
+    Outputs,
+    Retry,
+    Seconds,
+    Shell,
+    StatusCodes,
+    Target,
+    Text,
+    Transition,
+    Variable,
+    Whole,
+    say,
+)
 
-# To Python `$` also fits before a final line break.
-NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$(?!\n)"
+SCHEMA_VERSION = "checkpointflow/v1"
 
 # Fields that are as if they were not there if nothing stands behind their colon.
 MAY_BE_EMPTY = (
     *("defaults", "inputs", "env", "headers", "tags", "artifacts", "success", "transitions", "input_schema"),
 )
-
-
-def say(description: str, *examples: Any, **limits: Any) -> Meta:
-    """What the published schema says of a field, for editors and for people."""
-    return Meta(description=description, examples=list(examples) or None, **limits)
-
-
-Name = Annotated[str, Meta(pattern=NAME, max_length=128)]
-Target = Annotated[Name, say("The id of a step in the same list.")]
-Text = Annotated[str, Meta(max_length=1_000_000)]
-Seconds = Annotated[float, say("Seconds; at most ten years.", gt=0, le=315_360_000)]
-Command = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
-StatusCode = Annotated[int, Meta(ge=100, le=599)]
-Shell = Literal["sh", "bash", "dash", "zsh", "pwsh"]
-JsonSchema = Annotated[
-    dict[str, Any],
-    say(
-        "A JSON Schema (2020-12).",
-        {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}},
-    ),
-]
-Outputs = Annotated[JsonSchema | None, say("What the step's outputs must fit.")]
-Condition = bool | Text
-
-
-class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How often a failed step is tried again, and how long to wait before."""
-
-    max_attempts: Annotated[int, say("Attempts in all, the first included.", ge=1, le=1000)]
-    backoff_seconds: Annotated[float, say("The pause before the second attempt.", ge=0, le=86_400)] = 1
-    max_backoff_seconds: Annotated[float, say("No pause is longer than this.", ge=0, le=86_400)] = 300
-    strategy: Annotated[
-        Literal["fixed", "exponential"],
-        say("`fixed`: the same pause each time; `exponential`: twice as long each time."),
-    ] = "exponential"
-    on: Annotated[
-        tuple[StatusCode, ...],
-        say("Of `api` steps: status codes to try again after, besides 408, 425, 429 and 5xx.", [404, 409]),
-    ] = ()
-
-
-class Goto(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where to go on."""
-
-    next: Target
-
-
-class Transition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Goes to `next` when the condition holds; the first that holds is taken."""
-
-    when: Annotated[
-        Condition,
-        say(
-            "A condition; the `${…}` around it may be left out.",
-            '${event.decision == "approve"}',
-            "inputs.size > 100",
-            True,
-        ),
-    ]
-    next: Target
-
-
-class Lock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A named lock that all runs of one store share, held while the step runs."""
-
-    key: Annotated[
-        str,
-        say(
-            "The lock's name; may hold `${…}`.", "deploy-${inputs.environment}", min_length=1, max_length=1000
-        ),
-    ]
-    timeout_seconds: Annotated[float, say("How long to wait for it.", ge=0, le=315_360_000)] = 0
-
-
-class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A file that the step leaves behind, copied into the run."""
-
-    name: Annotated[Name, say("What the run calls it.")]
-    path: Annotated[Text, say("Where the step leaves it, relative to the step's working directory.")]
-    media_type: Annotated[str | None, say("What kind of file it is, for whoever reads it.", "text/html")] = (
-        None
-    )
-
-
-class ExitCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a command has succeeded."""
-
-    exit_codes: Annotated[
-        tuple[Annotated[int, Meta(ge=0, le=255)], ...],
-        say("The exit codes that count as success.", min_length=1),
-    ] = (0,)
-
-
-class StatusCodes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When a call has succeeded."""
-
-    status_codes: Annotated[
-        tuple[StatusCode, ...], say("The HTTP status codes that count as success.", min_length=1)
-    ] = (200, 201, 202, 204)
 
 
 class Step(
@@ -136,6 +60,8 @@ class Step(
         say(
             "The step is skipped unless this condition holds.",
             "steps.review.outputs.ok",
+            "default(inputs.size, 0) + 1 > 10",
+            'inputs.region in ["eu", "us"] and not ends_with(inputs.file, ".bak")',
             '${inputs.environment == "production"}',
         ),
     ] = field(default=None, name="if")
@@ -167,7 +93,9 @@ class Sequenced(Recoverable, frozen=True, kw_only=True):
 class ActionStep(Sequenced, frozen=True, kw_only=True):
     """A step that does something in the world: it may fail, be tried again, or be cut short."""
 
-    timeout_seconds: Annotated[Seconds | None, say("After this the step is stopped and has failed.")] = None
+    timeout_seconds: Annotated[
+        Seconds | Hole | None, say("After this the step is stopped and has failed.")
+    ] = None
     retry: Annotated[Retry | None, say(Retry.__doc__ or "", {"max_attempts": 3})] = None
     outputs: Outputs = None
     lock: Annotated[Lock | None, say(Lock.__doc__ or "")] = None
@@ -197,12 +125,17 @@ class Cli(ActionStep, frozen=True, kw_only=True, tag="cli"):
         Text | None, say("Its working directory, relative to the one where the run was started.")
     ] = None
     env: Annotated[
-        dict[
-            Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", max_length=256)],
-            str | bool | int | float,
-        ],
+        dict[Variable, str | bool | int | float],
         say("Environment variables to add; values may hold `${…}`.", {"LC_ALL": "C"}),
     ] = {}
+    stdin: Annotated[
+        Any,
+        say(
+            "What the command reads on standard input: text as it is, all else as JSON; may hold `${…}`, and "
+            "up to 64 MiB. Without it there is nothing to read.",
+            "${steps.fetch.outputs}",
+        ),
+    ] = UNSET
     success: Annotated[ExitCodes, say("When it has succeeded.", {"exit_codes": [0, 1]})] = ExitCodes()
     artifacts: Annotated[
         tuple[Artifact, ...], say("Files that the step leaves behind, copied into the run.")
@@ -255,7 +188,7 @@ class AwaitEvent(Sequenced, frozen=True, kw_only=True, tag="await_event"):
     transitions: Annotated[
         tuple[Transition, ...], say("Where an event leads; the first that holds is taken.")
     ] = ()
-    timeout_seconds: Annotated[Seconds | None, say("After this the wait is over.")] = None
+    timeout_seconds: Annotated[Seconds | Hole | None, say("After this the wait is over.")] = None
     on_timeout: Annotated[
         Goto | None, say("Where to go when the wait is over; without it the step fails.")
     ] = None
@@ -268,18 +201,54 @@ class Switch(Recoverable, frozen=True, kw_only=True, tag="switch"):
     default: Annotated[Target | None, say("The step to go to when no case holds.")] = None
 
 
+class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Numbers as items: so many from 0 on, or those from one to another."""
+
+    count: Annotated[ItemCount | Text | None, say("How many numbers, from 0 on.", 10)] = None
+    first: Annotated[Whole | Text | None, say("The first number.", 1)] = field(default=None, name="from")
+    to: Annotated[Whole | Text | None, say("Where they end; itself one of them.", "${inputs.pages}")] = None
+    by: Annotated[Whole | Text, say("From each to the next; below 0, they go down.", -1)] = 1
+
+
 class Foreach(Sequenced, frozen=True, kw_only=True, tag="foreach"):
     """Runs a body, or another workflow, once for each item of a list."""
 
     items: Annotated[
-        Text | list[Any], say("A list, or an expression that gives one.", "inputs.files", ["eu", "us"])
+        Text | list[Any] | Range,
+        say(
+            "A list, an expression that gives one, or numbers.",
+            "inputs.files",
+            ["eu", "us"],
+            {"count": 10},
+            {"from": 1, "to": "${inputs.pages}"},
+        ),
     ]
     body: Annotated[
         Steps | None, say("The steps to run for each item; they see `item` and `item_index`.")
     ] = None
-    workflow_ref: Annotated[str | None, say("A document, relative to this one, to run for each item.")] = None
+    workflow_ref: Annotated[
+        str | None,
+        say("A document, relative to this one, to run for each item; with `one_of` it may hold `${…}`."),
+    ] = None
+    one_of: OneOf = ()
     inputs: Annotated[dict[str, Any], say("The called workflow's inputs; may hold `${item}`.")] = {}
-    max_concurrency: Annotated[int, say("How many items at once.", ge=1, le=1000)] = 1
+    max_concurrency: Annotated[Concurrency | Hole, say("How many items at once.")] = 1
+    key: Annotated[
+        Text | None,
+        say(
+            "What an item is called in the paths of its steps, in place of its number: letters, digits, "
+            "`-`, `_` and `.`, and no two the same.",
+            "order-${item.id}",
+        ),
+    ] = None
+    on_item_error: Annotated[
+        Literal["stop", "continue"],
+        say("What an item that failed leads to: no other begins and the step fails, or all others go on."),
+    ] = "stop"
+    max_failures: Annotated[
+        ItemCount | None,
+        say("With `on_item_error: continue`: how many items may fail; one more fails the step."),
+    ] = None
     outputs: Outputs = None
 
 
@@ -301,7 +270,10 @@ class Parallel(Sequenced, frozen=True, kw_only=True, tag="parallel"):
 class Call(Sequenced, frozen=True, kw_only=True, tag="workflow"):
     """Runs another workflow inside this run; its result becomes the step's outputs."""
 
-    workflow_ref: Annotated[str, say("A document, relative to this one.", min_length=1)]
+    workflow_ref: Annotated[
+        str, say("A document, relative to this one; with `one_of` it may hold `${…}`.", min_length=1)
+    ]
+    one_of: OneOf = ()
     inputs: Annotated[dict[str, Any], say("Its inputs; may hold `${…}`.")] = {}
     outputs: Outputs = None
 
@@ -323,10 +295,25 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     fail_fast: Annotated[
         bool, say("Whether the commands of `cli` steps end with their first line that fails.")
     ] = True
-    timeout_seconds: Annotated[Seconds | None, say("For `cli` and `api` steps.")] = None
+    timeout_seconds: Annotated[Seconds | Hole | None, say("For `cli` and `api` steps.")] = None
     retry: Annotated[Retry | None, say("For `cli` and `api` steps.")] = None
     cwd: Annotated[
         Text | None, say("The working directory of `cli` steps, relative to where the run was started.")
+    ] = None
+    env: Annotated[
+        dict[Variable, str | bool | int | float],
+        say(
+            "Environment variables of `cli` steps, under their own; values may hold `${…}`.",
+            {"LC_ALL": "C", "REGION": "${inputs.region}"},
+        ),
+    ] = {}
+    env_file: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=4096)] | None,
+        say(
+            "A file of lines NAME=value, relative to this document: more of them, under `env`. A run reads "
+            "it when it starts and keeps it, so it is no place for secrets: `${secrets.NAME}` is for them.",
+            "defaults.env",
+        ),
     ] = None
     allow_hosts: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[a-z0-9._:-]+$(?!\n)", max_length=253)], ...],
@@ -361,6 +348,14 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     )
     defaults: Annotated[Defaults, say("What steps have that do not say otherwise.")] = Defaults()
     inputs: Annotated[JsonSchema, say("What the run's inputs must fit; `default`s are filled in.")] = {}
+    env: Annotated[
+        tuple[Variable, ...],
+        say(
+            "Environment variables that expressions may read as `${env.NAME}`. A run reads them when it "
+            "starts, so that they must be set then, and keeps them; `${secrets.NAME}` is for secrets.",
+            ["REGION", "BUILD_NUMBER"],
+        ),
+    ] = ()
     outputs: Annotated[
         JsonSchema | None,
         say(
@@ -368,6 +363,14 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
             {"type": "object", "properties": {"url": {"from": "steps.publish.outputs.url"}}},
         ),
     ] = None
+    cleanup: Annotated[
+        Steps | None,
+        say(
+            "What is done once the steps have completed, failed or been cancelled, whichever it was "
+            "(`run.outcome`).",
+            [{"id": "tear_down", "kind": "cli", "command": "make down"}],
+        ),
+    ] = field(default=None, name="finally")
     invariants: Annotated[
         tuple[Invariant, ...],
         say("What holds on every way, as `cpf explore` proves or refutes; a run does not look at it."),

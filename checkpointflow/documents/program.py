@@ -1,7 +1,7 @@
 """The document, understood once.
 
 A Program is a workflow with those that it calls, and all that their texts mean: every expression, template,
-command and schema, the secrets of a step, whose stdout is read, and the lists of steps with their graphs.
+command and schema, the secrets of a step, whose output is read, and the lists of steps with their graphs.
 Each is worked out when it is first asked for and remembered, so that a start pays only for what it comes to.
 The checker asks for all of it and tells what is wrong; the engine asks for what it needs, and nobody reads a
 text of the document a second time.
@@ -12,28 +12,43 @@ as its ExpressionError, which the checker tells and which fails a step that come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, assert_never
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from checkpointflow.diagnostics import Diagnostic, Path
-from checkpointflow.documents.fields import ALWAYS, ITEM, Names, Reader, list_fields
+from checkpointflow.documents.fields import (
+    ALWAYS,
+    DEFAULTS,
+    ITEM,
+    PARTS_KEPT,
+    SECRETS,
+    Names,
+    Reader,
+    Use,
+    find_parts_read,
+    list_fields,
+    list_holes,
+    list_uses,
+    may_name,
+)
 from checkpointflow.documents.graph import StepList, entries, list_steps
-from checkpointflow.documents.model import AnyStep, AwaitEvent, Cli, Shell, Workflow, drop_mapping
-from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.documents.model import AwaitEvent, Cli, Workflow, drop_mapping
+from checkpointflow.documents.parts import Shell
+from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.syntax import Expression, parse_condition, parse_path, references
-from checkpointflow.expressions.templates import Template, compile_value, holes, list_leaves
+from checkpointflow.expressions.templates import Template, compile_value, fill_value, holes, list_leaves
 from checkpointflow.expressions.urls import UrlTemplate, parse_url
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
 from checkpointflow.shells.scripts import (
     CommandHole,
     CommandTemplate,
-    command_holes,
     find_demands,
+    find_input_demands,
     find_part,
     join_commands,
     parse_command,
@@ -42,32 +57,21 @@ from checkpointflow.shells.scripts import (
 DEFAULT_SHELL: Shell = "sh"
 
 
-class Use(Struct, frozen=True):
-    """An expression in a document. number: its step's in *body*, None for what is no step's.
+class Program:
+    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls.
 
-    field: the first part of where it stands in its step; hole: of a command.
+    env_file: the variables that its file of that name has.
     """
 
-    path: Path
-    expression: Expression
-    names: frozenset[str]
-    body: StepList
-    number: int | None
-    field: str
-    hole: CommandHole | None = None
-
-    @property
-    def step(self) -> AnyStep | None:
-        """The step that it is of."""
-        return None if self.number is None else self.body.steps[self.number]
-
-
-class Program:
-    """A workflow and, by the `workflow_ref` that names it, every workflow that it calls."""
-
-    def __init__(self, workflow: Workflow, called: dict[str, Program] | None = None) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        called: dict[str, Program] | None = None,
+        env_file: dict[str, str] | None = None,
+    ) -> None:
         self.workflow = workflow
         self.called: dict[str, Program] = {} if called is None else called
+        self.env_file = env_file or {}
 
     # Its steps
 
@@ -82,16 +86,18 @@ class Program:
         return self.lists[0]
 
     @cached_property
+    def cleanup(self) -> StepList | None:
+        """The steps of its `finally`, if it has any."""
+        return next((body for body in self.lists if body.main is not None), None)
+
+    @cached_property
     def steps(self) -> list[CompiledStep]:
         """All its steps, list by list."""
         return [CompiledStep(self, body, index) for body in self.lists for index in range(len(body.steps))]
 
     @cached_property
     def _by_id(self) -> dict[str, CompiledStep]:
-        found: dict[str, CompiledStep] = {}
-        for compiled in self.steps:
-            found.setdefault(compiled.step.id, compiled)
-        return found
+        return {compiled.step.id: compiled for compiled in reversed(self.steps)}
 
     def step(self, step_id: str) -> CompiledStep:
         """What is understood of the step called *step_id*; of equal ones the first. Raises KeyError."""
@@ -136,8 +142,8 @@ class Program:
     @cached_property
     def invariants(self) -> list[Expression | ExpressionError | None]:
         """Of each invariant, its compiled `unless`."""
-        conditions = (invariant.unless for invariant in self.workflow.invariants)
-        return [None if unless is None else _read(parse_condition, unless) for unless in conditions]
+        said = self.workflow.invariants
+        return [None if rule.unless is None else _read(parse_condition, rule.unless) for rule in said]
 
     @cached_property
     def default_cwd(self) -> Any:
@@ -145,10 +151,37 @@ class Program:
         return compile_value(self.workflow.defaults.cwd)
 
     @cached_property
+    def default_parameters(self) -> dict[Names, list[tuple[Path, Any]]]:
+        """The compiled parameters of the defaults, each with its path there."""
+        return {
+            field.names: [(at, compile_value(v)) for at, v in entries(self.workflow.defaults, field.names)]
+            for field in DEFAULTS
+        }
+
+    def parameters(self) -> Iterator[tuple[Path, Any]]:
+        """What stands, compiled, where a number or a list of numbers is wanted, and where."""
+        for found in self.default_parameters.values():
+            yield from ((("workflow", "defaults", *path), read) for path, read in found)
+        for compiled in self.steps:
+            yield from compiled.parameters()
+
+    @cached_property
+    def default_env(self) -> dict[str, Any]:
+        """The compiled `env` of the defaults."""
+        env = self.workflow.defaults.env
+        return compile_value({n: as_text(text) for n, text in env.items()})  # type: ignore[no-any-return]
+
+    @cached_property
+    def declared(self) -> tuple[str, ...]:
+        """The environment variables that it declares, or something that it calls, sorted."""
+        called = (program.declared for program in self.called.values())
+        return tuple(sorted({*self.workflow.env}.union(*called)))
+
+    @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
-        """The steps of which some expression asks for `stdout` or `headers`, each with that word."""
-        found = self._uses(lambda part: may_name(part, "stdout", "headers"))
-        return frozenset(part for use in found for part in _find_parts_read(use))
+        """The steps of which some expression asks for one of PARTS_KEPT, each with that word."""
+        found = self._uses(lambda part: may_name(part, *PARTS_KEPT))
+        return frozenset(part for use in found for part in find_parts_read(use))
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of the document, and what is wrong with each text that is a faulty one."""
@@ -167,23 +200,25 @@ class Program:
 
     def _uses(self, wanted: Callable[[msgspec.Struct], bool]) -> Iterator[Use | Diagnostic]:
         """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
-        at: Path = ("workflow", "defaults", "cwd")
         if wanted(self.workflow.defaults):
-            yield from _list_uses(at, self.default_cwd, ALWAYS, self.root, None)
+            at: Path = ("workflow", "defaults")
+            yield from list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
+            for found in self.default_parameters.values():
+                for path, read in found:
+                    yield from list_uses((*at, *path), read, ALWAYS, self.root, None)
+            yield from list_uses((*at, "env"), self.default_env, ALWAYS | SECRETS, self.root, None)
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
-        for number, (invariant, read) in enumerate(
-            zip(self.workflow.invariants, self.invariants, strict=True)
-        ):
-            at = ("workflow", "invariants", number, "unless")
-            body = self.find_list(invariant.never or "") or self.root
-            names = ALWAYS | (ITEM if body.in_foreach else frozenset())
-            if read is not None and wanted(invariant):
-                yield from _list_uses(at, read, names, body, None)
-        properties = ("workflow", "outputs", "properties")
+        for number, invariant in enumerate(self.workflow.invariants):
+            if invariant.unless is not None and wanted(invariant):
+                body = self.find_list(invariant.never or "") or self.root
+                names = ALWAYS | (ITEM if body.in_foreach else frozenset())
+                at = ("workflow", "invariants", number, "unless")
+                yield from list_uses(at, self.invariants[number], names, body, None)
         for name, read in self.mapping:
-            yield from _list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
+            at = ("workflow", "outputs", "properties", name, "from")
+            yield from list_uses(at, read, ALWAYS, self.root, None)
 
 
 class CompiledStep:
@@ -196,6 +231,7 @@ class CompiledStep:
         self.step = body.steps[index]
         self._fields: dict[Names, list[tuple[Path, Any]]] = {}
         self.demands: dict[str, CommandHole] = {}  # of variables in `env`, once that is read
+        self.input_demands: list[CommandHole] = []  # of what is in `stdin`, as well
 
     @property
     def path(self) -> Path:
@@ -216,6 +252,44 @@ class CompiledStep:
         """The compiled field of each item of a list, such as artifacts' paths. Raises ExpressionError."""
         return [_require_sound(read) for _, read in self._compile(names)]
 
+    def resolve(self, *names: str, scope: Mapping[str, Any]) -> Any:
+        """The parameter that is called so, its own or of the defaults; None if neither is there.
+
+        A hole is filled in from *scope*, in which nothing changes during a visit, so that each attempt comes
+        to the same. Raises EvaluationError, also for what no literal might be there.
+        """
+        is_own = getattr(self.step, names[0], None) is not None
+        value: Any = self.step if is_own else self.program.workflow.defaults
+        for name in names:
+            value = getattr(value, name, None)
+        if not isinstance(value, str) and not (
+            isinstance(value, tuple) and any(isinstance(v, str) for v in value)
+        ):
+            return value
+        found = self._compile(names) if is_own else self.program.default_parameters[names]
+        reads = [_require_sound(read) for _, read in found]
+        filled = fill_value(reads if isinstance(value, tuple) else reads[0], scope)
+        kind = list_fields(type(self.step))[names].fits
+        try:
+            return msgspec.convert(filled, kind)
+        except msgspec.ValidationError:
+            from checkpointflow.documents.decoding import find_misfit  # late: it brings YAML
+
+            first = next(hole for read in reads for hole, _ in list_holes(read))
+            why = f"{'.'.join(names)}: {find_misfit(filled, kind, names[-1])}"
+            raise EvaluationError(why, first.text) from None
+
+    def parameters(self) -> Iterator[tuple[Path, Any]]:
+        """As those of a Program."""
+        for field in list_fields(type(self.step)).values():
+            if field.fits is not None:
+                yield from (((*self.path, *path), read) for path, read in self._compile(field.names))
+
+    def try_read_all(self, *names: str) -> list[Any]:
+        """As `read_all`, and None for a text that cannot be read."""
+        found = (read for _, read in self._compile(names))
+        return [None if isinstance(read, ExpressionError) else read for read in found]
+
     @cached_property
     def condition(self) -> Expression | None:
         """Its `if`."""
@@ -225,8 +299,8 @@ class CompiledStep:
     def arms(self) -> list[tuple[Expression, str]]:
         """The conditions of its transitions or cases, each with the step that it leads to."""
         name = "transitions" if isinstance(self.step, AwaitEvent) else "cases"
-        conditions = self.read_all(name, "when")
-        return list(zip(conditions, (arm.next for arm in getattr(self.step, name)), strict=True))
+        targets = (arm.next for arm in getattr(self.step, name))
+        return list(zip(self.read_all(name, "when"), targets, strict=True))
 
     @cached_property
     def command(self) -> CommandTemplate:
@@ -236,14 +310,20 @@ class CompiledStep:
     @cached_property
     def url(self) -> UrlTemplate:
         """Where it calls."""
-        url: UrlTemplate = self.read("url")
-        return url
+        return self.read("url")  # type: ignore[no-any-return]
 
     @property
     def shell(self) -> Shell:
         """The shell that runs its command."""
         own = self.step.shell if isinstance(self.step, Cli) else None
         return own or self.program.workflow.defaults.shell or DEFAULT_SHELL
+
+    @property
+    def inherited_env(self) -> dict[str, Any]:
+        """The compiled variables that its command has of the defaults, with those of their file."""
+        own = self.step.env if isinstance(self.step, Cli) else None
+        found = {} if own is None else {**self.program.env_file, **self.program.default_env}
+        return {name: read for name, read in found.items() if name not in (own or ())}
 
     @cached_property
     def outputs(self) -> Schema | None:
@@ -260,21 +340,16 @@ class CompiledStep:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """The names of the secrets that it refers to, sorted."""
-        if not may_name(self.step, "secrets"):
-            return ()
-        found = (use for use in self.uses() if isinstance(use, Use))
-        paths = (path for use in found for path in references(use.expression))
+        own = self.uses() if may_name(self.step, "secrets") else ()
+        found = [use.expression for use in own if isinstance(use, Use)]
+        inherited = list_leaves(self.inherited_env) if self.program.default_env else ()
+        found += [expression for _, read in inherited for expression, _ in list_holes(read)]
+        paths = (path for expression in found for path in references(expression))
         return tuple(sorted({str(path[1]) for path in paths if path[0] == "secrets" and len(path) > 1}))
 
-    @property
-    def keeps_stdout(self) -> bool:
-        """Whether the document refers to what it printed."""
-        return (self.step.id, "stdout") in self.program.parts_read
-
-    @property
-    def keeps_headers(self) -> bool:
-        """Whether the document refers to the headers of its answer."""
-        return (self.step.id, "headers") in self.program.parts_read
+    def keeps(self, part: str) -> bool:
+        """Whether the document refers to its *part*, one of PARTS_KEPT."""
+        return (self.step.id, part) in self.program.parts_read
 
     def uses(self) -> Iterator[Use | Diagnostic]:
         """Every expression of it, and every faulty text."""
@@ -283,7 +358,7 @@ class CompiledStep:
             names = ALWAYS | field.also | (ITEM if self.body.in_foreach else frozenset())
             for inner, read in self._compile(field.names):
                 path = (*self.path, *inner)
-                for use in _list_uses(path, read, names, self.body, self.index):
+                for use in list_uses(path, read, names, self.body, self.index):
                     if isinstance(use, Use) and use.hole and isinstance(command, tuple) and len(inner) == 1:
                         use = structs.replace(
                             use, path=(*path, find_part(command, self.shell, use.hole.start))
@@ -314,7 +389,8 @@ class CompiledStep:
     def _compile_env(self, env: dict[str, str]) -> dict[str, Any]:
         """As any text; but what some variables hold is code, or the command makes code of it."""
         compiled: dict[str, Any] = compile_value(env)
-        with_values = {name: holes(read)[0] for name, read in compiled.items() if isinstance(read, Template)}
+        known = {**self.inherited_env, **compiled}
+        with_values = {name: holes(read)[0] for name, read in known.items() if isinstance(read, Template)}
         if not with_values:  # as most: to judge them the whole command is read
             return compiled
         command = self.try_read("command") or CommandTemplate(self.shell, ())
@@ -326,18 +402,34 @@ class CompiledStep:
                 self.demands[name] = hole
         return compiled
 
+    def _compile_stdin(self, stdin: Any) -> Any:
+        """As any value; but what the command reads there may be code to it, or it makes code of it."""
+        compiled = compile_value(stdin)
+        values = [holes(leaf)[0] for _, leaf in list_leaves(compiled) if isinstance(leaf, Template)]
+        command = self.try_read("command") or CommandTemplate(self.shell, ())
+        for hole in find_input_demands(command, values[0]) if values else ():
+            if hole.context.problem:
+                return ExpressionError(hole.context.problem, hole.expression.text, 1, hole.context.hint)
+            if hole.context.only != "anything":
+                self.input_demands.append(hole)
+        return compiled
+
     def _read_value(self, reader: Reader, value: Any) -> Any:
         match reader:
             case "condition":
                 return _read(parse_condition, value)
             case "items":
-                return _read(parse_condition, value) if isinstance(value, str) else compile_value(value)
+                if isinstance(value, str):
+                    return _read(parse_condition, value)
+                return compile_value(value if isinstance(value, list) else msgspec.to_builtins(value))
             case "command":
                 return _read(parse_command, value, self.shell)
             case "url":
                 return _read(parse_url, value)
             case "env":
                 return self._compile_env({name: as_text(text) for name, text in value.items()})
+            case "stdin":
+                return self._compile_stdin(value)
             case "value":
                 return compile_value(value)
             case _:
@@ -356,42 +448,3 @@ def _require_sound(read: Any) -> Any:
     if isinstance(read, ExpressionError):
         raise read
     return read
-
-
-def _list_uses(
-    path: Path, read: Any, names: frozenset[str], steps: StepList, index: int | None
-) -> Iterator[Use | Diagnostic]:
-    """The expressions in what was *read* at *path*, and its faults."""
-    field = str(path[len(steps.path) + 1] if index is not None else path[1])
-    for inner, found in list_leaves(read):
-        at = (*path, *inner)
-        if isinstance(found, ExpressionError):
-            offset = found.column - 1
-            yield Diagnostic(found.problem, at, found.hint, quotes=(found.text,), offset=offset)
-        else:
-            for expression, hole in _list_holes(found):
-                yield Use(at, expression, names, steps, index, field, hole)
-
-
-def _list_holes(read: Any) -> list[tuple[Expression, CommandHole | None]]:
-    """The expressions of a text that was *read*; none for what has no holes."""
-    match read:
-        case Expression():
-            return [(read, None)]
-        case CommandTemplate():
-            return [(hole.expression, hole) for hole in command_holes(read)]
-        case UrlTemplate(template=template) | (Template() as template):
-            return [(expression, None) for expression in holes(template)]
-    return []
-
-
-def _find_parts_read(use: Use | Diagnostic) -> Iterator[tuple[str, str]]:
-    for path in references(use.expression) if isinstance(use, Use) else ():
-        if path[0] == "steps" and len(path) > 2 and path[2] in ("stdout", "headers"):
-            yield str(path[1]), str(path[2])
-
-
-def may_name(part: msgspec.Struct, *words: str) -> bool:
-    """Whether an expression in *part* may name any of *words*: only such parts are read to find out."""
-    text = msgspec.json.encode(part).decode()
-    return any(word in text for word in (*words, "\\u"))  # an escape may hide it

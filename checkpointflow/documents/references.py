@@ -8,12 +8,22 @@ from typing import Any
 from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic, Path, join_words, shorten, suggest
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, AwaitEvent, Foreach, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.syntax import Expression, Reference, references
+from checkpointflow.expressions.syntax import (
+    Call,
+    Constant,
+    Expression,
+    Node,
+    Reference,
+    find_kind,
+    references,
+)
 from checkpointflow.expressions.templates import Template, list_leaves
+from checkpointflow.expressions.wording import explain_hyphen
 
 
 def check_references(program: Program, uses: Iterable[Use]) -> Iterator[Diagnostic]:
@@ -50,9 +60,24 @@ def _check_reference(reference: Path, use: Use, program: Program) -> Diagnostic 
             lack = find_lacking(schema, tuple(rest), unsaid_is_closed=False)
             return _refuse_lack(use, reference, lack, 1, "declare it in `input_schema`")
         case "run" if rest != ["id"]:
-            return _refuse(use, reference[:2], "of `run` there is only `run.id`", None)
+            return _check_run(tuple(rest), use)
         case "secrets":
             return _check_secret(reference[:2], use)
+        case "env":
+            return _check_env(reference[:2], use, program.workflow.env)
+    return None
+
+
+def _check_run(rest: Path, use: Use) -> Diagnostic | None:
+    if rest[:1] != ("outcome",):
+        message = "of `run` there is only `run.id`" + (" and `run.outcome`" if use.body.in_finally else "")
+        return _refuse(use, ("run", *rest[:1]), message, None)
+    if not use.body.in_finally:
+        hint = "`run.outcome` is there in the steps of `finally`"
+        return _refuse(use, ("run", "outcome"), "there is no `run.outcome` here", hint)
+    if rest[1:] and rest[1] not in OUTCOME_PARTS:
+        message = f"of `run.outcome` one can have its {join_words(OUTCOME_PARTS)}"
+        return _refuse(use, ("run", *rest[:2]), message, suggest(str(rest[1]), OUTCOME_PARTS))
     return None
 
 
@@ -70,14 +95,25 @@ def _check_secret(reference: Path, use: Use) -> Diagnostic | None:
     return None
 
 
+def _check_env(reference: Path, use: Use, declared: tuple[str, ...]) -> Diagnostic | None:
+    if len(reference) == 1:
+        return _refuse(use, reference, "`env` needs a name, as in env.REGION", None)
+    name = str(reference[1])
+    if name in declared:
+        return None
+    hint = suggest(name, declared) or f"declare it beside the steps: env: [{shorten(name)}]"
+    return _refuse(use, reference, f'the workflow declares no environment variable "{shorten(name)}"', hint)
+
+
 _ONLY = {
     "event": "`event` is there in the transitions of an await_event; later it is its step's outputs",
     "item": "`item` is there inside of a foreach",
     "item_index": "`item_index` is there inside of a foreach",
-    "secrets": "`secrets` may stand in command, env, url, headers and body",
+    "secrets": "`secrets` may stand in command, env, stdin, url, headers and body",
 }
+OUTCOME_PARTS = ("status", "error", "reason")
 _ALONE = "let it stand alone, as in ${secrets.TOKEN}"
-_PARTS = ("outputs", "exit_code", "error", "stdout", "status_code", "headers", "artifacts")
+_PARTS = ("outputs", "exit_code", "error", "stdout", "stderr", "status_code", "headers", "artifacts")
 
 
 def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
@@ -99,11 +135,14 @@ def _check_step(rest: Path, use: Use, program: Program) -> Diagnostic | None:
 
 
 def _refuse_unseen(name: str, use: Use, program: Program) -> Diagnostic:
-    around = [body for body, _ in use.body.walk_outwards()]
     home: StepList | None = program.find_list(name)
     if home is None:
-        hint = suggest(name, [known for body in around for known in body.index])
+        hint = suggest(name, [known for body in use.body.seen for known in body.index])
         return _refuse(use, ("steps", name), f'there is no step "{shorten(name)}"', hint)
+    if home.in_finally and not use.body.in_finally:
+        message = f'the step "{name}" of `finally` cannot be seen from here'
+        return _refuse(use, ("steps", name), message, "it comes once all else has ended")
+    around = use.body.seen
     owner = next(body.steps[at].id for body, at in home.walk_outwards() if at is not None and body in around)
     message = f'the step "{name}" cannot be seen from here: it stands inside of "{owner}"'
     return _refuse(use, ("steps", name), message, f"what it puts out becomes part of steps.{owner}.outputs")
@@ -117,7 +156,8 @@ def _refuse_lack(
     depth, properties = lack
     *above, part = map(str, reference[: start + depth + 1])
     message = f'{shorten(".".join(above))} has no "{shorten(part)}"'
-    return _refuse(use, (*above, part), message, suggest(part, properties) or otherwise)
+    hint = explain_hyphen(part, properties) or suggest(part, properties) or otherwise
+    return _refuse(use, (*above, part), message, hint)
 
 
 # What a schema says of the values that may be there
@@ -150,6 +190,25 @@ def schema_of_outputs(step: AnyStep | None) -> Any:
     return getattr(step, "outputs", None)
 
 
+def list_schemas(node: Node, use: Use, program: Program) -> list[Any]:
+    """Schemas of which the value of *node* fits one; none for what the author wrote into it himself."""
+    match node:
+        case Constant():
+            return []
+        case Reference(path):
+            return [schema_of(path, use, program)]
+        case Call("default" | "lower" | "upper", arguments):
+            return [schema for argument in arguments for schema in list_schemas(argument, use, program)]
+    return [_SCHEMAS.get(find_kind(node), {"not": {"type": "string"}})]
+
+
+_SCHEMAS: dict[str | None, Any] = {
+    None: True,
+    "text": {"type": "string"},
+    "a list": {"type": "array", "items": {"type": "string"}},
+}
+
+
 def schema_of(reference: Path, use: Use, program: Program) -> Any:
     """The schema that the value of *reference* fits; True where nothing is known of it."""
     match reference:
@@ -159,6 +218,8 @@ def schema_of(reference: Path, use: Use, program: Program) -> Any:
             schema = schema_of_outputs(use.body.find_around(name))
         case ("item", *parts):
             schema = _schema_of_item(use, program)
+        case ("run", "outcome", *_):
+            return {"enum": ["completed", "failed", "cancelled"]} if reference[2:] == ("status",) else True
         case ("run" | "item_index", *_) | ("steps", _, "exit_code" | "status_code" | "artifacts", *_):
             return {"not": {"type": "string"}}
         case _:
@@ -180,8 +241,9 @@ def _schema_of_item(use: Use, program: Program) -> Any:
 
 def _schema_of_elements(items: Any, use: Use, program: Program) -> Any:
     if isinstance(items, Expression):
-        root = items.root
-        schema = schema_of(root.path, use, program) if isinstance(root, Reference) else None
-        return schema.get("items") if isinstance(schema, dict) else None
+        schemas = list_schemas(items.root, use, program)
+        return schemas[0].get("items") if len(schemas) == 1 and isinstance(schemas[0], dict) else None
+    if isinstance(items, dict):
+        return {"type": "integer"}
     is_open = any(isinstance(leaf, Template | ExpressionError) for _, leaf in list_leaves(items))
     return None if is_open else {"enum": items}

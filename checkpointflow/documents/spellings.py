@@ -16,7 +16,8 @@ from checkpointflow.expressions.bodies import FORM, find_media_type
 _EACH = "*"
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "document": {"workflow": "workflow"},
-    "workflow": {"version": "text", "steps": "steps"},
+    "workflow": {"version": "text", "steps": "steps", "finally": "steps", "defaults": "defaults"},
+    "defaults": {"env": "texts"},
     "steps": {_EACH: "step"},
     "cli": {"env": "texts"},
     "api": {"headers": "texts"},
@@ -55,7 +56,7 @@ def _list_nothings(value: dict[str, Any], what: str) -> list[str]:
     """The fields of *value*, which is that part of a document, that say nothing."""
     if what == "document":
         return [name for name in value if name.startswith("x-")]
-    names = MAY_BE_EMPTY if what in ("workflow", "step", "branch") else ()
+    names = MAY_BE_EMPTY if what in ("workflow", "defaults", "step", "branch") else ()
     return [name for name in names if name in value and value[name] is None]
 
 

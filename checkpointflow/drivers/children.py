@@ -15,6 +15,7 @@ import signal
 import threading
 from contextlib import suppress
 from functools import lru_cache
+from typing import BinaryIO
 
 from msgspec import Struct
 
@@ -35,13 +36,15 @@ class Inheritance(Struct, frozen=True):
 class Launch(Struct, frozen=True):
     """What is started: a program, by its name on the PATH, with its arguments.
 
-    stdout, stderr: descriptors for what it prints; locks: those that it inherits (None: there is none), each
-    under the number that its name has in its environment; unwanted: descriptors that it must not inherit.
+    stdin: a descriptor of what it reads (None: there is nothing); stdout, stderr: of what it prints; locks:
+    those that it inherits (None: there is none), each under the number that its name has in its environment;
+    unwanted: descriptors that it must not inherit.
     """
 
     arguments: list[str]
     environment: dict[str, str]
     directory: str
+    stdin: int | None
     stdout: int
     stderr: int
     locks: dict[str, int | None]
@@ -113,24 +116,53 @@ def find_inheritance() -> Inheritance:
 
 
 def start(launch: Launch) -> Child:
-    """Start it in a session of its own, without input.
+    """Start it in a session of its own.
 
     Raises OSError, which names the directory or the program where that is not found; ValueError.
     """
     is_here = os.path.samefile(launch.directory, ".")
     program = _find_program(launch.arguments[0], launch.environment.get("PATH"), launch.directory)
     locks = {name: fd for name, fd in launch.locks.items() if fd is not None}
+    stdin = launch.stdout if launch.stdin is None else launch.stdin
     try:
-        if SPAWNS and min(launch.stdout, launch.stderr, *locks.values()) > 2 and is_here:
+        if SPAWNS and min(stdin, launch.stdout, launch.stderr, *locks.values()) > 2 and is_here:
             return Child(_spawn(launch, program, locks))
     except NotImplementedError:
         pass  # a Python made where the system could not start a session
     return Child(_open(launch, program, locks))
 
 
+def open_input(data: bytes) -> BinaryIO:
+    """A file of *data*, for a child to read. Raises OSError.
+
+    It is in memory: nothing of it is on the disk, and a child that outlives us has all of it. Where the
+    system has no such files it is a pipe, and whoever goes on without us may find its end too early.
+    """
+    try:
+        file = os.fdopen(os.memfd_create("stdin"), "w+b")
+    except (AttributeError, OSError):
+        return _open_pipe(data)
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _open_pipe(data: bytes) -> BinaryIO:
+    way_out, entry = os.pipe()
+
+    def hand_over() -> None:
+        with suppress(OSError), open(entry, "wb") as file:  # nobody need read all of it
+            file.write(data)
+
+    threading.Thread(target=hand_over, daemon=True).start()
+    return open(way_out, "rb")
+
+
 def _spawn(launch: Launch, program: str, locks: dict[str, int]) -> int:
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+        if launch.stdin is None
+        else (os.POSIX_SPAWN_DUP2, launch.stdin, 0),
         (os.POSIX_SPAWN_DUP2, launch.stdout, 1),
         (os.POSIX_SPAWN_DUP2, launch.stderr, 2),
     ]
@@ -159,7 +191,7 @@ def _open(launch: Launch, program: str, locks: dict[str, int]) -> int:
     process = subprocess.Popen(
         launch.arguments,
         executable=program,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if launch.stdin is None else launch.stdin,
         stdout=launch.stdout,
         stderr=launch.stderr,
         cwd=launch.directory,

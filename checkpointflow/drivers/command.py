@@ -8,28 +8,51 @@ store raises, before anything has begun.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from checkpointflow.drivers.children import Child, Inheritance, Launch, find_inheritance, open_watch, start
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from checkpointflow.drivers.children import (
+    Child,
+    Inheritance,
+    Launch,
+    find_inheritance,
+    open_input,
+    open_watch,
+    start,
+)
 from checkpointflow.drivers.logs import Log, MaskedPipe, create
 from checkpointflow.drivers.outcomes import fail
 from checkpointflow.drivers.processes import GRACE_SECONDS, end, find_attempt
 from checkpointflow.drivers.secrets import NO_SECRETS, Secrets
 from checkpointflow.drivers.signals import ignores_children, name_signal
-from checkpointflow.engine.actions import ArtifactSpec, Failure, Outcome, RunCommand, StoredFile, Success
+from checkpointflow.engine.actions import ArtifactSpec, Outcome, RunCommand, StoredFile, Success
 from checkpointflow.errors import CheckpointflowError, DirectoryGone
-from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.expressions.values import as_text
 from checkpointflow.json_text import MAX_BYTES, read_json
 from checkpointflow.shells.scripts import list_arguments
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import make_private, read_file, sync_file, sync_names, translate_errors
-from checkpointflow.store.layout import ARTIFACTS, log_names, value_name
+from checkpointflow.store.files import (
+    escape_name,
+    is_text,
+    make_private,
+    reach,
+    read_file,
+    sync_file,
+    sync_names,
+    translate_errors,
+)
+from checkpointflow.store.layout import ARTIFACTS, RUNS, log_names, value_name
 from checkpointflow.store.locks import MARKS, add_mark, make_mark
 
 MAX_SHORT_BYTES = 1 << 20
+MAX_SET_FILES = 10_000
+MAX_SET_BYTES = 1 << 30
 
 
 class Command:
@@ -108,9 +131,10 @@ class Command:
         self._stop_watching()  # whoever looks for processes needs a descriptor, of which there may be no more
         self.stop()
         self._take_in()
+        said = self._hear()[0]
         self._clear()
         seconds = self.action.timeout_seconds or 0
-        return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT")
+        return fail(f"it took longer than {seconds:g} seconds", code="ERR_TIMEOUT", **said)
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all that is left of it: TERM, and KILL for what remains after a grace period."""
@@ -194,6 +218,7 @@ class Command:
                 **self._describe_run(),
             },
             directory=self.cwd,
+            stdin=None,
             stdout=printing[-2],
             stderr=printing[-1],
             # Should cpf die, whoever is left of the command goes on holding these, so that nobody starts the
@@ -201,7 +226,12 @@ class Command:
             locks={"CPF_LOCK_FD": self.directory.step_lock, "CPF_NAMED_LOCK_FD": self.named_lock},
             unwanted=self._inheritance.descriptors,
         )
-        self.child = start(launch)
+        if action.stdin is UNSET:
+            self.child = start(launch)
+            return
+        text = as_text(self.secrets.fill(action.stdin))
+        with open_input(text.encode(errors="surrogateescape")) as file:  # an environment need not be UTF-8
+            self.child = start(replace(launch, stdin=file.fileno()))
 
     def _describe_run(self) -> dict[str, str]:
         """What every command can know of its run."""
@@ -221,38 +251,81 @@ class Command:
 
     def _judge(self, code: int | None) -> Outcome:
         action = self.action
-        if problem := next((pipe.problem for pipe in self._pipes if pipe.problem), None):
-            return fail(f"what it printed could not be written: {problem.strerror}", exit_code=code)
+        said, problem = self._hear()
+        if fault := next((pipe.problem for pipe in self._pipes if pipe.problem), None):
+            return fail(f"what it printed could not be written: {fault.strerror}", exit_code=code, **said)
         if code is None:  # another thread had SIGCHLD ignored meanwhile, or waited for any child
-            return fail("its exit code is not known: something else in this process took it")
+            return fail("its exit code is not known: something else in this process took it", **said)
         signal, code = (-code, 128 - code) if code < 0 else (None, code)  # as every shell tells it
         if code not in action.exit_codes:
-            return self._explain_failure(code, signal)
+            return fail(self._explain_failure(code, signal), exit_code=code, **said)
+        if isinstance(problem, ValueError):
+            return fail(str(problem), code="ERR_STEP_OUTPUT_INVALID", exit_code=code, **said)
+        if problem is not None:
+            return fail(f"its output could not be read: {problem}", exit_code=code, **said)
         try:
-            outputs, why_not = self._read_outputs()
-        except ValueError as error:
-            return fail(str(error), code="ERR_STEP_OUTPUT_INVALID", exit_code=code)
-        except (OSError, CheckpointflowError) as error:
-            return fail(f"its output could not be read: {error}", exit_code=code)
-        try:
-            artifacts = {wanted.name: self._store_artifact(wanted) for wanted in action.artifacts}
-            kept = self._read_logs()[0].read_text() if action.keeps_stdout else {}
+            artifacts = self._keep_artifacts()
         except (OSError, ValueError, CheckpointflowError) as error:  # ValueError: a path with NUL in it
-            return fail(f"an artifact or its output could not be kept: {error}", exit_code=code)
-        lost = {**({"outputs": why_not} if why_not else {}), **kept.pop("lost", {})}
-        return Success(outputs=outputs, exit_code=code, artifacts=artifacts, lost=lost, **kept)
+            return fail(f"an artifact could not be kept: {error}", exit_code=code, **said)
+        return Success(**{"outputs": {}, **said}, exit_code=code, artifacts=artifacts)
 
-    def _store_artifact(self, wanted: ArtifactSpec) -> StoredFile:
-        """A copy, in the run's directory, of a file that the command left behind. Raises OSError."""
-        from hashlib import sha256  # late: few steps have artifacts
+    def _hear(self) -> tuple[dict[str, Any], Exception | None]:
+        """What it said, as an outcome has it, as far as it can be read; what is wrong with the rest."""
+        said, lost, problem = dict[str, Any](), dict[str, str](), None
+        stdout, stderr = self._read_logs()
+        wanted = [("stdout", stdout.read_text)] if self.action.keeps_stdout else []
+        wanted += [("stderr", stderr.read_end)] if self.action.keeps_stderr else []
+        for part, read in [*wanted, ("outputs", self._read_outputs)]:
+            try:
+                found = read()
+                lost |= found.pop("lost", {})
+                said |= found
+            except (OSError, ValueError, CheckpointflowError) as error:  # such as that it took its log away
+                problem = problem or error
+                lost[part] = str(error) if part == "outputs" else f"could not be read: {error}"
+        return {**said, "lost": lost}, problem
 
-        name = f"{ARTIFACTS}/{self.action.path}/{wanted.name}"
+    def _keep_artifacts(self) -> dict[str, StoredFile]:
+        """Copies, in the run's directory, of the files that the command left behind. Raises OSError."""
+        found: dict[str, StoredFile] = {}
+        for wanted in self.action.artifacts:
+            try:
+                sources = _find_set(self.cwd, self.run, wanted) if wanted.pattern else self._find_file(wanted)
+            except (FileNotFoundError, NotADirectoryError):
+                if not wanted.may_lack:
+                    raise
+                continue
+            if wanted.pattern:
+                self._clear_set(wanted.name)
+            for inner, file in sources:
+                name = f"{wanted.name}/{inner}" if inner else wanted.name
+                found[name] = self._keep_artifact(name, file, wanted)
+        sync_names(self.directory.place, [file.path for file in found.values()])
+        return found
+
+    def _clear_set(self, called: str) -> None:
+        """Take away what an attempt that failed had kept of it: the set is its directory."""
+        from shutil import rmtree  # late, as few steps have one
+
+        name = f"{ARTIFACTS}/{self.action.path}/{called}"
+        with suppress(FileNotFoundError):
+            reach(self.run, name, lambda last, above: rmtree(last, dir_fd=above))
+
+    def _find_file(self, wanted: ArtifactSpec) -> list[tuple[str, str]]:
         file = os.path.join(self.cwd, wanted.path)
         if wanted.within is not None:
             file, top = os.path.realpath(file), os.path.realpath(os.path.join(self.cwd, wanted.within))
             if os.path.commonpath([file, top]) != top:
                 raise OSError(f"{wanted.path} leads out of {top}, and a value chose it")
-        source = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        if stat.S_ISDIR(os.stat(file).st_mode):
+            raise OSError(f"{wanted.path} is a directory; {wanted.path}/ would be all in it")
+        return [("", file)]
+
+    def _keep_artifact(self, called: str, file: str, wanted: ArtifactSpec) -> StoredFile:
+        from hashlib import sha256  # late: few steps have artifacts
+
+        name = f"{ARTIFACTS}/{self.action.path}/{called}"
+        source = os.open(file, os.O_RDONLY | os.O_NONBLOCK | (os.O_NOFOLLOW if wanted.pattern else 0))
         with os.fdopen(source, "rb") as original:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{wanted.path} is no regular file")
@@ -264,36 +337,36 @@ class Command:
                     size += len(block)
                 copy.flush()
                 sync_file(copy.fileno())
-            sync_names(self.directory.place, [name])
         return StoredFile(path=name, size=size, sha256=digest.hexdigest(), media_type=wanted.media_type)
 
-    def _explain_failure(self, code: int, signal: int | None) -> Failure:
+    def _explain_failure(self, code: int, signal: int | None) -> str:
         how = f"exit code {code}" if signal is None else f"the signal {name_signal(signal)}"
         stderr = self._read_logs()[1]
         last = stderr.read_last_line() if stderr.is_there else ""  # the command may have taken it away
-        return fail(f"the command ended with {how}" + (f": {last}" if last else ""), exit_code=code)
+        return f"the command ended with {how}" + (f": {last}" if last else "")
 
-    def _read_outputs(self) -> tuple[Any, str | None]:
+    def _read_outputs(self) -> dict[str, Any]:
         """The JSON in $CPF_OUTPUT; else what stdout holds, if that is a JSON object (or JSON is needed).
 
-        If it is none, though it looks as if it was meant to be, also why it is not. Raises ValueError where
+        If it is none, though it looks as if it was meant to be, why it is not. Raises ValueError where
         there must be JSON and is none.
         """
         if os.path.exists(self._output):
             data = read_file(Path(self._output))
             if data:
-                return self._parse(data, "what the command wrote to $CPF_OUTPUT"), None
+                return {"outputs": self._parse(data, "what the command wrote to $CPF_OUTPUT")}
         stdout = self._read_logs()[0]
         if not self.action.needs_json:
             head = stdout.read_head() if stdout.size else b""  # the command may have taken it away
             if not head.startswith(b"{"):
-                return {}, "it printed something else before its JSON" if b"\n{" in head else None
+                why = "it printed something else before its JSON"
+                return {"lost": {"outputs": why}} if b"\n{" in head else {}
         try:
-            return self._parse(stdout.read(MAX_BYTES + 1), "what the command printed on stdout"), None
+            return {"outputs": self._parse(stdout.read(MAX_BYTES + 1), "what the command printed on stdout")}
         except ValueError as error:
             if self.action.needs_json:
                 raise
-            return {}, str(error)
+            return {"lost": {"outputs": str(error)}}
 
     def _parse(self, data: bytes, what: str) -> Any:
         try:
@@ -306,3 +379,36 @@ class Command:
         for file in (self._output, *(f"{self.run}/{name}" for name in self._values.values())):
             with suppress(OSError):
                 os.unlink(file)
+
+
+def _find_set(cwd: str, run: str, wanted: ArtifactSpec) -> list[tuple[str, str]]:
+    """The regular files of a set, by their paths from its base, sorted; no symbolic link is followed to one.
+
+    Nothing of the store itself is among them. Raises OSError, FileNotFoundError if there are none.
+    """
+    base, matches = (
+        os.path.join(os.path.realpath(cwd), wanted.path),
+        re.compile(wanted.pattern or "").fullmatch,
+    )
+    if os.path.realpath(base) != os.path.normpath(base):
+        raise OSError(f"a symbolic link is on the way to {wanted.path}")
+    place = os.path.realpath(run)
+    runs = os.path.dirname(place)
+    own = os.path.dirname(runs) if os.path.basename(runs) == RUNS else place
+    found: dict[str, str] = {}
+    size = 0
+    for above, below, names in os.walk(base):
+        below[:] = [name for name in below if os.path.join(above, name) != own]
+        for file in (os.path.join(above, name) for name in names):
+            inner = os.path.relpath(file, base)
+            if matches(inner) and stat.S_ISREG((status := os.lstat(file)).st_mode):
+                found[inner] = file
+                size += status.st_size
+                if not is_text(inner):
+                    raise OSError(f"the name {escape_name(inner)} is not UTF-8")
+                if len(found) > MAX_SET_FILES or size > MAX_SET_BYTES:
+                    most = f"{MAX_SET_FILES:,} files or {MAX_SET_BYTES:,} bytes"
+                    raise OSError(f"the artifact {wanted.name} has more than {most}")
+    if not found:
+        raise FileNotFoundError(f"there is no file for the artifact {wanted.name} in {base}")
+    return sorted(found.items())

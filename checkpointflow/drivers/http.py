@@ -169,30 +169,41 @@ class Call:
                 size = self._store(answer, form)
             except Unreadable as error:
                 size, problem = 0, str(error)
+        said = self._hear(answer, form, size, problem)
         if status not in action.status_codes:
             reason = shorten(self._secrets.mask_text(_decode_header(answer.reason)), 100)
             message = (
                 f"{asked.method} {asked.url}{self._through} was answered with {status} {reason}".rstrip()
             )
-            said = f"the answer {problem}" if problem else self._show_answer()
-            message = f"{message}: {said}" if said else message
+            shown = f"the answer {problem}" if problem else self._show_answer()
+            message = f"{message}: {shown}" if shown else message
             retry_after = read_retry_after(answer.headers, time.time())
-            return fail(message, status_code=status, retry_after=retry_after)
+            return fail(message, status_code=status, retry_after=retry_after, **said)
+        if why := said["lost"].get("outputs"):
+            return fail(f"the answer of {asked.url} {why}", status_code=status, **said)
+        if why := said["lost"].get("headers"):
+            message = f"the headers of {asked.url}, which are referred to, {why}"
+            return fail(message, status_code=status, **said)
+        return Success(status_code=status, **said)
+
+    def _hear(
+        self, answer: http.client.HTTPResponse, form: Format, size: int, problem: str | None
+    ) -> dict[str, Any]:
+        """What the answer says, as an outcome has it; *problem*: why its body is not known."""
+        said, lost = dict[str, Any](), dict[str, str]()
+        if self.action.keeps_headers:
+            said["headers"] = self._keep_headers(answer)
+            if sum(len(name) + len(value) for name, value in said["headers"].items()) > MAX_KEPT_CHARACTERS:
+                del said["headers"]
+                lost["headers"] = f"have over {MAX_KEPT_CHARACTERS} characters"
         if problem or size > MAX_BYTES:
-            problem = problem or f"is larger than {MAX_BYTES} bytes"
-            return fail(f"the answer of {asked.url} {problem}", status_code=status)
-        headers = self._keep_headers(answer) if action.keeps_headers else {}
-        if sum(len(name) + len(value) for name, value in headers.items()) > MAX_KEPT_CHARACTERS:
-            much = f"over {MAX_KEPT_CHARACTERS} characters"
-            return fail(f"the headers of {asked.url}, which are referred to, have {much}", status_code=status)
+            return {**said, "lost": {**lost, "outputs": problem or f"is larger than {MAX_BYTES} bytes"}}
         outputs = self._secrets.mask_value(read_value(self.stdout.read_bytes(), form))
-        is_text = outputs is not None
-        return Success(
-            outputs=outputs if is_text else {"binary": self._tell_of_file(size, form)},
-            status_code=status,
-            headers=headers,
-            **(self._read_log(Log.read_text) if action.keeps_stdout and is_text else {}),
-        )
+        if outputs is None:
+            outputs = {"binary": self._tell_of_file(size, form)}
+        elif self.action.keeps_stdout:
+            said |= self._read_log(Log.read_text)
+        return {**said, "outputs": outputs, "lost": {**lost, **said.pop("lost", {})}}
 
     def _read_log(self, read: Callable[[Log], T]) -> T:
         log = Log(self.stdout.parent, self.stdout.name)

@@ -23,6 +23,7 @@ from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.signals import Interrupts
 from checkpointflow.drivers.sources import CheckedWorkflow, read_own_copies
 from checkpointflow.engine.actions import Action, Outcome, StoredFile
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.messages import (
     Begin,
@@ -38,7 +39,7 @@ from checkpointflow.engine.messages import (
     Seal,
 )
 from checkpointflow.engine.rules import advance
-from checkpointflow.engine.run import Run, pending, unanswered
+from checkpointflow.engine.run import Run, is_ending, pending, unanswered
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import (
     CheckpointflowError,
@@ -48,12 +49,14 @@ from checkpointflow.errors import (
     LockConflict,
     NotTrusted,
     PersistenceError,
+    RunNotWaiting,
     StateCorrupt,
 )
 from checkpointflow.store.clock import make_id, name_user, now
 from checkpointflow.store.directory import MAX_LAG_SECONDS, RunDirectory
-from checkpointflow.store.files import digest, escape_name, is_text
+from checkpointflow.store.files import digest, escape_name, is_text, name_directory
 from checkpointflow.store.layout import DOCUMENT, STATE, document_name
+from checkpointflow.store.locks import Wish
 from checkpointflow.store.seals import seal_artifacts, seal_logs
 from checkpointflow.store.store import Store
 
@@ -127,9 +130,10 @@ def begin(
         digest=digest(workflow.data),
         documents=called,
         source=None if workflow.source is None else str(workflow.source),
-        cwd=_name_directory(""),
+        cwd=name_directory(""),
         by=name_user(),
-        environment=_find_environment(workflow),
+        environment=workflow.find_variables(),
+        env=workflow.read_environment(),
         key=key,
     )
     run, facts = advance(workflow.program, None, message)
@@ -216,29 +220,39 @@ def retry(
 
 
 def cancel(
-    directory: RunDirectory, reason: str, lock_timeout: float = CANCEL_SECONDS, world: World = HERE
+    directory: RunDirectory,
+    wish: Wish,
+    place: Place = WHERE_IT_WAS,
+    lock_timeout: float = CANCEL_SECONDS,
+    world: World = HERE,
 ) -> Run:
-    """Stop the run for good, also one that somebody else executes, who is asked to.
+    """Stop the run for good, also one that somebody else executes, who is asked to; then do its `finally`.
 
-    Raises LockConflict when that does not happen within *lock_timeout* seconds, RunNotWaiting when the run
-    has ended already.
+    If that takes longer than *lock_timeout* seconds where somebody else does it, the run is as it stands.
+    Raises LockConflict when it does not begin by then, RunNotWaiting when the run has ended already, and
+    where there is a `finally` to do what `resume` raises.
     """
-    if not is_text(reason):
+    if not is_text(wish.reason):
         raise InvalidInput(problem="the reason is not UTF-8, and could not be written down")
     try:
-        return _cancel(directory, reason, 0, world)
+        return _cancel(directory, wish, place, 0, world)
     except LockConflict:
         end = monotonic() + lock_timeout
-        with directory.ask_to_cancel(reason, world.now(), lock_timeout):
-            return _cancel(directory, reason, max(0, end - monotonic()), world)
+        with directory.ask_to_cancel(wish, world.now(), lock_timeout):
+            try:
+                return _cancel(directory, wish, place, max(0, end - monotonic()), world)
+            except (LockConflict, RunNotWaiting):
+                if not is_ending(run := directory.load()):
+                    raise
+                return run
 
 
-def _cancel(directory: RunDirectory, reason: str, lock_timeout: float, world: World) -> Run:
+def _cancel(directory: RunDirectory, wish: Wish, place: Place, lock_timeout: float, world: World) -> Run:
     # It makes room on a full disk, if only because the run may be removed then.
     held = directory.hold("cancel", world.now(), lock_timeout, end_orphans=_end_orphans, may_lag=True)
-    with held, Interrupts():
+    with held, Interrupts() as interrupts:
         writer = _take_up(directory, directory.load(), world)
-        return writer.tell(*writer.salvage(), Cancel(now=world.now(), reason=reason))
+        return writer.go_on([copy_as(wish, Cancel, now=world.now())], place, interrupts)
 
 
 def _end_orphans(lock: Path) -> None:
@@ -256,18 +270,9 @@ def _go_on(
     world: World,
     interrupts: Interrupts,
 ) -> Run:
-    writer = _take_up(directory, run, world)
-    salvaged = writer.salvage()
-    reason = directory.find_cancel_reason()
-    if reason is not None and run.outcome is None:  # whoever asked could not yet have the lock
-        return writer.tell(*salvaged, Cancel(now=world.now(), reason=reason))
-    # Last, as any message ends the waits whose time is up; it is one commit, and nothing is done before it.
-    is_over = run.outcome is not None and not isinstance(messages[-1], Retry)
-    chosen = [] if is_over else choose_directory(directory, run, place, world)
-    writer.tell(*salvaged, *messages, *chosen)
-    if chosen:
-        directory.accept()
-    return writer.drive(interrupts)
+    if (wish := directory.find_wish()) and run.outcome is None:  # whoever asked could not yet have the lock
+        messages = [copy_as(wish, Cancel, now=world.now())]
+    return _take_up(directory, run, world).go_on(messages, place, interrupts)
 
 
 def choose_directory(directory: RunDirectory, run: Run, place: Place, world: World) -> list[Message]:
@@ -278,32 +283,12 @@ def choose_directory(directory: RunDirectory, run: Run, place: Place, world: Wor
     if directory.is_foreign and not is_said:
         raise NotTrusted(run_id=run.run_id, cwd=run.cwd).about(run, directory)
     if place.cwd is not None:
-        cwd = _name_directory(place.cwd)
+        cwd = name_directory(place.cwd)
     elif run.cwd is not None and os.path.isabs(run.cwd) and os.path.isdir(run.cwd):
         cwd = run.cwd
     else:
         raise DirectoryGone(directory=run.cwd or "the place").about(run, directory)
     return [ChooseDirectory(now=world.now(), cwd=cwd)] if cwd != run.cwd or directory.is_foreign else []
-
-
-def _name_directory(directory: str | os.PathLike[str]) -> str:
-    """The whole name of *directory* ("": the current one). Raises DirectoryGone for none that is a text."""
-    try:
-        name = os.path.abspath(directory)
-    except OSError:
-        raise DirectoryGone(directory="the current directory") from None
-    if not os.path.isdir(name) or not is_text(name):
-        raise DirectoryGone(directory=escape_name(name))
-    return name
-
-
-def _find_environment(workflow: CheckedWorkflow) -> tuple[str, ...]:
-    """The variables set here whose names stand in the documents: all that they read, and more.
-
-    But for `_`, which every shell sets, and which stands everywhere.
-    """
-    texts, names = (workflow.data, *workflow.called.values()), os.environ.keys() - {"_"}
-    return tuple(sorted(name for name in names if any(os.fsencode(name) in text for text in texts)))
 
 
 def _take_up(directory: RunDirectory, run: Run, world: World) -> _Writer:
@@ -325,6 +310,7 @@ class _Writer:
         self.run = run
         self.world = world
         self._next_look = 0.0
+        self._heard: Wish | None = None
 
     def tell(self, *messages: Message) -> Run:
         """The run after *messages*, on disk in one commit, all sealed that it leaves when it rests."""
@@ -347,6 +333,20 @@ class _Writer:
             self.run = run
             self.world.observe(run)
         return self.run
+
+    def go_on(self, messages: list[Message], place: Place, interrupts: Interrupts) -> Run:
+        """Tell the run *messages*, and what was left of it, and drive it, where anything is to be done."""
+        run, salvaged = self.run, self.salvage()
+        if isinstance(messages[0], Cancel):
+            run, _ = advance(self.program, run, messages[0])
+            messages = [*messages, Recover(now=self.world.now(), lost=unanswered(self.run))]
+        is_over = run.outcome is not None and not isinstance(messages[-1], Retry)
+        chosen = [] if is_over else choose_directory(self.directory, run, place, self.world)
+        # Chosen last: any message ends the waits whose time is up. In one commit, and nothing is done before.
+        self.tell(*salvaged, *messages, *chosen)
+        if chosen:
+            self.directory.accept()
+        return self.drive(interrupts)
 
     def salvage(self) -> list[Message]:
         """What the attempts left that no driver will hear of any more."""
@@ -398,11 +398,10 @@ class _Writer:
                 return not_begun
             patience = MAX_LAG_SECONDS if self.directory.is_behind else LISTENING_SECONDS
             interrupts.listen(executor.wait, patience)
-            reason = self._look_for_cancel()
-            if reason is not None:
-                executor.stop()
-                cancelled = Cancel(now=self.world.now(), reason=reason)
-                self.tell(*self._seal(executor.collect_logs()), cancelled)
+            if (wish := self._look_for_wish()) is not None:
+                stopped = executor.stop(wish.spares)
+                self.tell(*self._seal(executor.collect_logs()), copy_as(wish, Cancel, now=self.world.now()))
+                self._report(executor, stopped.ended)
             else:
                 ended = executor.collect()
                 if not ended:
@@ -410,12 +409,13 @@ class _Writer:
                 not_begun = next((o for _, o in ended if isinstance(o, NotBegun)), not_begun)
                 self._report(executor, ended)
 
-    def _look_for_cancel(self) -> str | None:
-        """The reason why the run is to stop, if it is; looked for no more often than people notice."""
+    def _look_for_wish(self) -> Wish | None:
+        """That the run is to be cancelled, told once; looked for no more often than people notice."""
         if monotonic() < self._next_look:
             return None
         self._next_look = monotonic() + LISTENING_SECONDS
-        return self.directory.find_cancel_reason()
+        heard, self._heard = self._heard, self.directory.find_wish()
+        return None if self._heard == heard else self._heard
 
     def _interrupt(self, executor: Executor) -> Run:
         """Stop what is under way. The run is interrupted, unless the last thing that it did was to end."""

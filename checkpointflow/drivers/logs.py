@@ -21,7 +21,7 @@ from checkpointflow.json_text import BOM
 from checkpointflow.store.files import reach
 from checkpointflow.store.seals import seal_file
 
-MAX_STDOUT_BYTES = 64 * 1024
+MAX_KEPT_BYTES = 64 * 1024
 MAX_LINE_BYTES = 4096
 MAX_PIPE_BYTES = 1 << 20  # what Linux lets a pipe hold at most, where it is not told otherwise
 
@@ -65,10 +65,16 @@ class Log:
 
     def read_text(self) -> dict[str, Any]:
         """Its text without its last line end, as a Success has it: what is too long is not cut but lost."""
-        if self.size > MAX_STDOUT_BYTES:
-            return {"lost": {"stdout": f"has {self.size:,} bytes, and at most {MAX_STDOUT_BYTES:,} are kept"}}
-        text = self.read(MAX_STDOUT_BYTES).decode(errors="replace")
-        return {"stdout": text.removesuffix("\n").removesuffix("\r")}
+        if self.size > MAX_KEPT_BYTES:
+            return {"lost": {"stdout": f"has {self.size:,} bytes, and at most {MAX_KEPT_BYTES:,} are kept"}}
+        return {"stdout": _strip_end(self.read(MAX_KEPT_BYTES))}
+
+    def read_end(self) -> dict[str, Any]:
+        """The same as stderr, which people read: of what is too long the end, below a line that says so."""
+        start = max(0, self.size - MAX_KEPT_BYTES)
+        text = _strip_end(self.read(MAX_KEPT_BYTES, start))
+        note = f"[the first {start:,} bytes are left out here; the step's log has them]\n"
+        return {"stderr": note + text if start else text}
 
     def read_last_line(self) -> str:
         """Its last line with anything in it that a person would see, shortened."""
@@ -88,6 +94,10 @@ class Log:
         """Done with it."""
         if self.fd is not None:
             os.close(self.fd)
+
+
+def _strip_end(data: bytes) -> str:
+    return data.decode(errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 class MaskedPipe:

@@ -39,7 +39,8 @@ def begin_once(
     """The run of *workflow* that has *key*; it is started, as by `begin`, if there is none.
 
     One that is under way is gone on with if nobody does, and *drives* says so. Raises RunKeyTaken for other
-    inputs or another workflow, and what `begin` and `resume` raise.
+    inputs, the declared environment variables among them, or another workflow; and what `begin` and `resume`
+    raise.
     """
     with ExitStack() as claiming:
         claimed = claiming.enter_context(claim(store, key))
@@ -71,3 +72,6 @@ def _compare(run: Run, key: str, workflow: CheckedWorkflow, inputs: dict[str, An
         raise RunKeyTaken(run_id=run.run_id, key=key, why=f"and it is of {run.workflow.id}, not of {named}")
     if run.inputs != inputs:
         raise RunKeyTaken(run_id=run.run_id, key=key, why="with other inputs", details={"inputs": run.inputs})
+    if run.env != workflow.read_environment():
+        why, details = "with other values of what its `env` names", {"env": run.env}
+        raise RunKeyTaken(run_id=run.run_id, key=key, why=why, details=details)

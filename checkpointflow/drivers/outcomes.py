@@ -25,14 +25,16 @@ def fail(
     exit_code: int | None = None,
     status_code: int | None = None,
     retry_after: float | None = None,
+    **said: Any,
 ) -> Failure:
     """The outcome of an action that did not succeed.
 
     code: ERR_ and capitals, what `on_error` and people tell failures apart by; details: a JSON value;
-    exit_code, status_code: a command's, an HTTP answer's; retry_after: seconds until it may succeed.
+    exit_code, status_code: a command's, an HTTP answer's; retry_after: seconds until it may succeed;
+    said: what it said all the same (outputs, stdout, stderr, headers), for whoever goes on after it.
     """
     error = Error(code=code, message=message, details=details, exit_code=exit_code, status_code=status_code)
-    return Failure(error, retry_after)
+    return Failure(error, retry_after, **said)
 
 
 def copy_outcome(outcome: object) -> Outcome:

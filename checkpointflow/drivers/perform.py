@@ -79,6 +79,7 @@ class _Deed:
         self.thread: threading.Thread | None = None
         self.deadline = float("inf")
         self.has_begun = False
+        self.is_stopped = False
 
 
 _End = tuple[_Deed, Outcome | NotBegun | BaseException | None, tuple[StoredFile, ...]]
@@ -117,7 +118,6 @@ class Executor:
             self._inheritance.environment.pop(name, None)
         self._ended: SimpleQueue[_End] = SimpleQueue()
         self._logs: list[StoredFile] = []
-        self._stopping = threading.Event()
         self._busy: dict[Key, _Deed] = {}
         self._watched: dict[int, tuple[_Deed, Command]] = {}
         self._poll = select.poll()
@@ -162,7 +162,7 @@ class Executor:
             self._logs += logs
             if deed.thread is not None:  # it may be about to ring
                 deed.thread.join()
-            if outcome is None and not self._stopping.is_set():
+            if outcome is None and not deed.is_stopped:
                 self._begin(deed)
                 continue
             deed.lock.close()
@@ -183,27 +183,34 @@ class Executor:
         found, self._logs = self._logs, []
         return tuple(found)
 
-    def stop(self) -> Stopped:
-        """Cut short all that is under way; returns once nothing is. Nothing may be started afterwards."""
+    def stop(self, keeps: Callable[[str], bool] = lambda _: False) -> Stopped:
+        """Cut short all that is under way but the steps, by path, that it *keeps*; returns once it is."""
         # A command that ended by itself meanwhile counts as cut short, too. That is not nice, but after a
         # signal nobody can tell which of the two it was.
-        self._stopping.set()
-        under_way = dict(self._busy)
-        self._busy = {key: deed for key, deed in under_way.items() if deed.attempt is not None}
+        under_way = {key: deed for key, deed in self._busy.items() if not keeps(key[0])}
+        for key, deed in under_way.items():
+            deed.is_stopped = True
+            if deed.attempt is None:
+                del self._busy[key]
         stopping = [
-            _start_beside(deed.attempt.stop) for deed in self._busy.values() if deed.attempt is not None
+            _start_beside(deed.attempt.stop) for deed in under_way.values() if deed.attempt is not None
         ]
         for thread in [*stopping, *(deed.thread for deed in under_way.values())]:
             if thread is not None:
                 thread.join()
+        self._told = []  # of descriptors that others have by now, perhaps
         for deed, command in list(self._watched.values()):
-            self._unwatch(deed, command)
-            self._conclude(deed, command.finish)
-        self._remove_bell()
+            if deed.is_stopped:
+                self._unwatch(deed, command)
+                self._conclude(deed, command.finish)
+        if all(deed.is_stopped for deed in self._busy.values()):
+            self._remove_bell()
         cut_short, ended = {key for key, deed in under_way.items() if deed.has_begun}, list[Ended]()
         for action, outcome in self.collect():
             key = (action.path, action.attempt)
-            if isinstance(outcome, NotBegun):
+            if key not in under_way:
+                ended.append((action, outcome))
+            elif isinstance(outcome, NotBegun):
                 cut_short.discard(key)
             elif isinstance(under_way[key].attempt, _Function):
                 cut_short.discard(key)
@@ -302,7 +309,7 @@ class Executor:
             command.end_predecessors()
         if action.lock is not None:
             try:
-                held = self._directory.hold_shared_lock(action.lock, self._clock(), self._stopping.is_set)
+                held = self._directory.hold_shared_lock(action.lock, self._clock(), lambda: deed.is_stopped)
                 fd = deed.lock.enter_context(held)
             except (LockConflict, PersistenceError) as error:
                 return NotBegun(error)

@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from checkpointflow.documents.program import Program, may_name
+from checkpointflow.documents.fields import may_name
+from checkpointflow.documents.program import Program
 from checkpointflow.expressions.evaluation import Secret
 
 MASK = b"***"

@@ -7,6 +7,7 @@ its own copy is read as YAML or checked again.
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
@@ -18,8 +19,8 @@ from msgspec.structs import replace
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.diagnostics import Path as Address
-from checkpointflow.documents.graph import list_steps
-from checkpointflow.documents.model import Call, Foreach, Workflow
+from checkpointflow.documents.graph import list_called, list_steps
+from checkpointflow.documents.model import AwaitEvent, Workflow
 from checkpointflow.documents.packing import Understood, pack, unpack
 from checkpointflow.errors import FileMissing, InvalidWorkflow, StateCorrupt
 from checkpointflow.store.cache import Cache
@@ -48,6 +49,7 @@ class ReadDocument:
     def __init__(self, workflow: Workflow, checked: Program | None = None) -> None:
         self.workflow = workflow
         self.called: dict[str, ReadDocument] = {}
+        self.env_file: dict[str, str] = {}
         self._checked = checked
 
     @cached_property
@@ -57,13 +59,15 @@ class ReadDocument:
 
         program = self._checked or Program(self.workflow)
         program.called = {ref: document.program for ref, document in self.called.items()}
+        program.env_file = self.env_file
         return program
 
 
 class CheckedWorkflow(Struct, frozen=True):
     """A workflow that may run: the bytes of its document and of all that it calls, and their meaning.
 
-    called: the bytes by name; source: the file of the document, absolute, if it came from one.
+    called: the bytes by name, those of files with environment variables as well; source: the file of the
+    document, absolute, if it came from one.
     """
 
     data: bytes
@@ -76,6 +80,18 @@ class CheckedWorkflow(Struct, frozen=True):
     def program(self) -> Program:
         """What it means, with all that it calls."""
         return self.document.program
+
+    def find_variables(self) -> tuple[str, ...]:
+        """The variables set here whose names stand in the documents: all that they read, and more.
+
+        But for `_`, which every shell sets, and which stands everywhere.
+        """
+        texts, names = (self.data, *self.called.values()), os.environ.keys() - {"_"}
+        return tuple(sorted(name for name in names if any(os.fsencode(name) in text for text in texts)))
+
+    def read_environment(self) -> dict[str, str]:
+        """The environment variables that it declares, as far as they are set here."""
+        return {name: os.environ[name] for name in self.program.declared if name in os.environ}
 
 
 def read_workflow(file: Path, *, to_run: bool = False, cache: Cache = NO_CACHE) -> CheckedWorkflow:
@@ -113,22 +129,35 @@ def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
 
     cache = Cache.beside(directory.place)
 
-    def link(name: str, copy: str, expected: str) -> Program:
+    def find(name: str) -> tuple[str, str]:
+        """The copy of what is called *name*, and its digest."""
+        expected = identity.documents.get(name)
+        if expected is None:
+            raise StateCorrupt(file=directory.place / STATE, problem=f"it names no copy of {name}")
+        return document_name(expected), expected
+
+    def fetch(copy: str, expected: str) -> bytes:
         data = directory.read(copy)
         if digest(data) != expected:
             problem = (
                 "it was changed since the run started; a run goes on only from the document it began with"
             )
             raise StateCorrupt(file=directory.place / copy, problem=problem)
-        workflow = _read(data, copy, cache)
+        return data
+
+    def link(name: str, copy: str, expected: str) -> Program:
+        workflow = _read(fetch(copy, expected), copy, cache)
         children = {}
         for ref in {ref for _, ref in _find_references(workflow)}:
             child = _resolve(name, ref)
-            child_digest = identity.documents.get(child)
-            if child_digest is None:
-                raise StateCorrupt(file=directory.place / STATE, problem=f"it names no copy of {child}")
-            children[ref] = link(child, document_name(child_digest), child_digest)
-        return Program(workflow, children)
+            children[ref] = link(child, *find(child))
+        program = Program(workflow, children)
+        if workflow.defaults.env_file is not None:
+            from checkpointflow.documents.environment import read_env_file  # late: few have one
+
+            copy, expected = find(_resolve(name, workflow.defaults.env_file))
+            program.env_file, _ = read_env_file(fetch(copy, expected), copy)
+        return program
 
     return link("", DOCUMENT, identity.digest)
 
@@ -183,11 +212,16 @@ class _Reading:
         document, errors, warnings, locate = self._understand(data, str(file))
         self.errors += errors
         self.warnings += warnings
+        if document is not None and document.workflow.defaults.env_file is not None:
+            document.env_file = self._read_env_file(name, document.workflow.defaults.env_file, locate)
         # What is wrong here hides nothing of what is wrong in the documents called from here.
         for address, ref in _find_references(document.workflow) if document is not None else ():
             child = self._read_child(name, ref, address, locate, (*callers, name))
             if child is not None and document is not None:
                 document.called[ref] = child
+                if address[1] == "finally" and _waits(child):
+                    problem = f"{ref} waits for events, and `finally` waits for nobody"
+                    self.errors.append(locate(Diagnostic(problem, address)))
         whole = None if errors else document
         self._documents[name] = whole
         return whole
@@ -208,6 +242,22 @@ class _Reading:
             understood = Understood(document.workflow, is_checked=True, warnings=tuple(warnings))
             self.cache.keep(data, pack(understood))
         return document, errors, warnings, source.locate
+
+    def _read_env_file(self, name: str, ref: str, locate: Locate) -> dict[str, str]:
+        from checkpointflow.documents.environment import read_env_file, warn_of_secrets  # late: few have one
+
+        child, address = _resolve(name, ref), ("workflow", "defaults", "env_file")
+        file = self.directory / child
+        try:
+            self.data[child] = data = read_file(file)
+        except FileMissing as error:
+            hint = "env_file is relative to the document that names it"
+            self.errors.append(locate(Diagnostic(str(error), address, hint, error.code)))
+            return {}
+        found, problems = read_env_file(data, str(file))
+        self.errors += problems
+        self.warnings += [locate(warning) for warning in warn_of_secrets((name, address) for name in found)]
+        return found
 
     def errors_in_order(self) -> list[Diagnostic]:
         """The errors: document by document, as they are come to, each in the order of its file."""
@@ -235,12 +285,19 @@ class _Reading:
             return None
 
 
+def _waits(document: ReadDocument) -> bool:
+    """Whether the document, or one that it calls, may wait for an event."""
+    lists = list_steps(document.workflow)
+    own = any(isinstance(step, AwaitEvent) for body in lists for step in body.steps)
+    return own or any(map(_waits, document.called.values()))
+
+
 def _find_references(workflow: Workflow) -> Iterator[tuple[Address, str]]:
     """Every `workflow_ref` of the document, and where it stands."""
     for body in list_steps(workflow):
         for index, step in enumerate(body.steps):
-            if isinstance(step, Call | Foreach) and step.workflow_ref is not None:
-                yield (*body.path_of(index), "workflow_ref"), step.workflow_ref
+            for path, ref in list_called(step):
+                yield (*body.path_of(index), *path), ref
 
 
 def _resolve(name: str, ref: str) -> str:

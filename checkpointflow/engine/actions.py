@@ -20,13 +20,17 @@ class LockRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 class ArtifactSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A file that a command leaves behind; path: relative to its working directory.
 
-    within: where a value is part of the path, the directory that it may not lead out of.
+    within: where a value is part of the path, the directory that it may not lead out of; pattern: of a set of
+    files, the regular expression that their paths from the directory *path* match; may_lack: it may be that
+    there is none.
     """
 
     name: str
     path: str
     media_type: str | None = None
     within: str | None = None
+    pattern: str | None = None
+    may_lack: bool = False
 
 
 class _Action(
@@ -39,10 +43,11 @@ class _Action(
 class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     """Run *script* by *shell*, with *variables* (the interpolated values) and *env* in its environment.
 
-    files: values that it is given in files, by the variables for the files' names; fail_fast: it ends with
-    the first command in it that fails; cwd: relative to the directory where the run was started;
+    files: values that it is given in files, by the variables for the files' names; stdin: what it can read on
+    standard input, as JSON unless it is text; fail_fast: it ends with the first command in it that fails;
+    cwd: relative to the directory where the run was started;
     timeout_seconds: then the whole process group is stopped; exit_codes: those that count as success;
-    needs_json: its output must be JSON; keeps_stdout: the document refers to its text;
+    needs_json: its output must be JSON; keeps_stdout, keeps_stderr: the document refers to its text;
     secrets: those whose marks stand in its values.
     """
 
@@ -52,11 +57,13 @@ class RunCommand(_Action, frozen=True, kw_only=True, tag="run_command"):
     variables: dict[str, str] = {}
     files: dict[str, Any] = {}
     env: dict[str, str] = {}
+    stdin: Any = UNSET
     cwd: str | None = None
     timeout_seconds: float | None = None
     exit_codes: tuple[int, ...] = (0,)
     needs_json: bool = False
     keeps_stdout: bool = False
+    keeps_stderr: bool = False
     idempotency_key: str
     lock: LockRequest | None = None
     artifacts: tuple[ArtifactSpec, ...] = ()
@@ -117,8 +124,9 @@ class StoredFile(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class Yield(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a step or an attempt came to. stdout, headers (by lower-case names): if they are kept.
+    """What a step or an attempt came to. stdout, stderr, headers (by lower-case names): if they are kept.
 
+    artifacts: by their names, and those of a set by its name, a slash and theirs;
     lost: why what was printed is not the outputs, or not kept as stdout, each by that name, for whoever
     refers to them.
     """
@@ -128,6 +136,7 @@ class Yield(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status_code: int | None = None
     headers: dict[str, str] = {}
     stdout: str | None = None
+    stderr: str | None = None
     artifacts: dict[str, StoredFile] = {}
     lost: dict[str, str] = {}
 
@@ -137,10 +146,18 @@ class Success(Yield, frozen=True, kw_only=True, tag=True):
 
 
 class Failure(Struct, frozen=True, tag=True):
-    """The action was tried and did not succeed. retry_after: in so many seconds it may, says who answered."""
+    """The action was tried and did not succeed. retry_after: in so many seconds it may, says who answered.
+
+    The rest is what it said all the same, as in a Yield, for whoever goes on after the failure.
+    """
 
     error: Error
     retry_after: float | None = None
+    outputs: Any = UNSET
+    headers: dict[str, str] = {}
+    stdout: str | None = None
+    stderr: str | None = None
+    lost: dict[str, str] = {}
 
 
 class Slept(Struct, frozen=True, tag=True):

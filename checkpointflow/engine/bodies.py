@@ -6,17 +6,18 @@ are told here: which names they see, what a block calls them, and what their end
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import UNSET, Struct, to_builtins
 from msgspec.structs import replace
 
 from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import AnyStep, Branch, Call, Foreach, Parallel, Sequenced
+from checkpointflow.documents.model import AnyStep, Branch, Foreach, Parallel, Sequenced
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
-from checkpointflow.engine.path import ROOT, body_path, owner, split
+from checkpointflow.engine.facts import RunOutcome
+from checkpointflow.engine.path import ROOT, body_path, finally_path, host_of, owner, split
 from checkpointflow.engine.run import Failed, Opened, Run, Skipped, Succeeded, latest_record
 
 
@@ -31,8 +32,9 @@ class Scene(Struct, frozen=True):
 class Body(Struct, frozen=True, kw_only=True):
     """A sequence of steps, where it stands in the run, and the names that it can see.
 
-    program: the document it belongs to; names: `inputs`, and `item` where there is one; outer: the body
-    whose steps can be seen from here too; start_at: of a branch that is made of steps of the outer list.
+    program: the document it belongs to; names: `inputs`, `item` where there is one, and what is told of the
+    run; outer: the body whose steps can be seen from here too; start_at: of a branch that is made of steps of
+    the outer list.
     """
 
     path: str
@@ -62,6 +64,11 @@ class Body(Struct, frozen=True, kw_only=True):
         index = self.steps.index[step.id]
         return self._step(self.steps.graph.follow(index, in_branch=self.start_at is not None))
 
+    @property
+    def has_finally(self) -> bool:
+        """Whether it is followed by a `finally`: it is all that its document does before."""
+        return self.outer is None and self.program.cleanup is not None
+
     def _step(self, index: int) -> AnyStep | None:
         return None if index == self.steps.graph.end else self.steps.steps[index]
 
@@ -69,39 +76,85 @@ class Body(Struct, frozen=True, kw_only=True):
 def root(scene: Scene) -> Body:
     """The body of the run itself."""
     program = scene.program
-    return Body(path=ROOT, program=program, steps=program.root, names={"inputs": scene.run.inputs})
+    return Body(
+        path=ROOT, program=program, steps=program.root, names=_names(scene, program, scene.run.inputs)
+    )
+
+
+def _names(scene: Scene, program: Program, inputs: Any) -> dict[str, Any]:
+    """The names that all of *program* can see."""
+    env = scene.run.env
+    own = {"env": {name: env[name] for name in program.workflow.env if name in env}} if env else {}
+    return {"inputs": inputs, **own}
 
 
 def locate(scene: Scene, path: str) -> tuple[Body, AnyStep]:
     """The step of the document that *path* addresses, and the body it stands in. Raises LookupError."""
-    outer, name, _ = split(path)
-    if outer == ROOT:
-        body = root(scene)
-    else:
-        block, key = owner(outer)
-        body = enter(scene, *locate(scene, block), block, key)
+    place, name, _ = split(path)
+    body = find_body(scene, place)
     return body, body.steps.find(name)
+
+
+def find_body(scene: Scene, path: str) -> Body:
+    """The body at *path*. Raises LookupError."""
+    if path == ROOT:
+        return root(scene)
+    host = host_of(path)
+    if host is not None:
+        return enter_finally(scene, find_body(scene, host))
+    block, key = owner(path)
+    return enter(scene, *locate(scene, block), block, key)
+
+
+def enter_finally(scene: Scene, body: Body) -> Body:
+    """The `finally` that follows *body*, which has come to its outcome. Raises LookupError."""
+    steps, ending = body.program.cleanup, scene.run.cursors[body.path].ending
+    if steps is None or body.outer is not None or ending is None:
+        raise LookupError(body.path)
+    names = {**body.names, "run": {"outcome": _describe_outcome(ending)}}
+    return Body(path=finally_path(body.path), program=body.program, steps=steps, names=names, outer=body)
+
+
+def _describe_outcome(outcome: RunOutcome) -> dict[str, Any]:
+    """*outcome* as expressions see it: all of it is there, null where there is none."""
+    error, reason = getattr(outcome, "error", None), getattr(outcome, "reason", None)
+    status = str(outcome.__struct_config__.tag)
+    return {"status": status, "error": to_builtins(error), "reason": reason}
 
 
 # The bodies of a block
 
 
-def keys(step: AnyStep, opened: Opened) -> Sequence[str] | range:
-    """What the bodies of a block are called, in their order; a called workflow's has the empty name."""
+def list_keys(step: AnyStep, opened: Opened, start: int = 0, stop: int | None = None) -> Iterable[str]:
+    """What the bodies of a block are called, in their order; a called workflow's has the empty name.
+
+    Those from the *start*-th on, before the *stop*-th: of many items few are asked for.
+    """
     match step:
+        case Foreach(key=None):
+            return map(str, range(len(opened.items))[start:stop])  # of many, as a list they would be large
         case Foreach():
-            return range(len(opened.items))
+            return (key for key, _ in opened.items[start:stop])
         case Parallel(branches=branches):
-            return [name_of(branch) for branch in branches]
+            return [name_of(branch) for branch in branches[start:stop]]
         case _:
-            return [""]
+            return [""][start:stop]
 
 
-def count_free_slots(step: AnyStep, opened: Opened) -> int:
-    """How many bodies more may begin now. Once an iteration has failed, no other begins."""
+def count_free_slots(step: AnyStep, opened: Opened, most: int) -> int:
+    """How many bodies more may begin now: of a foreach *most* at once; none once one failed for good."""
     if isinstance(step, Foreach):
-        return 0 if opened.failed else step.max_concurrency - len(opened.open)
-    return len(keys(step, opened))
+        return 0 if opened.failed else most - len(opened.open)
+    return len(list(list_keys(step, opened)))
+
+
+def count_spare_failures(step: AnyStep, opened: Opened) -> int:
+    """How many bodies more may fail without failing the block."""
+    if not isinstance(step, Foreach) or step.on_item_error == "stop":
+        return 0
+    if step.max_failures is None:
+        return len(opened.items)
+    return step.max_failures - sum(map(len, opened.survived))
 
 
 def name_of(branch: Branch) -> str:
@@ -112,11 +165,15 @@ def name_of(branch: Branch) -> str:
 def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     """The body called *key* of the block *step*, which stands at *path* in *body*."""
     inner = body_path(path, key)
-    program = find_called(body, step)
-    if program is not None:
-        names = {"inputs": scene.run.cursors[inner].inputs}
+    if (ref := getattr(step, "workflow_ref", None)) is not None:
+        cursor = scene.run.cursors[inner]
+        program = body.program.called[cursor.called or ref]
+        names = _names(scene, program, cursor.inputs)
         return Body(path=inner, program=program, steps=program.root, names=names)
-    names = {**body.names, **item_names(scene, step, path, key)}
+    names, opened = body.names, scene.run.steps[path]
+    if isinstance(step, Foreach) and isinstance(opened, Opened):
+        index = int(key) if step.key is None else scene.run.cursors[inner].index
+        names = {**names, **item_names(step, opened, index or 0)}
     if isinstance(step, Parallel):
         branch = next(branch for branch in step.branches if name_of(branch) == key)
         start_at = branch.start_at
@@ -127,39 +184,54 @@ def enter(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> Body:
     return Body(path=inner, program=body.program, steps=steps, names=names, outer=body, start_at=start_at)
 
 
-def find_called(body: Body, step: AnyStep) -> Program | None:
-    """The workflow that *step* calls, if it calls one."""
-    ref = step.workflow_ref if isinstance(step, Foreach | Call) else None
-    return None if ref is None else body.program.called[ref]
-
-
-def item_names(scene: Scene, step: AnyStep, path: str, key: str) -> dict[str, Any]:
+def item_names(step: AnyStep, opened: Opened, index: int) -> dict[str, Any]:
     """The item of an iteration, and its place in the list, by the names that expressions have for them."""
-    opened = scene.run.steps[path]
-    if not isinstance(step, Foreach) or not isinstance(opened, Opened):
+    if not isinstance(step, Foreach):
         return {}
-    return {"item": opened.items[int(key)], "item_index": int(key)}
+    item = opened.items[index]
+    return {"item": item if step.key is None else item[1], "item_index": index}
 
 
 def join(step: AnyStep, opened: Opened) -> Any:
-    """What the bodies of a block, all ended well, add up to."""
+    """What those bodies of a block that ended well add up to: all of them, or as far as it came."""
     outputs = {key: value for chunk in opened.ended for key, value in chunk.items()}
     match step:
         case Foreach():
-            return {"iterations": [outputs[str(n)] for n in range(len(opened.items))]}
-        case Parallel(branches=branches):
-            return {name_of(branch): outputs[name_of(branch)] for branch in branches}
+            joined = {"iterations": [outputs.get(key) for key in list_keys(step, opened, 0, opened.begun)]}
+            errors = {
+                key: error for chunk in (*opened.survived, opened.failed) for key, error in chunk.items()
+            }
+            if errors or step.on_item_error == "continue":
+                failed = (
+                    (index, errors[key]) for index, key in enumerate(list_keys(step, opened)) if key in errors
+                )
+                joined["failures"] = [_tell_failure(step, opened, index, error) for index, error in failed]
+            return joined
+        case Parallel():
+            return {key: outputs[key] for key in list_keys(step, opened) if key in outputs}
         case _:
             return outputs[""]
 
 
-def explain_failure(step: AnyStep, path: str, opened: Opened) -> Error:
+def _tell_failure(step: Foreach, opened: Opened, index: int, error: Error) -> dict[str, Any]:
+    return {"index": index, "item": item_names(step, opened, index)["item"], "error": to_builtins(error)}
+
+
+def explain_failure(scene: Scene, step: AnyStep, path: str, opened: Opened) -> Error:
     """Why a block with failed bodies has failed: the one reason, or each with its body."""
-    order = [str(key) for key in keys(step, opened)]
-    failed = {body_path(path, key): opened.failed[key] for key in sorted(opened.failed, key=order.index)}
+    error = _explain_failure(scene, step, path, opened)
+    if not isinstance(step, Foreach) or step.max_failures is None:
+        return error
+    return replace(error, message=f"more than {step.max_failures} items failed; {error.message}")
+
+
+def _explain_failure(scene: Scene, step: AnyStep, path: str, opened: Opened) -> Error:
+    failed = {
+        body_path(path, key): opened.failed[key] for key in list_keys(step, opened) if key in opened.failed
+    }
     if len(failed) == 1:
-        (error,) = failed.values()
-        ref = step.workflow_ref if isinstance(step, Call | Foreach) else None
+        [(inner, error)] = failed.items()
+        ref = scene.run.cursors[inner].called or getattr(step, "workflow_ref", None)
         return error if ref is None else replace(error, message=f"in {ref}: {error.message}")
     details = [{"body": body, **to_builtins(error)} for body, error in failed.items()]
     what = "; ".join(f"{body}: {error.message}" for body, error in list(failed.items())[:5])

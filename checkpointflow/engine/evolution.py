@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import takewhile
-from typing import Any, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
@@ -20,15 +20,21 @@ from checkpointflow.engine.facts import (
     BlockOpened,
     BodyClosed,
     BodyOpened,
+    Breakdown,
+    CancelBegan,
+    Cancellation,
+    Completion,
     DirectoryChosen,
     EventTaken,
     Fact,
     FilesSealed,
+    FinallyBegan,
     OfStep,
     RunBegan,
     RunCancelled,
     RunCompleted,
     RunFailed,
+    RunOutcome,
     StepDeferred,
     StepFact,
     StepFailed,
@@ -42,20 +48,16 @@ from checkpointflow.engine.facts import (
     digest_answer,
     encode_fact,
 )
-from checkpointflow.engine.path import ROOT, owner, split, step_path
+from checkpointflow.engine.path import ROOT, finally_path, host_of, is_in_finally, owner, split, step_path
 from checkpointflow.engine.run import (
     Active,
-    Breakdown,
-    Cancellation,
     Cancelled,
-    Completion,
     Cursor,
     Failed,
     Given,
     Opened,
     Record,
     Run,
-    RunOutcome,
     Skipped,
     Started,
     Succeeded,
@@ -133,6 +135,7 @@ def _begin(fact: RunBegan) -> Run:
         workflow=fact.workflow,
         cwd=fact.cwd,
         inputs=fact.inputs,
+        env=fact.env,
         outcome=None,
         cursors={ROOT: Cursor()},
         steps={},
@@ -152,6 +155,14 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
             _open_body(run, fact)
         case BodyClosed():
             _close_body(run, fact)
+        case FinallyBegan(body=body, outcome=ending):
+            run.cursors[body] = replace(run.cursors[body], ending=ending)
+            run.cursors.setdefault(finally_path(body), Cursor())
+        case CancelBegan(reason=reason):
+            run.cursors[ROOT] = replace(run.cursors[ROOT], cancelled=reason)
+            # What is open stays so for each `finally` inside of it.
+            stopped = (path for path, record in run.active.items() if not isinstance(record, Opened))
+            _cancel_steps(run, fact.at, [path for path in stopped if not is_in_finally(path)])
         case FilesSealed() | DirectoryChosen():
             pass
         case EventTaken(event_name=name):
@@ -162,11 +173,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case RunCompleted(result=result):
             return Completion(result)
         case RunFailed(error=error):
+            if run.cursors[ROOT].cancelled is not None:
+                _cancel_steps(run, fact.at, list(run.active))
             return Breakdown(error)
-        case RunCancelled(at=now, reason=reason):
-            for path, record in run.active.items():
-                run.steps[path] = Cancelled(started_at=record.started_at, ended_at=now)
-            run.active.clear()
+        case RunCancelled(reason=reason):
+            _cancel_steps(run, fact.at, list(run.active))
             return Cancellation(reason)
         case StepsReopened(path=path):
             _reopen(run, path)
@@ -176,6 +187,11 @@ def _change(run: Run, fact: Fact, outcome: RunOutcome | None) -> RunOutcome | No
         case _:
             assert_never(fact)
     return outcome
+
+
+def _cancel_steps(run: Run, now: str, paths: list[str]) -> None:
+    for path in paths:
+        run.steps[path] = Cancelled(started_at=run.active.pop(path).started_at, ended_at=now)
 
 
 # A step
@@ -220,6 +236,7 @@ def _record(record: Record | None, fact: StepFact) -> Record:
 
 
 R = TypeVar("R", Started, Opened)
+V = TypeVar("V")
 
 
 def _expect(record: Record | None, kind: type[R]) -> R:
@@ -286,6 +303,8 @@ def _drop_bodies(run: Run, bodies: Iterable[str]) -> None:
             found += [inner for inner in bodies_of(run, path) if inner in run.cursors]
             del run.steps[path]
             run.active.pop(path, None)
+        if finally_path(body) in run.cursors:
+            found.append(finally_path(body))
         del run.cursors[body]
 
 
@@ -307,27 +326,31 @@ def _open_body(run: Run, fact: BodyOpened) -> None:
     block = _expect(run.steps[path], Opened)
     if len(block.open) + len(block.failed) >= MAX_IN_LIST:
         raise ValueError(f"{path} would have more than {MAX_IN_LIST} bodies at once")
-    run.cursors[fact.body] = Cursor(inputs=fact.inputs)
+    run.cursors[fact.body] = Cursor(inputs=fact.inputs, called=fact.called, index=fact.index)
     _set(run, path, replace(block, begun=block.begun + 1, open=(*block.open, key)))
 
 
 def _close_body(run: Run, fact: BodyClosed) -> None:
-    """Of a body that ended well only what it came to is kept, of one that failed everything."""
+    """Of a body only what it came to is kept, of one whose failure is to be answered for everything."""
     path, key = owner(fact.body)
     block = _expect(run.steps[path], Opened)
     place = block.open.index(key)
     block = replace(block, open=block.open[:place] + block.open[place + 1 :])
-    if fact.error is not None:
+    if fact.error is None:
+        block = replace(block, ended=_add(block.ended, key, fact.outputs))
+    elif fact.survived:
+        block = replace(block, survived=_add(block.survived, key, fact.error))
+    else:
         _set(run, path, replace(block, failed={**block.failed, key: fact.error}))
         return
     _drop_bodies(run, [fact.body])
-    _set(run, path, replace(block, ended=_add(block.ended, key, fact.outputs)))
+    _set(run, path, block)
 
 
-def _add(chunks: tuple[dict[str, Any], ...], key: str, outputs: Any) -> tuple[dict[str, Any], ...]:
+def _add(chunks: tuple[dict[str, V], ...], key: str, value: V) -> tuple[dict[str, V], ...]:
     if not chunks or len(chunks[-1]) >= MAX_CHUNK:
-        return (*chunks, {key: outputs})
-    return (*chunks[:-1], {**chunks[-1], key: outputs})
+        return (*chunks, {key: value})
+    return (*chunks[:-1], {**chunks[-1], key: value})
 
 
 # Going back
@@ -337,24 +360,36 @@ def _reopen(run: Run, path: str) -> None:
     """Make *run* as if it had not yet come to the step at *path*, nor to anything after it in its body."""
     body = split(path)[0]
     after = takewhile(path.__ne__, reversed(run.steps if body == ROOT else run.inside[body]))
-    later = [path, *reversed([p for p in after if split(p)[0] == body])]
-    for step in later:
-        _drop_bodies(run, bodies_of(run, step))
-        _drop_step(run, step)
-    cursor = run.cursors[body]
-    # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
-    counts = {s: v for _, s, v in map(split, later)}
-    run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
+    _forget_steps(run, body, [path, *reversed([p for p in after if split(p)[0] == body])])
+    _open_again(run, body)
     if body != ROOT:
-        _open_again(run, body)
         active = find_active(run.steps)
         run.active.clear()
         run.active.update(active)
 
 
+def _forget_steps(run: Run, body: str, steps: list[str]) -> None:
+    """Have *body* stand before its first of these *steps*, all that it came to last."""
+    for step in steps:
+        _drop_bodies(run, bodies_of(run, step))
+        _drop_step(run, step)
+    cursor = run.cursors[body]
+    # Their visits go on counting, so that what is done anew has paths, logs and idempotency keys of its own.
+    counts = {s: v for _, s, v in map(split, steps)}
+    run.cursors[body] = replace(cursor, step=None, visits={**cursor.visits, **counts})
+
+
 def _open_again(run: Run, body: str) -> None:
-    """Have *body*, and those around it, under way again."""
-    while body != ROOT:
+    """Have *body*, and those around it, under way again; what followed them of a `finally` is taken back."""
+    while True:
+        host = host_of(body)
+        if host is not None:  # it goes on, and what its host had come to stands
+            body = host
+        elif run.cursors[body].ending is not None:
+            run.cursors[body] = replace(run.cursors[body], ending=None)
+            _forget_steps(run, finally_path(body), list(run.inside.get(finally_path(body), ())))
+        if body == ROOT:
+            return
         path, key = owner(body)
         record = run.steps[path]
         block = record.block if isinstance(record, Failed) else record

@@ -42,6 +42,21 @@ class Wait(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     in_doubt: Action | None = None
 
 
+class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
+    result: Any = UNSET
+
+
+class Breakdown(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="failed"):
+    error: Error
+
+
+class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="cancelled"):
+    reason: str
+
+
+RunOutcome = Completion | Breakdown | Cancellation
+
+
 class _Fact(
     Struct,
     frozen=True,
@@ -57,7 +72,8 @@ class _Fact(
 class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     """cwd: where its commands run; by: who started it, as `user@host`; key: its run key.
 
-    environment: which of the variables that its documents read were set then; copied_from: the checkpoint, of
+    environment: which of the variables that its documents read were set then; env: the values then of those
+    that they declare; copied_from: the checkpoint, of
     a run of another id, that this run was made from as a copy.
     """
 
@@ -67,6 +83,7 @@ class RunBegan(_Fact, frozen=True, kw_only=True, tag="run_began"):
     cwd: str | None = None
     by: str | None = None
     environment: tuple[str, ...] = ()
+    env: dict[str, str] = {}
     key: str | None = None
     copied_from: str | None = None
 
@@ -124,24 +141,44 @@ class EventTaken(_Fact, frozen=True, kw_only=True, tag="event_taken"):
 
 
 class BlockOpened(OfStep, frozen=True, kw_only=True, tag="block_opened"):
-    """A step that has bodies began. items: of a foreach, one for each body."""
+    """A step that has bodies began. items: of a foreach, one a body, each with its key if it has one."""
 
     items: Any = UNSET
 
 
 class BodyOpened(_Fact, frozen=True, kw_only=True, tag="body_opened"):
-    """A body of a block began. inputs: of a called workflow."""
+    """A body of a block began.
+
+    inputs: of a called workflow; called: which, where a value chose it; index: of an item whose key the body
+    has.
+    """
 
     body: str
     inputs: dict[str, Any] | None = None
+    called: str | None = None
+    index: int | None = None
 
 
 class BodyClosed(_Fact, frozen=True, kw_only=True, tag="body_closed"):
-    """A body of a block came to its end: with outputs, or with an error."""
+    """A body of a block came to its end: with outputs, or with an error; survived: the block goes on."""
 
     body: str
     outputs: Any = UNSET
     error: Error | None = None
+    survived: bool = False
+
+
+class FinallyBegan(_Fact, frozen=True, kw_only=True, tag="finally_began"):
+    """All steps of *body* came to *outcome*, and its `finally` is next."""
+
+    body: str
+    outcome: RunOutcome
+
+
+class CancelBegan(_Fact, frozen=True, kw_only=True, tag="cancel_began"):
+    """Somebody cancelled the run: what is under way is stopped, and each `finally` comes before its end."""
+
+    reason: str
 
 
 class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
@@ -152,15 +189,21 @@ class StepSucceeded(OfStep, frozen=True, kw_only=True, tag="step_succeeded"):
     status_code: int | None = None
     headers: dict[str, str] = {}
     stdout: str | None = None
+    stderr: str | None = None
     artifacts: dict[str, StoredFile] = {}
     lost: dict[str, str] = {}
     next: str | None = None
 
 
 class StepFailed(OfStep, frozen=True, kw_only=True, tag="step_failed"):
-    """next: the step that its policy chose to go to, if it chose."""
+    """next: the step that its policy chose to go to, if it chose; the rest: as in a Failure."""
 
     error: Error
+    outputs: Any = UNSET
+    headers: dict[str, str] = {}
+    stdout: str | None = None
+    stderr: str | None = None
+    lost: dict[str, str] = {}
     next: str | None = None
 
 
@@ -210,6 +253,8 @@ Fact = (
     | StepFact
     | BodyOpened
     | BodyClosed
+    | FinallyBegan
+    | CancelBegan
     | EventTaken
     | StepsReopened
     | DirectoryChosen

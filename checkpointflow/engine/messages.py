@@ -22,7 +22,8 @@ class Begin(_Message, frozen=True, kw_only=True):
 
     digest: SHA-256 of the document; documents: those of all that it calls, by name; source, cwd: where it
     was read, where it was started; by: who starts it; environment: which variables that it reads are set;
-    key: its run key, which no other run of its store has.
+    env: the values of those that it declares, as far as they are; key: its run key, which no other run of its
+    store has.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class Begin(_Message, frozen=True, kw_only=True):
     cwd: str | None = None
     by: str | None = None
     environment: tuple[str, ...] = ()
+    env: dict[str, str] = {}
     key: str | None = None
 
 
@@ -88,9 +90,10 @@ class ChooseDirectory(_Message, frozen=True, kw_only=True):
 
 
 class Cancel(_Message, frozen=True, kw_only=True):
-    """Nothing more is wanted of the run."""
+    """Nothing more is wanted of the run; skips_finally: not even that it cleans up."""
 
     reason: str
+    skips_finally: bool = False
 
 
 Message = Begin | Report | Deliver | Interrupt | Defer | Recover | Seal | Retry | ChooseDirectory | Cancel

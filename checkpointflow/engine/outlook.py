@@ -5,7 +5,7 @@ from __future__ import annotations
 from checkpointflow.documents.model import AnyStep, End, Foreach, Switch
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Body, Scene, locate
-from checkpointflow.engine.path import ROOT, owner, step_path
+from checkpointflow.engine.path import ROOT, finally_path, owner, step_path
 from checkpointflow.engine.rules import find_failed_steps
 from checkpointflow.engine.run import Run, unanswered, waits
 
@@ -47,7 +47,10 @@ def _find_followers(scene: Scene, path: str) -> dict[str, AnyStep]:
 
 
 def _find_beyond(scene: Scene, body: Body) -> dict[str, AnyStep]:
-    """What can follow the end of *body*: another iteration, or what follows its block."""
+    """What can follow the end of *body*: its `finally`, another iteration, or what follows its block."""
+    cleanup = body.program.cleanup
+    if body.has_finally and cleanup is not None:
+        return {step_path(finally_path(body.path), step.id): step for step in cleanup.steps[:1]}
     if body.path == ROOT:
         return {}
     path, _ = owner(body.path)

@@ -19,10 +19,14 @@ from checkpointflow.diagnostics import point_at
 from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Action, CallHttp, Error, Failure, RunCommand, Sleep, Slept, Success
-from checkpointflow.engine.bodies import Body, Scene, locate, root
+from checkpointflow.engine.bodies import Body, Scene, find_body, locate, root
 from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.evolution import apply, evolve, fork
 from checkpointflow.engine.facts import (
+    Breakdown,
+    CancelBegan,
+    Cancellation,
+    Completion,
     DirectoryChosen,
     EventTaken,
     Fact,
@@ -34,13 +38,21 @@ from checkpointflow.engine.facts import (
     RunCompleted,
     RunFailed,
     StepDeferred,
+    StepFailed,
     StepInterrupted,
     StepsReopened,
     StepSucceeded,
     Wait,
     WaitOpened,
 )
-from checkpointflow.engine.kinds import begin_attempt, check_inputs, choose, retry_of
+from checkpointflow.engine.kinds import (
+    ENDLESS_LOOP,
+    begin_attempt,
+    check_env,
+    check_inputs,
+    choose,
+    retry_of,
+)
 from checkpointflow.engine.messages import (
     Begin,
     Cancel,
@@ -61,15 +73,15 @@ from checkpointflow.engine.misfits import (
     misfit_error,
     understand_schema,
 )
-from checkpointflow.engine.path import ROOT, body_path, split, step_path
+from checkpointflow.engine.path import FINALLY, ROOT, finally_path, host_of, split, step_path
 from checkpointflow.engine.run import (
-    Breakdown,
-    Completion,
     Failed,
     Run,
     Started,
     Waiting,
+    bodies_of,
     current_path,
+    is_ending,
     pending,
     unanswered,
     waits,
@@ -147,6 +159,8 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
             return [RunCompleted(at=scene.now, result=result)]
         case Breakdown(error=error):
             return [RunFailed(at=scene.now, error=error)]
+        case Cancellation(reason=reason):
+            return [RunCancelled(at=scene.now, reason=reason)]
         case None:
             return [_count(fact, laps) for fact in facts]
         case _:
@@ -154,7 +168,7 @@ def conclude(scene: Scene, laps: Counter[tuple[str, str]]) -> list[Fact]:
 
 
 def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
-    """*fact*, or the run's failure when steps that do nothing lead to each other for ever."""
+    """*fact*, or the step's failure when steps that do nothing lead to each other for ever."""
     if not isinstance(fact, OfStep):
         return fact
     body, step, _ = split(fact.path)
@@ -162,8 +176,8 @@ def _count(fact: Fact, laps: Counter[tuple[str, str]]) -> Fact:
     if laps[body, step] <= MAX_LAPS:
         return fact
     message = f"the loop through {step_path(body, step)} never comes to a step that does anything or waits"
-    return RunFailed(
-        at=fact.at, error=Error(code="ERR_STEP_FAILED", message=message, step_id=step_path(body, step))
+    return StepFailed(
+        at=fact.at, path=fact.path, error=Error(ENDLESS_LOOP, message, step_id=step_path(body, step))
     )
 
 
@@ -180,8 +194,10 @@ def _begin(program: Program, message: Begin) -> RunBegan:
         documents=message.documents,
         source=message.source,
     )
-    inputs = check_inputs(program, message.inputs)
-    return copy_as(message, RunBegan, at=message.now, workflow=identity, inputs=inputs, copied_from=None)
+    inputs, env = check_inputs(program, message.inputs), check_env(program, message.env)
+    return copy_as(
+        message, RunBegan, at=message.now, workflow=identity, inputs=inputs, env=env, copied_from=None
+    )
 
 
 def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) -> list[Fact]:
@@ -190,14 +206,15 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
     match outcome:
         case Slept():
             return [begin_attempt(scene, body, step, path, action.attempt)]
-        case Failure(error=error, retry_after=retry_after):
-            return end_attempt(scene, body, step, action, error, retry_after)
+        case Failure():
+            return end_attempt(scene, body, step, action, outcome)
         case Success(outputs=outputs, exit_code=exit_code):
             errors = find_misfits(body.program.step(step.id).outputs, outputs)
             if errors:
                 what = f"the outputs of {path} do not fit its schema"
                 error = misfit_error(what, errors, exit_code=exit_code)
-                return end_attempt(scene, body, step, action, error)
+                failure = copy_as(outcome, Failure, error=error, retry_after=None)
+                return end_attempt(scene, body, step, action, failure)
             return [copy_as(outcome, StepSucceeded, at=scene.now, path=path, next=None)]
         case _:
             assert_never(outcome)
@@ -239,7 +256,7 @@ def _take_up(scene: Scene, action: Action) -> Fact:
     never_begun = isinstance(record, Started) and record.on_hold == "deferred"
     if isinstance(action, Sleep) or never_begun:
         return begin_attempt(scene, body, step, action.path, action.attempt)
-    if step.idempotent or action.attempt < retry_of(body, step).max_attempts:
+    if step.idempotent or action.attempt < retry_of(scene, body, step).max_attempts:
         return begin_attempt(scene, body, step, action.path, action.attempt + 1)
     return WaitOpened(at=scene.now, path=action.path, wait=_ask_outcome(step, action))
 
@@ -276,7 +293,8 @@ def _resolve(scene: Scene, body: Body, step: AnyStep, action: Action, answer: di
         return begin_attempt(scene, body, step, path, action.attempt + 1)
     if outcome == "failed":
         error = Error(code="ERR_STEP_FAILED", message=f"attempt {action.attempt} was reported as failed")
-        return fail(scene, step, path, error)
+        lost = dict.fromkeys(("stdout", "stderr"), "is not known: its cpf was stopped before it had ended")
+        return fail(scene, step, path, error, Failure(error, lost=lost))
     outputs = answer.get("outputs", {})
     errors = find_misfits(body.program.step(step.id).outputs, outputs)
     if errors:
@@ -287,20 +305,20 @@ def _resolve(scene: Scene, body: Body, step: AnyStep, action: Action, answer: di
 
 def find_failed_steps(run: Run) -> list[str]:
     """The steps whose failure ended the run, the innermost of each body."""
-    if not isinstance(run.outcome, Breakdown):
+    return _find_failed_in(run, ROOT) if isinstance(run.outcome, Breakdown) else []
+
+
+def _find_failed_in(run: Run, body: str) -> list[str]:
+    """The same of *body*, which failed: in its `finally`, unless it had failed before that."""
+    ending = run.cursors[body].ending
+    if ending is not None and not isinstance(ending, Breakdown):
+        body = finally_path(body)
+    path = current_path(run, body)
+    record = None if path is None else run.steps[path]
+    if path is None or not isinstance(record, Failed):
         return []
-    path = current_path(run, ROOT)
-    return _find_innermost(run, path) if path and isinstance(run.steps[path], Failed) else []
-
-
-def _find_innermost(run: Run, path: str) -> list[str]:
-    record = run.steps[path]
-    if not isinstance(record, Failed) or record.block is None:
-        return [path]
-    inner_paths = [current_path(run, body_path(path, key)) for key in record.block.failed]
-    if not inner_paths or None in inner_paths:
-        return [path]
-    return [found for inner_path in inner_paths for found in _find_innermost(run, str(inner_path))]
+    inner = [_find_failed_in(run, body) for body in bodies_of(run, path)]
+    return [found for paths in inner for found in paths] if inner and all(inner) else [path]
 
 
 def _retry(scene: Scene, path: str | None) -> list[Fact]:
@@ -313,6 +331,10 @@ def _retry(scene: Scene, path: str | None) -> list[Fact]:
             body, step = locate(scene, doubtful)
             facts.append(begin_attempt(scene, body, step, doubtful, doubts[doubtful].attempt + 1))
         return facts
+    is_cleanup = (path or next(iter(failed), "")).startswith(f"{FINALLY}/")
+    if isinstance(run.outcome, Breakdown) and run.cursors[ROOT].cancelled is not None and not is_cleanup:
+        problem = f"run {run.run_id} was cancelled: only the steps of its `finally` can be done again"
+        raise NotRetryable(problem=problem)
     if isinstance(run.outcome, Breakdown) and not failed and path is None:
         raise NotRetryable(problem="no step has failed, but the run as a whole: name a step with --step-id")
     if not isinstance(run.outcome, Breakdown):
@@ -337,8 +359,12 @@ def _retry(scene: Scene, path: str | None) -> list[Fact]:
 
 def _cancel(scene: Scene, message: Cancel) -> list[Fact]:
     run = scene.run
-    if run.status == "cancelled":
-        return []
-    if run.outcome is not None:
+    was_cancelled = run.status == "cancelled" or run.cursors[ROOT].cancelled is not None
+    if run.outcome is not None and not was_cancelled:
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="there is nothing to cancel")
-    return [RunCancelled(at=scene.now, reason=message.reason)]
+    if run.outcome is not None:
+        return []
+    bodies = (find_body(scene, path) for path in run.cursors if host_of(path) is None)
+    if message.skips_finally or not any(body.has_finally for body in bodies):
+        return [RunCancelled(at=scene.now, reason=message.reason)]
+    return [] if is_ending(run) else [CancelBegan(at=scene.now, reason=message.reason)]

@@ -13,8 +13,8 @@ from typing import Any, Literal, assert_never
 from msgspec import UNSET, Struct
 
 from checkpointflow.engine.actions import Action, Error, Yield
-from checkpointflow.engine.facts import Identity, Wait
-from checkpointflow.engine.path import body_path, step_path
+from checkpointflow.engine.facts import Breakdown, Cancellation, Completion, Identity, RunOutcome, Wait
+from checkpointflow.engine.path import ROOT, body_path, finally_path, step_path
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -45,8 +45,9 @@ class Waiting(Active, frozen=True, kw_only=True, tag="waiting"):
 class Opened(Active, frozen=True, kw_only=True, tag="open"):
     """A block whose bodies are not all done.
 
-    items: of a foreach; begun: how many bodies were begun, in their order; open: the keys of those under
-    way; ended: the outputs of those that ended well, by key, in chunks so that adding one copies little.
+    items: of a foreach, with their keys if they have any; begun: how many bodies were begun, in their order;
+    open: the keys of those under way; ended: the outputs of those that ended well, by key, in chunks so that
+    adding one copies little; survived: the errors of those that failed and are put up with, likewise.
     """
 
     items: Any = UNSET
@@ -54,6 +55,7 @@ class Opened(Active, frozen=True, kw_only=True, tag="open"):
     open: tuple[str, ...] = ()
     ended: tuple[dict[str, Any], ...] = ()
     failed: dict[str, Error] = {}
+    survived: tuple[dict[str, Error], ...] = ()
 
 
 class Skipped(OfVisit, frozen=True, kw_only=True, tag="skipped"):
@@ -72,9 +74,17 @@ class Succeeded(
 
 
 class Failed(OfVisit, frozen=True, kw_only=True, tag="failed"):
-    """block: how far its bodies had come, if it has any; they can be taken up again from there."""
+    """block: how far its bodies had come, if it has any; they can be taken up again from there.
+
+    outputs to lost: what it said, as in a Failure.
+    """
 
     error: Error
+    outputs: Any = UNSET
+    headers: dict[str, str] = {}
+    stdout: str | None = None
+    stderr: str | None = None
+    lost: dict[str, str] = {}
     block: Opened | None = None
     next: str | None = None
     attempts: int = 1
@@ -95,12 +105,18 @@ Record = Started | Waiting | Opened | Skipped | Succeeded | Failed | Cancelled
 class Cursor(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Where an open body stands (None: before its first step).
 
-    visits: of the steps that it came to more than once; inputs: of a called workflow.
+    visits: of the steps that it came to more than once; inputs: of a called workflow; called: which, where
+    a value chose it; index: of the item whose key the body has; ending: what its steps had come to when its
+    `finally` began; cancelled: of the root, why the run is cancelled, whatever it is that still has to end.
     """
 
     step: str | None = None
     visits: dict[str, int] = {}
     inputs: dict[str, Any] | None = None
+    called: str | None = None
+    index: int | None = None
+    ending: RunOutcome | None = None
+    cancelled: str | None = None
 
 
 class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -112,21 +128,6 @@ class Given(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_
     step: str
     attempt: int | None = None
     digest: str
-
-
-class Completion(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="completed"):
-    result: Any = UNSET
-
-
-class Breakdown(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="failed"):
-    error: Error
-
-
-class Cancellation(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag="cancelled"):
-    reason: str
-
-
-RunOutcome = Completion | Breakdown | Cancellation
 
 
 class RunHead(Struct, frozen=True, kw_only=True):
@@ -147,12 +148,14 @@ class Run(RunHead, frozen=True, kw_only=True):
     """One execution of a workflow, at one revision.
 
     checkpoint_id names the revision and, since it is a chain of digests, all that led to it.
+    env: the environment variables that its documents declare, as they were when it began;
     steps holds the latest visit of each step, by path, in the order in which they were come to.
     answers: the last to each event, by its name, the latest last.
     active: those of them that have not ended; inside: the paths of those in each body but the
     root; so that nobody looks through all for them.
     """
 
+    env: dict[str, str]
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, Record]
@@ -210,6 +213,18 @@ def current_path(run: Run, body: str) -> str | None:
     """The path of the step that *body* stands at, or None before its first."""
     cursor = run.cursors[body]
     return None if cursor.step is None else step_path(body, cursor.step, cursor.visits.get(cursor.step, 1))
+
+
+def is_ending(run: Run) -> bool:
+    """Whether the steps of *run* are over, or were: it is cancelled, or its `finally` began."""
+    return run.cursors[ROOT].ending is not None or run.cursors[ROOT].cancelled is not None
+
+
+def name_position(cursors: dict[str, Cursor], outcome: object | None) -> str | None:
+    """The step that a run with that *outcome* has come to in its root or, under way, in its `finally`."""
+    root, cleanup = cursors.get(ROOT, Cursor()), cursors.get(finally_path(ROOT), Cursor())
+    is_over = outcome is not None or root.ending is None or cleanup.step is None
+    return root.step if is_over else step_path(finally_path(ROOT), str(cleanup.step))
 
 
 def latest_record(run: Run, body: str, step: str) -> Record | None:

@@ -12,15 +12,19 @@ from typing import Any
 from msgspec import UNSET, Struct, to_builtins
 
 from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import Parallel
-from checkpointflow.engine.bodies import Body, Scene, name_of
+from checkpointflow.documents.model import AnyStep, Api, Call, Cli, Parallel
+from checkpointflow.engine.actions import StoredFile
+from checkpointflow.engine.bodies import Body, Scene, join, name_of
 from checkpointflow.engine.run import Failed, Record, Run, Succeeded, latest_record
 from checkpointflow.expressions.evaluation import Empty, Lost
 
 
 def scope(scene: Scene, body: Body) -> dict[str, Any]:
     """The names that an expression in *body* can use."""
-    return {**body.names, "steps": StepsSeen(scene.run, body), "run": {"id": scene.run.run_id}}
+    run = {"id": scene.run.run_id}
+    if "run" in body.names:
+        run |= body.names["run"]
+    return {**body.names, "steps": StepsSeen(scene.run, body), "run": run}
 
 
 class StepsSeen(Mapping[str, Any]):
@@ -33,7 +37,8 @@ class StepsSeen(Mapping[str, Any]):
     def __getitem__(self, name: str) -> dict[str, Any]:
         for body in self._bodies():
             if name in body.steps.index:
-                view = _view(latest_record(self._run, body.path, name)) or self._view_in_branch(body, name)
+                record = latest_record(self._run, body.path, name)
+                view = _view(body.steps.find(name), record) or self._view_in_branch(body, name)
                 if view is not None:
                     return view
         raise KeyError(name)
@@ -54,9 +59,9 @@ class StepsSeen(Mapping[str, Any]):
     def _view_in_branch(self, body: Body, name: str) -> dict[str, Any] | None:
         """A step of the list that belonged to a branch: its outputs can be seen after the join."""
         for parallel in _find_owners(body.steps, name):
-            record = latest_record(self._run, body.path, parallel.id)
-            for branch in parallel.branches if isinstance(record, Succeeded) else ():
-                outputs = record.outputs[name_of(branch)]  # type: ignore[union-attr]
+            block = _view(parallel, latest_record(self._run, body.path, parallel.id)) or {}
+            for branch in parallel.branches:
+                outputs = block.get("outputs", {}).get(name_of(branch))
                 if branch.start_at is not None and isinstance(outputs, dict) and name in outputs:
                     return {"outputs": outputs[name]}
         return None
@@ -70,23 +75,44 @@ def _find_owners(steps: StepList, name: str) -> Iterator[Parallel]:
             yield parallel
 
 
-def _view(record: Record | None) -> dict[str, Any] | None:
+_SAID = ("outputs", "stdout", "stderr")
+# What a step that failed said if it said nothing, so that whoever goes on need not ask.
+_SILENCE: dict[type, dict[str, Any]] = {Cli: {"stdout": "", "stderr": ""}, Api: {"stdout": ""}}
+
+
+def _view(step: AnyStep, record: Record | None) -> dict[str, Any] | None:
     match record:
         case Succeeded():
-            view = _pick(record, ("outputs", "exit_code", "status_code", "stdout"))
+            view = _pick(record, (*_SAID, "exit_code", "status_code"))
             if record.outputs == {} and record.exit_code is not None:
                 view["outputs"] = Empty(record.lost.get("outputs", "it printed no JSON object"))
-            if "stdout" in record.lost:
-                view["stdout"] = Lost(record.lost["stdout"])
-            if record.headers:
-                view["headers"] = record.headers
             if record.artifacts:
-                view["artifacts"] = to_builtins(record.artifacts)
-            return view
-        case Failed(error=error):
-            return {"error": to_builtins(error), **_pick(error, ("exit_code", "status_code"))}
+                view["artifacts"] = _view_artifacts(record.artifacts)
+        case Failed(error=error, block=block):
+            view = {"error": to_builtins(error), **_pick(error, ("exit_code", "status_code"))}
+            view |= {**_SILENCE.get(type(step), {}), **_pick(record, _SAID)}
+            if "outputs" in record.lost:
+                view["outputs"] = Lost(f"is not there: {record.lost['outputs']}", was_there=False)
+            if block is not None and not isinstance(step, Call):
+                view["outputs"] = join(step, block)
         case _:
             return None
+    if record.headers:
+        view["headers"] = record.headers
+    return view | {part: Lost(why) for part, why in record.lost.items() if part != "outputs"}
+
+
+def _view_artifacts(artifacts: dict[str, StoredFile]) -> dict[str, Any]:
+    """Each by its name: a file, or a set with the `path` of its directory and its `files`."""
+    found: dict[str, Any] = {}
+    for key, file in artifacts.items():
+        name, _, inner = key.partition("/")
+        if inner:
+            whole = found.setdefault(name, {"path": file.path.removesuffix(f"/{inner}"), "files": []})
+            whole["files"].append({"name": inner, **to_builtins(file)})
+        else:
+            found[name] = to_builtins(file)
+    return found
 
 
 def _pick(record: Struct, names: tuple[str, ...]) -> dict[str, Any]:

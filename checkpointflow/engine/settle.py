@@ -8,26 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 from msgspec.structs import replace
 
-from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Goto, Recoverable
-from checkpointflow.engine.actions import Action, Error, Sleep
+from checkpointflow.documents.model import ActionStep, AnyStep, AwaitEvent, End, Foreach, Recoverable
+from checkpointflow.documents.parts import Goto
+from checkpointflow.engine.actions import Action, Error, Failure, Sleep
 from checkpointflow.engine.bodies import (
     Body,
     Scene,
     collect_outputs,
     count_free_slots,
+    count_spare_failures,
     enter,
+    enter_finally,
     explain_failure,
+    item_names,
     join,
-    keys,
+    list_keys,
 )
+from checkpointflow.engine.copying import copy_as
 from checkpointflow.engine.facts import (
     AttemptFailed,
     BodyClosed,
     BodyOpened,
+    Breakdown,
+    Cancellation,
+    Completion,
     Fact,
+    FinallyBegan,
+    RunOutcome,
     StepFailed,
     StepSkipped,
     StepStarted,
@@ -36,8 +46,9 @@ from checkpointflow.engine.facts import (
 )
 from checkpointflow.engine.kinds import (
     begin_attempt,
+    find_concurrency,
     is_skipped,
-    make_inputs,
+    make_call,
     may_help,
     pause,
     retry_of,
@@ -46,10 +57,8 @@ from checkpointflow.engine.kinds import (
 )
 from checkpointflow.engine.messages import add_seconds
 from checkpointflow.engine.misfits import find_misfits, misfit_error
-from checkpointflow.engine.path import ROOT, body_path, split, step_path
+from checkpointflow.engine.path import ROOT, body_path, is_in_finally, owner, split, step_path
 from checkpointflow.engine.run import (
-    Breakdown,
-    Completion,
     Failed,
     Opened,
     Skipped,
@@ -64,8 +73,54 @@ from checkpointflow.errors import CheckpointflowError, EvaluationError, Expressi
 from checkpointflow.expressions.evaluation import evaluate
 
 
-def settle(scene: Scene, body: Body) -> tuple[list[Fact], Completion | Breakdown | None]:
-    """The facts that follow now in *body*, or else what it has come to; nothing else walks steps."""
+def settle(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The facts that follow now in *body*, or else what it has come to, its `finally` included."""
+    if body.outer is not None:  # it has none: it is an iteration, a branch, or a `finally` itself
+        return _walk(scene, body)
+    ending = scene.run.cursors[body.path].ending
+    if ending is not None:
+        facts, outcome = settle(scene, enter_finally(scene, body))
+        if isinstance(outcome, Breakdown):
+            outcome = Breakdown(_blame_finally(outcome.error, ending))
+        elif outcome is not None:
+            outcome = ending
+        return facts, outcome
+    is_stopped = scene.run.cursors[ROOT].cancelled is not None and not is_in_finally(body.path)
+    facts, outcome = (_stop if is_stopped else _walk)(scene, body)
+    if outcome is None or not body.has_finally:
+        return facts, outcome
+    return [FinallyBegan(at=scene.now, body=body.path, outcome=outcome)], None
+
+
+def _blame_finally(error: Error, ending: RunOutcome) -> Error:
+    """That *error* of a `finally` is what its body failed of, whatever its steps had come to."""
+    # Its result, which may be long, stands in the cursor.
+    outcome = to_builtins(replace(ending, result=UNSET) if isinstance(ending, Completion) else ending)
+    details = {"outcome": outcome}
+    if error.details is not None:
+        details["details"] = error.details
+    return replace(error, message=f"in finally: {error.message}", details=details)
+
+
+def _stop(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The same, now that the run is cancelled: *body* ends as soon as each `finally` inside of it has."""
+    path, cancelled = current_path(scene.run, body.path), Cancellation(str(scene.run.cursors[ROOT].cancelled))
+    record = None if path is None else scene.run.steps[path]
+    facts, ends = list[Fact](), list[RunOutcome | None]()
+    for key in record.open if isinstance(record, Opened) else ():
+        assert path is not None
+        inner = enter(scene, body, body.steps.find(split(path)[1]), path, key)
+        new, outcome = settle(scene, inner) if inner.outer is None else _stop(scene, inner)
+        facts += new
+        # What it had come to before is no matter now; but that a `finally` failed must not go unsaid.
+        ends.append(outcome if outcome != scene.run.cursors[inner.path].ending else outcome and cancelled)
+    if None in ends:
+        return facts, None
+    return [], next((end for end in ends if isinstance(end, Breakdown)), cancelled)
+
+
+def _walk(scene: Scene, body: Body) -> tuple[list[Fact], RunOutcome | None]:
+    """The same, before `finally`; nothing else walks steps."""
     path = current_path(scene.run, body.path)
     if path is None:
         first = body.first
@@ -98,35 +153,47 @@ def _settle_block(scene: Scene, body: Body, step: AnyStep, path: str, opened: Op
     Bodies that were begun are let end, whatever becomes of the others.
     """
     facts: list[Fact] = []
+    spare = count_spare_failures(step, opened)
     for key in opened.open:
         inner = enter(scene, body, step, path, key)
         new, outcome = settle(scene, inner)
-        facts += new if outcome is None else [_close(scene, inner, outcome)]
+        facts += new if outcome is None else [_close(scene, inner, outcome, survived=spare > 0)]
+        spare -= isinstance(outcome, Breakdown)
     # Who closes above frees a place in the next round only: `opened` is the block as it was before.
     begun = opened.begun
-    for name in keys(step, opened)[begun : begun + count_free_slots(step, opened)]:
-        facts += _open(scene, body, step, path, str(name))
+    most = find_concurrency(scene, body, step)
+    free = list_keys(step, opened, begun, begun + count_free_slots(step, opened, most))
+    for index, key in enumerate(free, begun):
+        item = item_names(step, opened, index)
+        new = _open(scene, body, step, body_path(path, key), item, survived=spare > 0)
+        spare -= len(new) - 1
+        facts += new
     if facts or opened.open:
         return facts
     if opened.failed:
-        return [fail(scene, step, path, explain_failure(step, path, opened))]
+        return [fail(scene, step, path, explain_failure(scene, step, path, opened))]
     return [_join(scene, body, step, path, join(step, opened))]
 
 
-def _open(scene: Scene, body: Body, step: AnyStep, path: str, key: str) -> list[Fact]:
-    """A body begins; one whose inputs cannot be had has failed as soon as it began."""
-    inner = body_path(path, key)
+def _open(
+    scene: Scene, body: Body, step: AnyStep, inner: str, item: dict[str, Any], *, survived: bool
+) -> list[Fact]:
+    """The body *inner* begins; one whose inputs cannot be had has failed as soon as it began."""
+    index = item["item_index"] if isinstance(step, Foreach) and step.key is not None else None
     try:
-        inputs = make_inputs(scene, body, step, path, key)
-        return [BodyOpened(at=scene.now, body=inner, inputs=inputs)]
+        called, inputs = make_call(scene, body, step, item)
+        return [BodyOpened(at=scene.now, body=inner, inputs=inputs, called=called, index=index)]
     except CheckpointflowError as error:
-        why = Error(code=error.code, message=str(error), step_id=path, details=error.details)
-        return [BodyOpened(at=scene.now, body=inner), BodyClosed(at=scene.now, body=inner, error=why)]
+        step_id = owner(inner)[0]
+        why = Error(code=error.code, message=str(error), step_id=step_id, details=error.details)
+        closed = BodyClosed(at=scene.now, body=inner, error=why, survived=survived)
+        return [BodyOpened(at=scene.now, body=inner, index=index), closed]
 
 
-def _close(scene: Scene, body: Body, outcome: Completion | Breakdown) -> Fact:
+def _close(scene: Scene, body: Body, outcome: RunOutcome, *, survived: bool) -> Fact:
+    assert not isinstance(outcome, Cancellation), "only a whole run is cancelled"
     if isinstance(outcome, Breakdown):
-        return BodyClosed(at=scene.now, body=body.path, error=outcome.error)
+        return BodyClosed(at=scene.now, body=body.path, error=outcome.error, survived=survived)
     outputs = {} if outcome.result is UNSET else outcome.result
     return BodyClosed(at=scene.now, body=body.path, outputs=outputs)
 
@@ -189,16 +256,14 @@ def enter_step(scene: Scene, body: Body, step: AnyStep) -> Fact:
         return fail(scene, step, path, Error(code=error.code, message=str(error)))
 
 
-def end_attempt(
-    scene: Scene, body: Body, step: AnyStep, action: Action, error: Error, retry_after: float | None = None
-) -> list[Fact]:
+def end_attempt(scene: Scene, body: Body, step: AnyStep, action: Action, failure: Failure) -> list[Fact]:
     """The attempt is tried again if the policy says so; otherwise the step has failed."""
     assert isinstance(step, ActionStep)
-    path, attempt = action.path, action.attempt
-    retry = retry_of(body, step)
+    path, attempt, error = action.path, action.attempt, failure.error
+    retry = retry_of(scene, body, step)
     if attempt >= retry.max_attempts or not may_help(retry, error):
-        return [fail(scene, step, path, error)]
-    seconds = pause(retry, attempt, retry_after)
+        return [fail(scene, step, path, error, failure)]
+    seconds = pause(retry, attempt, failure.retry_after)
     again = (
         StepStarted(
             at=scene.now,
@@ -211,9 +276,8 @@ def end_attempt(
     return [AttemptFailed(at=scene.now, path=path, attempt=attempt, error=error), again]
 
 
-def fail(scene: Scene, step: AnyStep, path: str, error: Error) -> StepFailed:
-    """*step* has failed, and the body goes where its `on_error` says."""
+def fail(scene: Scene, step: AnyStep, path: str, error: Error, said: Failure | None = None) -> StepFailed:
+    """*step* has failed, having *said* something or nothing, and the body goes where its `on_error` says."""
     target = step.on_error.next if isinstance(step, Recoverable) and isinstance(step.on_error, Goto) else None
-    return StepFailed(
-        at=scene.now, path=path, error=replace(error, step_id=error.step_id or path), next=target
-    )
+    error = replace(error, step_id=error.step_id or path)
+    return copy_as(said or Failure(error), StepFailed, at=scene.now, path=path, error=error, next=target)

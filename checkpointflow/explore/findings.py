@@ -20,6 +20,7 @@ KINDS: dict[str, Severity] = {
     "unreached_step": "mistake",  # on no way
     "broken_rule": "mistake",  # an invariant
     "undeclared_output": "doubt",  # somebody reads it
+    "bad_key": "doubt",  # of an item: its schema can seldom say what a key must be
     "unbounded_loop": "doubt",  # it can go on for ever, and nobody is asked
     "uncaught_failure": "note",  # it ends the run
 }

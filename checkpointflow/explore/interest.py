@@ -8,24 +8,31 @@ blocks. Each reference is traced back to its sources, and what it is compared wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep, Call, End, Foreach, Parallel, Switch, properties_of
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
+from checkpointflow.expressions.functions import FUNCTIONS, HOLDERS
 from checkpointflow.expressions.syntax import (
     And,
+    Arithmetic,
     Comparison,
     Constant,
     Expression,
+    Node,
     Not,
     Or,
     Path,
     Reference,
+    operands_of,
     references,
 )
+from checkpointflow.expressions.syntax import Call as Function
 from checkpointflow.expressions.templates import Template, holes
 
 DECIDING = ("if", "transitions", "cases", "items")
@@ -36,11 +43,15 @@ MAX_HOPS = 32
 
 
 class Part:
-    """A part of a value: what it is compared with, whether anything is decided by it, the parts of it."""
+    """A part of a value: what it is compared with, whether anything is decided by it, the parts of it.
+
+    kinds: those that all who compute with it take.
+    """
 
     def __init__(self) -> None:
         self.literals: list[Any] = []
         self.decides = False
+        self.kinds: tuple[str, ...] = ()
         self.parts: dict[str, Part] = {}
 
     @property
@@ -53,6 +64,10 @@ class Part:
         known = {repr(literal) for literal in self.literals}
         self.literals += [literal for literal in literals if repr(literal) not in known]
         self.decides = self.decides or decides
+
+    def want(self, kinds: tuple[str, ...]) -> None:
+        """Somebody computes with it who takes only *kinds*."""
+        self.kinds = tuple(kind for kind in self.kinds if kind in kinds) or kinds
 
     def at(self, path: Iterable[str | int]) -> Part:
         """The part that *path* leads to, made if it is new; all elements of a list are one."""
@@ -108,7 +123,7 @@ class Interest:
 
     def _add_use(self, program: Program, use: Use) -> None:
         step, body = use.step, use.body
-        if isinstance(step, Foreach) and use.field == "inputs":
+        if isinstance(step, Foreach) and use.field in ("inputs", "key", "workflow_ref"):
             body = self._enter((program, body), step)[1]
         event = step.id if step is not None else ""
         self._add(program, body, use.expression, decides=use.field in DECIDING, event=event)
@@ -125,6 +140,9 @@ class Interest:
                 whole: Path = ("steps", event, "outputs", *path[1:]) if path[0] == "event" else path
                 for key, rest in self._trace((program, body), whole, 0):
                     self.of(*key).at(rest).compare(literals, decides=decides)
+        for path, kinds in _list_wanted(expression.root):
+            for key, rest in self._trace((program, body), path, 0):
+                self.of(*key).at(rest).want(kinds)
 
     def _add_demands(self, program: Program) -> None:
         """What the schemas of its inputs and outputs ask of values that come from elsewhere."""
@@ -223,7 +241,7 @@ class Interest:
 
     def _trace_outputs(self, place: Place, name: str, rest: Path, hops: int) -> Iterator[tuple[Key, Path]]:
         program, body = place
-        home = next(known for known, _ in body.walk_outwards() if name in known.index)
+        home = next(known for known in body.seen if name in known.index)
         step = home.find(name)
         match step:
             case Switch():
@@ -262,6 +280,23 @@ class Interest:
         for step in program.root.steps:
             if isinstance(step, End):
                 yield from self._trace_outputs(place, step.id, rest, hops)
+
+
+def _list_wanted(node: Node) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The paths in *node* whose values must be of some kinds, to compute with them."""
+    operands, wanted = operands_of(node), tuple[tuple[str, ...], ...]()
+    match node:
+        case Arithmetic():
+            wanted = (("a number",),) * len(operands)
+        case Function(name):
+            wanted = FUNCTIONS[name].takes
+        case Comparison("in"):
+            wanted = ((), HOLDERS)
+    for operand, kinds in zip_longest(operands, wanted, fillvalue=()):
+        if isinstance(operand, Reference) and kinds:
+            yield operand.path, kinds
+    for operand in operands:
+        yield from _list_wanted(operand)
 
 
 def _walk(node: Any) -> Iterator[Struct]:

@@ -125,21 +125,22 @@ class World:
         return Move(Choice("fails", path, error.code, error.exit_code), now, make)
 
     def _list_successes(self, body: Body, step: AnyStep, action: RunCommand | CallHttp) -> Iterator[Success]:
-        stdout: list[Any] = [None]
-        if action.keeps_stdout:
-            stdout = Maker({"type": "string"}, self.doubts).make(
-                {"type": "string"}, self._part(body, step, "stdout")
-            )
+        stdout = self._make_texts(body, step, "stdout") if action.keeps_stdout else [None]
+        keeps_stderr = isinstance(action, RunCommand) and action.keeps_stderr
+        stderr = self._make_texts(body, step, "stderr") if keeps_stderr else [None]
         codes: tuple[int, ...] = action.exit_codes if isinstance(action, RunCommand) else action.status_codes
         kind = "exit_code" if isinstance(action, RunCommand) else "status_code"
         if not self._part(body, step, kind).literals:
             codes = codes[:1]
         name = f"{action.path}#{action.attempt}"
-        for code, text in product(codes, stdout):
+        for code, out, err in product(codes, stdout, stderr):
             for outputs in make(self.oracle, name, self._shape(body, step)):
                 more: dict[str, Any] = {kind: code, **self._head(body, step)}
                 files = self._list_files(action) if isinstance(action, RunCommand) else {}
-                yield Success(outputs=outputs, stdout=text, artifacts=files, **more)
+                yield Success(outputs=outputs, stdout=out, stderr=err, artifacts=files, **more)
+
+    def _make_texts(self, body: Body, step: AnyStep, what: str) -> list[Any]:
+        return Maker({"type": "string"}, self.doubts).make({"type": "string"}, self._part(body, step, what))
 
     def _shape(self, body: Body, step: AnyStep) -> Shape:
         key = (body.program, step.id)

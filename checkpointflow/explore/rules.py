@@ -12,8 +12,16 @@ from checkpointflow.documents.model import AnyStep, End, Switch
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.bodies import Body, Scene, locate
-from checkpointflow.engine.facts import BlockOpened, Fact, OfStep, StepStarted, StepSucceeded, WaitOpened
-from checkpointflow.engine.run import Completion, Run
+from checkpointflow.engine.facts import (
+    BlockOpened,
+    Completion,
+    Fact,
+    OfStep,
+    StepStarted,
+    StepSucceeded,
+    WaitOpened,
+)
+from checkpointflow.engine.run import Run
 from checkpointflow.engine.scope import scope
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.expressions.evaluation import holds

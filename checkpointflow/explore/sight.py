@@ -16,12 +16,13 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from checkpointflow.digests import sha256
+from checkpointflow.documents.fields import Use
 from checkpointflow.documents.graph import StepList
 from checkpointflow.documents.model import AnyStep
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
-from checkpointflow.engine.bodies import Body, Scene, enter, root
-from checkpointflow.engine.path import ROOT, owner, split
+from checkpointflow.engine.bodies import Body, Scene, enter, enter_finally, root
+from checkpointflow.engine.path import ROOT, host_of, owner, split
 from checkpointflow.engine.run import Failed, Opened, Run, Started, Succeeded, Waiting, current_path, waits
 from checkpointflow.engine.scope import scope
 from checkpointflow.explore.lazy import INPUTS, Decisions, Lazy, Unknown
@@ -58,6 +59,8 @@ class Sight:
         for around, at in body.walk_outwards():
             found = self._reads.setdefault(around, {}).setdefault(index if at is None else at, set())
             found.update(paths)
+        if around.main is not None:
+            self._reads.setdefault(around.main, {}).setdefault(EVERYWHERE, set()).update(paths)
 
     def add_condition(self, body: StepList, index: int, condition: Expression) -> None:
         """The same of a condition that the document does not have."""
@@ -102,8 +105,9 @@ class Sight:
                 self._ahead[steps] = self._solve(steps)
             paths, ahead = self._ahead[steps]
             found = [path for number, path in enumerate(paths) if ahead[node] >> number & 1]
-            in_branches = self._reads.get(steps, {}).get(IN_BRANCHES, ()) if in_branch else ()
-            self._live[steps, node] = _group([*found, *in_branches])
+            reads = self._reads.get(steps, {})
+            more = [*reads.get(EVERYWHERE, ()), *(reads.get(IN_BRANCHES, ()) if in_branch else ())]
+            self._live[steps, node] = _group([*found, *more])
         return self._live[steps, node]
 
     def _solve(self, steps: StepList) -> tuple[list[Path], dict[int, int]]:
@@ -127,6 +131,8 @@ class Sight:
 
 IN_BRANCHES = -1
 """Where what branches made of steps of a list put out counts as looked at."""
+EVERYWHERE = -2
+"""Where what `finally` looks at counts as looked at: it follows all steps."""
 
 
 def _group(paths: Iterable[Path]) -> Names:
@@ -158,6 +164,9 @@ class Signature:
 
     def _list_bodies(self, body: Body) -> Iterator[Body]:
         yield body
+        if self.run.cursors[body.path].ending is not None:
+            yield from self._list_bodies(enter_finally(self.scene, body))
+            return
         path = current_path(self.run, body.path)
         record = None if path is None else self.run.steps.get(path)
         if path is not None and isinstance(record, Opened):
@@ -168,6 +177,9 @@ class Signature:
     def _is_over(self, body: str) -> bool:
         """Whether the body, or one around it, has failed: it is kept to be taken up by hand."""
         while body != ROOT:
+            if (host := host_of(body)) is not None:
+                body = host
+                continue
             block, key = owner(body)
             record = self.run.steps.get(block)
             if isinstance(record, Failed) or (isinstance(record, Opened) and key in record.failed):
@@ -183,6 +195,8 @@ class Signature:
 
     def _freeze_body(self, body: Body) -> list[Any]:
         cursor = self.run.cursors[body.path]
+        if cursor.ending is not None:
+            return [forget_visits(body.path), self.freeze(cursor.ending)]
         path = current_path(self.run, body.path)
         live = self.sight.find_live(body, cursor.step)
         here = None if path is None else self._freeze_current(body, self.run.steps[path])
@@ -254,6 +268,7 @@ class Signature:
                     forget_visits(path or ""),
                     value.exit_code,
                     value.status_code,
+                    forget_visits(msgspec.json.encode(value.details).decode()),
                 ]
             case Struct():
                 fields = (name for name in value.__struct_fields__ if name not in _HISTORY)

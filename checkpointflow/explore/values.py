@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.explore.interest import ELEMENT, Part
-from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.expressions.values import as_text
 from checkpointflow.schemas.validation import Schema
 
 MAX_VALUES = 64
@@ -187,6 +187,8 @@ class Maker:
             return ["object"]
         if "items" in schema or "prefixItems" in schema or ELEMENT in part.parts:
             return ["array"]
+        if part.kinds:
+            return [_KINDS_IN_WORDS[part.kinds[0]]]
         compared = [_KINDS[type(known)] for known in part.literals if type(known) in _KINDS]
         if compared:
             return list(dict.fromkeys(compared))
@@ -238,6 +240,7 @@ class Maker:
                 yield [*start, *(values[(shift + n) % len(values)] for n in range(size) if values)]
 
 
+_KINDS_IN_WORDS = {"text": "string", "a number": "number", "a list": "array", "an object": "object"}
 _KINDS = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
 

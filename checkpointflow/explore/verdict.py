@@ -13,10 +13,19 @@ from checkpointflow.documents.model import ActionStep, Api, Cli, properties_of
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.bodies import Scene, locate
-from checkpointflow.engine.facts import BodyClosed, Fact, OfStep, RunFailed, StepFailed, StepSkipped
+from checkpointflow.engine.facts import (
+    BodyClosed,
+    Breakdown,
+    Completion,
+    Fact,
+    OfStep,
+    RunFailed,
+    StepFailed,
+    StepSkipped,
+)
 from checkpointflow.engine.kinds import survives
 from checkpointflow.engine.path import split
-from checkpointflow.engine.run import Breakdown, Completion, Failed, waits
+from checkpointflow.engine.run import Failed, waits
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.explore.findings import KINDS, Crash, Ending, Exploration, Finding, Severity, Way
 from checkpointflow.explore.lazy import Decisions, fill
@@ -136,6 +145,7 @@ class Notebook(Watcher):
                 return  # no outputs could be made up that fit: that is told
             is_survived = isinstance(record, Failed) and survives(says, record)
         kind = _KIND_OF_CODE.get(error.code, "no_value")
+        kind = "bad_key" if error.message.endswith(", in ${key}") else kind
         self.note(kind, error.message, step, state.tell, "doubt" if is_survived else None)
 
     def see_refusal(

@@ -19,11 +19,11 @@ from checkpointflow.documents.model import ActionStep, AnyStep
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.evolution import apply, fork
-from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.facts import Completion, Fact
 from checkpointflow.engine.messages import Begin
 from checkpointflow.engine.path import ROOT
 from checkpointflow.engine.rules import conclude, receive
-from checkpointflow.engine.run import Completion, Record, Run, Waiting, pending, waits
+from checkpointflow.engine.run import Record, Run, Waiting, pending, waits
 from checkpointflow.engine.settle import is_overdue
 from checkpointflow.errors import CheckpointflowError, InvalidInput
 from checkpointflow.explore.findings import Then, Way

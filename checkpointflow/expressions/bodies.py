@@ -15,8 +15,8 @@ from msgspec import UnsetType
 
 from checkpointflow.diagnostics import Diagnostic, describe, shorten
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.evaluation import as_text
 from checkpointflow.expressions.templates import Template
+from checkpointflow.expressions.values import as_text
 
 FORM = "application/x-www-form-urlencoded"
 

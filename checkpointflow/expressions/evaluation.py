@@ -3,33 +3,36 @@ r"""Expression -> value: what an expression means in a scope.
 - A path's value keeps its type. `.2` and `["2"]` are element 2 of a list and the key "2" of an
   object; `[2]` is for lists alone. A path that leads nowhere is an error that names the nearest
   place that is there. Compared by `==` or `!=` with the literal `null` it counts as null instead.
-- `==` is JSON's equality: true is not 1, 1 is 1.0, lists and objects are compared throughout. On
-  top, and only there, null, a boolean or a number equals a text that spells it (3 and "3.0", true
-  and "true"): commands print text. Two texts are equal when their characters are.
+- `==` is the equality of `values`. `x in y` asks whether x equals an element of a list, is a key of an
+  object, or a part of a text; anything else is an error.
 - `<` `<=` `>` `>=` order two numbers, a number and a text that spells one, or two texts by code
   point. Anything else is an error.
 - False are false, null, 0, [] and {}. A text counts, blanks around it aside, as what it spells: `true` or
   `false` in any case, `1` or `0`, nothing as false. Any other text is an error: what a command prints must
   not be true by accident.
+- `+ - * /` and the functions are those of `functions`; what does not fit them is an error. `default(x, y)`
+  is x, or y where x is null or a path that leads nowhere; y is not looked at otherwise.
 - `and`, `or` and `not` give a boolean, and look no further than they must:
   `steps.a.outputs.x != null and steps.a.outputs.x > 3` is safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
 from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
 
-from checkpointflow.diagnostics import shorten
+from checkpointflow.diagnostics import join_words, shorten
 from checkpointflow.errors import EvaluationError
+from checkpointflow.expressions.functions import FUNCTIONS, HOLDERS, PATTERN, Kinds, calculate, contains
 from checkpointflow.expressions.syntax import (
-    CONSTANTS,
     INDEX,
     PLAIN_NAME,
     And,
+    Arithmetic,
+    Call,
     Comparison,
     Constant,
     Expression,
@@ -38,25 +41,14 @@ from checkpointflow.expressions.syntax import (
     Or,
     Path,
     Reference,
-    read_number,
 )
-from checkpointflow.expressions.wording import make_printable, quote, suggest_nearest
+from checkpointflow.expressions.values import NoValue, are_equal, as_text, describe_kind, read_spelling
+from checkpointflow.expressions.wording import explain_hyphen, make_printable, quote, suggest_nearest
 
 T = TypeVar("T")
 
 
-class _NoValue(Exception):
-    """Why an expression has no value; only `evaluate` knows the text that it is about.
-
-    A text, or what words it: where an absence is all that was asked for, nobody looks around for what to say.
-    """
-
-    def __str__(self) -> str:
-        (why,) = self.args
-        return why if isinstance(why, str) else str(why())
-
-
-class _LostValue(_NoValue):
+class _LostValue(NoValue):
     """The same of what is there, and is not nothing."""
 
 
@@ -69,9 +61,13 @@ class Empty(dict[str, Any]):
 
 
 class Lost(Struct, frozen=True):
-    """What stands in a scope for a value that was there and cannot be had. why: goes after its path."""
+    """What stands in a scope for a value that cannot be had. why: goes after its path.
+
+    was_there: so that it is not null either.
+    """
 
     why: str
+    was_there: bool = True
 
 
 def evaluate(expression: Expression, scope: Mapping[str, Any]) -> Any:
@@ -94,7 +90,7 @@ def _answer(
 ) -> T:
     try:
         return find(expression.root, scope)
-    except _NoValue as reason:
+    except NoValue as reason:
         is_lost = isinstance(reason, _LostValue)
         raise EvaluationError(make_printable(str(reason)), expression.text, is_lost=is_lost) from None
 
@@ -111,39 +107,34 @@ class Secret(str):
         return super().__new__(cls, f"\0{name}\0")
 
 
-def as_text(value: Any) -> str:
-    """*value* as it reads inside of text: strings as they are, all else as compact JSON."""
-    if isinstance(value, str):
-        return value
-    import json  # late: few texts need it
-
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _evaluate(node: Node, scope: Mapping[str, Any]) -> Any:
+def _evaluate(node: Node, scope: Mapping[str, Any], *, or_null: bool = False) -> Any:
+    """The value of *node*; or null, of a path that leads nowhere."""
+    # Plain loops, in place: functions and generators would double the depth of the stack.
     match node:
         case Constant(value):
             return value
         case Reference(path):
-            return _follow(path, scope)
+            return _follow_if_there(path, scope) if or_null else _follow(path, scope)
         case Comparison():
             return _compare(node, scope)
+        case Arithmetic():
+            return _compute(node, scope)
+        case Call():
+            return _call(node, scope)
         case Not(operand):
             return not _read_truth(operand, _evaluate(operand, scope))
         case And(operands):
-            return not _has_any(operands, scope, is_true=False)
+            for operand in operands:  # noqa: SIM110
+                if not _read_truth(operand, _evaluate(operand, scope)):
+                    return False
+            return True
         case Or(operands):
-            return _has_any(operands, scope, is_true=True)
+            for operand in operands:  # noqa: SIM110
+                if _read_truth(operand, _evaluate(operand, scope)):
+                    return True
+            return False
         case _:
             assert_never(node)
-
-
-def _has_any(operands: Iterable[Node], scope: Mapping[str, Any], *, is_true: bool) -> bool:
-    # A plain loop: a generator would double the depth of the stack.
-    for operand in operands:  # noqa: SIM110
-        if _read_truth(operand, _evaluate(operand, scope)) is is_true:
-            return True
-    return False
 
 
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -158,7 +149,7 @@ def _read_truth(node: Node, value: Any) -> bool:
         return bool(value)
     spelled = value.strip().lower()
     if spelled not in _TRUTHS:
-        raise _NoValue(
+        raise NoValue(
             f"{_describe_operand(node, value)}, and counts only as true, false, 1, 0 or nothing; compare it, "
             'as in … != ""'
         )
@@ -168,80 +159,70 @@ def _read_truth(node: Node, value: Any) -> bool:
 # Comparing
 
 
-def _compare(node: Comparison, scope: Mapping[str, Any]) -> bool:
-    if node.operator == "==" or node.operator == "!=":
-        return _are_equal(node, scope) is (node.operator == "==")
-    return _compare_order(node, scope) in _ORDERS[node.operator]
-
-
 _ORDERS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1)}
+_NULL = Constant(None)
 
 
-def _are_equal(node: Comparison, scope: Mapping[str, Any]) -> bool:
-    left = _evaluate_beside(node.right, node.left, scope)
-    right = _evaluate_beside(node.left, node.right, scope)
-    if isinstance(left, str) and isinstance(right, str):
-        return left == right
-    return _are_same(_read_spelling(left), _read_spelling(right))
-
-
-def _evaluate_beside(other: Node, node: Node, scope: Mapping[str, Any]) -> Any:
-    """The value of *node*; null for a path that leads nowhere, where *other* is the literal null."""
-    match node, other:
-        case Reference(path), Constant(None):
-            try:
-                return _follow(path, scope)
-            except _LostValue:
-                raise
-            except _NoValue:
-                return None
-        case _:
-            return _evaluate(node, scope)
-
-
-def _are_same(left: Any, right: Any) -> bool:
-    """JSON's equality. With a list of what is left to compare, so that no depth is too deep."""
-    pending = [(left, right)]
-    while pending:
-        one, other = pending.pop()
-        match one, other:
-            case dict(), dict():
-                if one.keys() != other.keys():
-                    return False
-                pending.extend((one[key], other[key]) for key in one)
-            case list(), list():
-                if len(one) != len(other):
-                    return False
-                pending.extend(zip(one, other, strict=True))
-            case _:
-                # To Python true is 1, which to JSON it is not.
-                if isinstance(one, bool) is not isinstance(other, bool) or one != other:
-                    return False
-    return True
-
-
-def _compare_order(node: Comparison, scope: Mapping[str, Any]) -> int:
-    """-1, 0 or 1: how the left side stands to the right one."""
+def _compare(node: Comparison, scope: Mapping[str, Any]) -> bool:
+    if node.operator in ("==", "!="):
+        left = _evaluate(node.left, scope, or_null=node.right == _NULL)
+        right = _evaluate(node.right, scope, or_null=node.left == _NULL)
+        return are_equal(left, right) is (node.operator == "==")
     left, right = _evaluate(node.left, scope), _evaluate(node.right, scope)
+    if node.operator == "in":
+        _check_kind("in looks into", HOLDERS, node.right, right)
+        return contains(right, left)
+    return _order(node, left, right) in _ORDERS[node.operator]
+
+
+def _order(node: Comparison, left: Any, right: Any) -> int:
+    """-1, 0 or 1: how the left side stands to the right one."""
     if isinstance(left, str) and isinstance(right, str):
         return (left > right) - (left < right)
-    one, other = _read_spelling(left), _read_spelling(right)
-    if _describe_kind(one) == _describe_kind(other) == "a number":
+    one, other = read_spelling(left), read_spelling(right)
+    if describe_kind(one) == describe_kind(other) == "a number":
         return int(one > other) - int(one < other)
-    raise _NoValue(
+    raise NoValue(
         f"{node.operator} orders two numbers or two texts, but "
         f"{_describe_operand(node.left, left)} and {_describe_operand(node.right, right)}"
     )
 
 
-def _read_spelling(value: Any) -> Any:
-    """The null, boolean or number that *value* spells, if it is a text that does; else *value*."""
-    if not isinstance(value, str):
-        return value
-    if value in CONSTANTS:
-        return CONSTANTS[value]
-    number = read_number(value)
-    return value if number is None else number
+# Computing
+
+
+def _compute(node: Arithmetic, scope: Mapping[str, Any]) -> int | float:
+    terms: list[int | float] = []
+    for operator, operand in zip(("+", *node.operators), node.operands, strict=True):
+        value = _evaluate(operand, scope)
+        _check_kind(f"{operator} takes", ("a number",), operand, value, _AS_NUMBER)
+        if operator in "*/":
+            terms[-1] = calculate(operator, terms[-1], value)
+        else:
+            terms.append(-value if operator == "-" else value)
+    return reduce(partial(calculate, "+"), terms)
+
+
+_AS_NUMBER = "; from_json(…) makes a number of a text that spells one"
+
+
+def _call(node: Call, scope: Mapping[str, Any]) -> Any:
+    function = FUNCTIONS[node.name]
+    if function.work is None:
+        value = _evaluate(node.arguments[0], scope, or_null=True)
+        return _evaluate(node.arguments[1], scope) if value is None else value
+    values = []
+    for kinds, argument in zip(function.takes, node.arguments, strict=True):
+        values.append(_evaluate(argument, scope))
+        if kinds != PATTERN:
+            _check_kind(f"{node.name} takes", kinds, argument, values[-1])
+    return function.work(*values)
+
+
+def _check_kind(what: str, kinds: Kinds, node: Node, value: Any, advice: str = "") -> None:
+    if kinds and describe_kind(value) not in kinds:
+        hint = advice if isinstance(value, str) else ""
+        raise NoValue(f"{what} {join_words(kinds)}, but {_describe_operand(node, value)}{hint}")
 
 
 # Following a path
@@ -254,7 +235,7 @@ _JSON = (dict, list, str, int, float, type(None))
 def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
     """The value that *path* leads to; a view is copied, so that none gets any further."""
     if path[0] not in scope:
-        raise _NoValue(f"there is no {path[0]} here; there is: {', '.join(sorted(scope)) or 'nothing'}")
+        raise NoValue(f"there is no {path[0]} here; there is: {', '.join(sorted(scope)) or 'nothing'}")
     value = scope[str(path[0])]
     for length, part in enumerate(path[1:], start=1):
         match value:
@@ -265,10 +246,20 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
             case Mapping() if part in value:
                 value = value[part]
             case _:
-                raise _NoValue(partial(_explain_absence, path[:length], value, part))
+                raise NoValue(partial(_explain_absence, path[:length], value, part))
         if isinstance(value, Lost):
-            raise _LostValue(f"{_format_path(path[: length + 1])} {value.why}")
+            kind = _LostValue if value.was_there else NoValue
+            raise kind(f"{_format_path(path[: length + 1])} {value.why}")
     return value if isinstance(value, _JSON) and not isinstance(value, Empty) else dict(value)
+
+
+def _follow_if_there(path: Path, scope: Mapping[str, Any]) -> Any:
+    try:
+        return _follow(path, scope)
+    except _LostValue:
+        raise
+    except NoValue:
+        return None
 
 
 def _read_index(part: str | int) -> int | None:
@@ -289,7 +280,7 @@ def _explain_absence(path: Path, value: Any, part: str | int) -> str:
         case list():
             return f"{where} is a list, so it has no {quote(part)}; its elements are [0], [1] and so on"
         case _:
-            return f"{where} is {_describe_kind(value)}, so it has no {quote(part)}"
+            return f"{where} is {describe_kind(value)}, so it has no {quote(part)}"
 
 
 def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) -> str:
@@ -301,7 +292,10 @@ def _explain_missing_key(where: str, value: Mapping[str, Any], part: str | int) 
     names = [name if PLAIN_NAME.fullmatch(name) else quote(name) for name in sorted(value)[:10]]
     more = f" and {len(value) - 10} more" if len(value) > 10 else ""
     listed = ", ".join(map(shorten, names))
-    return f"{where} has no {quote(part)}; it has: {listed}{more}{suggest_nearest(part, value)}"
+    meant = suggest_nearest(part, value)
+    if hint := explain_hyphen(part, value):
+        meant = f" ({hint})"
+    return f"{where} has no {quote(part)}; it has: {listed}{more}{meant}"
 
 
 # Words for messages
@@ -318,14 +312,13 @@ def _format_path(path: Path) -> str:
 
 def _describe_operand(node: Node, value: Any) -> str:
     """*value*, which *node* has, by its place in the source and its kind."""
-    place = "the literal" if isinstance(node, Constant) else "the part in parentheses"
-    return f"{_format_path(node.path) if isinstance(node, Reference) else place} is {_describe_kind(value)}"
-
-
-_KINDS = ((bool, "a boolean"), ((int, float), "a number"), (str, "text"), (list, "a list"))
-
-
-def _describe_kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return next((words for kinds, words in _KINDS if isinstance(value, kinds)), "an object")
+    match node:
+        case Reference(path):
+            place = _format_path(path)
+        case Constant():
+            place = "the literal"
+        case Call(name):
+            place = f"{name}(…)"
+        case _:
+            place = "the computed part" if isinstance(node, Arithmetic) else "the part in parentheses"
+    return f"{place} is {describe_kind(value)}"

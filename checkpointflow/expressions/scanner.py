@@ -20,13 +20,13 @@ _TOKEN = compile_late(
       | (?P<member>  \.[\w-]+ )
       | (?P<number>  -?[0-9](?:[eE][+-]|[\w.])* )
       | (?P<text>    "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' )
-      | (?P<sign>    ==(?!=) | !=(?!=) | <= | >= | <(?!>) | > | [()\[\]{},:] )
-      | (?P<foreign> === | !== | <> | =[<>~]? | &&? | \|\|? | ! | \$\{ | [-+*/%^?."'“”‘’] )
+      | (?P<sign>    ==(?!=) | !=(?!=) | <= | >= | <(?!>) | > | [()\[\]{},:*/+-] )
+      | (?P<foreign> === | !== | <> | =[<>~]? | &&? | \|\|? | ! | \$\{ | [%^?."'“”‘’] )
     """,
     re.VERBOSE | re.DOTALL,
 )
 
-NO_ARITHMETIC = ("there is no arithmetic", "compute in a cli step, and use its output")
+_NO_OPERATOR = ("the arithmetic is + - * /", "compute in a cli step, and use its output")
 WRAP_ONCE = 'wrap the whole condition once: ${inputs.a == "b"}'
 _OTHER_QUOTES = ("typographic quotes do not enclose text", "use \" or '")
 
@@ -38,17 +38,17 @@ _FOREIGN = {
     "<>": ('there is no "<>"', "use !="),
     "=<": ('there is no "=<"', "use <="),
     "=>": ('there is no "=>"', "use >="),
-    "=~": ("there are no patterns", "match in a cli step, and use its output"),
+    "=~": ('there is no "=~"', "use matches(…, '^v[0-9]+$')"),
     "&": ('there is no "&"', "write and"),
     "&&": ('there is no "&&"', "write and"),
-    "|": ("there are no filters", "write or, should that be meant"),
+    "|": ("there are no filters", "write or, should that be meant, or a function, as in upper(item)"),
     "||": ('there is no "||"', "write or"),
     "!": ('there is no "!"', "write not"),
     "?": ('there is no "?"', "a switch step decides between values"),
     "${": ('"${" inside of an expression', WRAP_ONCE),
     '"': ("the text that begins here does not end", 'close it with "'),
     "'": ("the text that begins here does not end", "close it with '"),
-    **dict.fromkeys("+-*/%^", NO_ARITHMETIC),
+    **dict.fromkeys("%^", _NO_OPERATOR),
     **dict.fromkeys("“”‘’", _OTHER_QUOTES),
 }
 
@@ -82,6 +82,12 @@ class Scanner:
     def accept(self, *texts: str) -> Token | None:
         """As `advance` if one of *texts* is due, else nothing."""
         return self.advance() if self.token.text in texts else None
+
+    def accept_operator(self) -> Token | None:
+        """As `accept` of `+ - * /`: behind an operand, the sign of a number is the operator."""
+        if self.token.kind == "number" and self.token.text.startswith("-"):
+            self.token = Token("sign", "-", self.token.start)
+        return self.accept("+", "-", "*", "/")
 
     def enter(self, opening: Token) -> None:
         """One level deeper; the limit keeps hostile text from exhausting the stack."""

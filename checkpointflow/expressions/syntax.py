@@ -5,8 +5,12 @@ Grammar, loosest binding first:
     expression  = conjunction { "or" conjunction }
     conjunction = negation { "and" negation }
     negation    = "not" negation | comparison
-    comparison  = operand [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) operand ]
-    operand     = "(" expression ")" | path | literal
+    comparison  = sum [ ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" ) sum ]
+    sum         = product { ( "+" | "-" ) product }
+    product     = operand { ( "*" | "/" ) operand }
+    operand     = "(" expression ")" | call | path | literal
+    call        = function "(" expression { "," expression } ")"
+    function    = one of the list in `functions`
     path        = first { "." ( name | digits ) | "[" ( digits | text ) "]" }
     first       = "inputs" | "steps" | "event" | "item" | "item_index" | "run" | "secrets"
     name        = [A-Za-z_][A-Za-z0-9_-]*           the hyphen belongs to the name
@@ -16,32 +20,37 @@ Grammar, loosest binding first:
     list        = "[" [ literal { "," literal } ] "]"
     object      = "{" [ text ":" literal { "," text ":" literal } ] "}"
 
-White space separates and means nothing; outside of brackets a path has none. That is all there is:
-no calls, no arithmetic, no clock, no environment, so equal scopes give equal values.
+White space separates and means nothing; outside of brackets a path has none, so that `a-b` is a name and
+`a - b` a difference. Where the kind of an argument is known from the text alone, one that does not fit is
+refused here; so is a pattern of `matches`, always a literal, that `schemas` would refuse. That is all there
+is: no clock, no environment, no randomness, so equal scopes give equal values.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Literal, NoReturn, TypeAlias, assert_never, get_args
 
 from msgspec import Struct
 
-from checkpointflow.expressions.scanner import NO_ARITHMETIC, WRAP_ONCE, Scanner, Token
-from checkpointflow.expressions.wording import complain, quote, suggest_nearest
+from checkpointflow.diagnostics import join_words
+from checkpointflow.errors import CheckpointflowError
+from checkpointflow.expressions.functions import FUNCTIONS, PATTERN, Kinds, read_safe_pattern
+from checkpointflow.expressions.literals import KEYWORDS, RESERVED, enter_elements, parse_literal, parse_text
+from checkpointflow.expressions.scanner import WRAP_ONCE, Scanner, Token
+from checkpointflow.expressions.values import describe_kind
+from checkpointflow.expressions.wording import complain, explain_hyphen, quote, suggest_nearest
 from checkpointflow.patterns import compile_late
 
 Path: TypeAlias = tuple[str | int, ...]
 """A path's parts: `.name`, `.0` and `["odd name"]` are text, `[0]` is a number."""
 
-NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets"})
-MAX_DIGITS = 4300  # as many as Python converts; above that `int` raises
+NAMES = frozenset({"inputs", "steps", "event", "item", "item_index", "run", "secrets", "env"})
+VALUES = NAMES - {"env"}
+"""Those that are values by themselves: nobody wants all of the environment, and many a script has `$env`."""
 
-Operator = Literal["==", "!=", "<", "<=", ">", ">="]
+Operator = Literal["==", "!=", "<", "<=", ">", ">=", "in"]
 _OPERATORS: dict[str, Operator] = {sign: sign for sign in get_args(Operator)}
-CONSTANTS = {"true": True, "false": False, "null": None}
-KEYWORDS = {"and", "or", "not"}
 
 
 # The tree
@@ -61,6 +70,18 @@ class Comparison(Struct, frozen=True, tag=True):
     right: Node
 
 
+class Arithmetic(Struct, frozen=True, tag=True):
+    """Operands and, between them, operators, of which `*` and `/` bind first; flat, as `And` is."""
+
+    operands: tuple[Node, ...]
+    operators: tuple[str, ...]
+
+
+class Call(Struct, frozen=True, tag=True):
+    name: str
+    arguments: tuple[Node, ...]
+
+
 class Not(Struct, frozen=True, tag=True):
     operand: Node
 
@@ -73,7 +94,7 @@ class Or(Struct, frozen=True, tag=True):
     operands: tuple[Node, ...]
 
 
-Node: TypeAlias = Constant | Reference | Comparison | Not | And | Or
+Node: TypeAlias = Constant | Reference | Comparison | Arithmetic | Call | Not | And | Or
 
 
 class Expression(Struct, frozen=True):
@@ -114,9 +135,9 @@ def parse_path(text: str) -> Expression:
         column = text.index("$") + 1
         raise complain("a path stands bare here", text, column, "leave ${ and } out")
     scanner = Scanner(text, 0, len(text))
-    if scanner.token.kind != "name" or scanner.token.text in KEYWORDS | CONSTANTS.keys():
+    if scanner.token.kind != "name" or scanner.token.text in RESERVED:
         scanner.fail("expected a path", hint="such as steps.plan.outputs.url")
-    path = _parse_path(scanner)
+    path = _parse_path(scanner, scanner.advance())
     if scanner.token.kind != "end":
         scanner.fail(f"a path ends before {quote(scanner.token.text)}", hint="only a path may stand here")
     return Expression(text, Reference(path))
@@ -128,21 +149,39 @@ def references(expression: Expression) -> list[Path]:
 
 
 def _find_paths(node: Node) -> Iterator[Path]:
+    if isinstance(node, Reference):
+        yield node.path
+    for operand in operands_of(node):
+        yield from _find_paths(operand)
+
+
+def operands_of(node: Node) -> tuple[Node, ...]:
+    """The parts that *node* is made of, from left to right."""
     match node:
-        case Constant():
-            return
-        case Reference(path):
-            yield path
+        case Constant() | Reference():
+            return ()
         case Comparison(_, left, right):
-            yield from _find_paths(left)
-            yield from _find_paths(right)
+            return left, right
         case Not(operand):
-            yield from _find_paths(operand)
-        case And(operands) | Or(operands):
-            for operand in operands:
-                yield from _find_paths(operand)
+            return (operand,)
+        case Arithmetic(operands) | Call(_, operands) | And(operands) | Or(operands):
+            return operands
         case _:
             assert_never(node)
+
+
+def find_kind(node: Node) -> str | None:
+    """The kind of value that *node* has whatever its paths lead to, if that is known."""
+    match node:
+        case Constant(value):
+            return describe_kind(value)
+        case Call(name):
+            return FUNCTIONS[name].gives
+        case Arithmetic():
+            return "a number"
+        case Reference():
+            return None
+    return "a boolean"
 
 
 def _parse_whole(s: Scanner) -> Node:
@@ -179,22 +218,75 @@ def _parse_negation(s: Scanner) -> Node:
 
 
 def _parse_comparison(s: Scanner) -> Node:
-    left = _parse_operand(s)
-    sign = s.accept(*_OPERATORS)
-    if sign is None:
+    left = _parse_sum(s)
+    if s.token.text not in _OPERATORS:
         return left
-    right = _parse_operand(s)
+    sign = s.advance()
+    right = _parse_sum(s)
     if s.token.text in _OPERATORS:
         s.fail("comparisons do not chain", hint="write a < b and b < c")
     return Comparison(_OPERATORS[sign.text], left, right)
 
 
+_ARITHMETIC = frozenset("+-*/")
+
+
+def _parse_sum(s: Scanner) -> Node:
+    start, first = s.token.start, _parse_operand(s)
+    if s.token.text[:1] not in _ARITHMETIC:  # as most, and this is quicker than to ask the scanner
+        return first
+    starts, operands, operators = [start], [first], list[str]()
+    while operator := s.accept_operator():
+        operators.append(operator.text)
+        starts.append(s.token.start)
+        operands.append(_parse_operand(s))
+    for start, operand in zip(starts, operands, strict=True):
+        if find_kind(operand) not in (None, "a number"):
+            hint = "texts are joined by standing side by side, as in ${inputs.a}-${inputs.b}"
+            s.fail(f"+ - * / take numbers, and this is {find_kind(operand)}", start, hint)
+    return Arithmetic(tuple(operands), tuple(operators))
+
+
 def _parse_operand(s: Scanner) -> Node:
     if s.token.text == "(":
         return _parse_parentheses(s)
-    if s.token.kind == "name" and s.token.text not in KEYWORDS | CONSTANTS.keys():
-        return Reference(_parse_path(s))
-    return Constant(_parse_literal(s))
+    if s.token.kind == "name" and s.token.text not in RESERVED:
+        first = s.advance()
+        return _parse_call(s, first) if s.token.text == "(" else Reference(_parse_path(s, first))
+    return Constant(parse_literal(s))
+
+
+def _parse_call(s: Scanner, name: Token) -> Node:
+    function = FUNCTIONS.get(name.text)
+    if function is None:
+        nearest = suggest_nearest(name.text.lower(), FUNCTIONS)
+        s.fail(f"there is no function {quote(name.text)}{nearest}", name.start, _THE_FUNCTIONS)
+    arguments: list[Node] = []
+    for _ in enter_elements(s, ")"):
+        start = s.token.start
+        arguments.append(_parse_disjunction(s))
+        kinds = function.takes[len(arguments) - 1] if len(arguments) <= len(function.takes) else ()
+        _check_argument(s, name.text, arguments[-1], kinds, start)
+    if len(arguments) != len(function.takes):
+        takes = "; ".join(" or ".join(kinds) or "anything" for kinds in function.takes)
+        s.fail(f"{name.text} takes {len(function.takes)}, and is given {len(arguments)}", name.start, takes)
+    return Call(name.text, tuple(arguments))
+
+
+_THE_FUNCTIONS = f"the functions are {', '.join(sorted(FUNCTIONS))}"
+
+
+def _check_argument(s: Scanner, name: str, argument: Node, kinds: Kinds, start: int) -> None:
+    kind = find_kind(argument)
+    if kinds == PATTERN:
+        if not isinstance(argument, Constant) or not isinstance(argument.value, str):
+            s.fail("a pattern is a literal text", start, "such as '^v[0-9]+$'")
+        try:
+            read_safe_pattern(argument.value)
+        except CheckpointflowError as error:
+            s.fail(str(error), start)
+    elif kinds and kind is not None and kind not in kinds:
+        s.fail(f"{name} takes {join_words(kinds)}, and this is {kind}", start)
 
 
 def _parse_parentheses(s: Scanner) -> Node:
@@ -213,14 +305,13 @@ def _refuse_rest(s: Scanner) -> NoReturn:
     """Say why nothing like the token that is due may follow a whole expression."""
     text = s.token.text
     if text == "(":
-        s.fail("there are no functions", hint="compute in a cli step, and use its output")
+        s.fail("only a function can be called", hint=f"as in upper(item); {_THE_FUNCTIONS}")
     if text == "}":
         s.fail('this "}" closes nothing', hint=WRAP_ONCE)
-    if s.token.kind == "number" and text.startswith("-"):
-        s.fail(NO_ARITHMETIC[0], hint=NO_ARITHMETIC[1])
     if text.lower() in KEYWORDS - {"not"}:
         s.fail(f"unexpected {quote(text)}", hint=f"write {text.lower()}")
-    s.fail(f"unexpected {quote(text)}", hint="expected == != < <= > >= and or")
+    hint = "write not (a in b)" if text == "not" else "expected == != < <= > >= in + - * / and or"
+    s.fail(f"unexpected {quote(text)}", hint=hint)
 
 
 # Paths
@@ -229,8 +320,7 @@ PLAIN_NAME = compile_late(r"[A-Za-z_][A-Za-z0-9_-]*|0|[1-9][0-9]*")
 INDEX = compile_late(r"0|[1-9][0-9]*")
 
 
-def _parse_path(s: Scanner) -> Path:
-    first = s.advance()
+def _parse_path(s: Scanner, first: Token) -> Path:
     if first.text not in NAMES:
         _refuse_name(s, first)
     parts: list[str | int] = [first.text]
@@ -244,14 +334,15 @@ def _parse_path(s: Scanner) -> Path:
 
 
 def _refuse_name(s: Scanner, first: Token) -> NoReturn:
-    if s.token.text == "(":
-        s.fail("there are no functions", first.start, "compute in a cli step, and use its output")
+    if first.text in FUNCTIONS:
+        s.fail(f"{first.text} is a function", first.start, f"write {first.text}(…)")
     problem = f"there is no name {quote(first.text)}"
-    nearest = suggest_nearest(first.text.lower(), NAMES | CONSTANTS.keys() | KEYWORDS)
+    nearest = suggest_nearest(first.text.lower(), NAMES | RESERVED)
     names = ", ".join(sorted(NAMES))
     is_bare_word = s.token.kind != "member" and s.token.text != "["
     text = f"put text in quotes: {quote(first.text)}; " if is_bare_word else ""
-    s.fail(problem + nearest, first.start, f"{text}the names are {names}")
+    hint = explain_hyphen(first.text, NAMES) or f"{text}the names are {names}"
+    s.fail(problem + nearest, first.start, hint)
 
 
 def _parse_member(s: Scanner) -> tuple[str, int]:
@@ -274,127 +365,9 @@ def _parse_bracket(s: Scanner) -> tuple[str | int, int]:
 def _parse_key(s: Scanner) -> str | int:
     token = s.token
     if token.kind == "text":
-        return _parse_text(s)
+        return parse_text(s)
     if token.kind == "number" and token.text.startswith("-"):
         s.fail("elements count from 0", hint="there is no counting from the end")
     if not INDEX.fullmatch(token.text):
         s.fail("expected a number or a quoted name in [ ]", hint='such as [0] or ["odd name"]')
     return int(s.advance().text)
-
-
-# Literals
-
-_NUMBER = compile_late(r"-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
-_SURROGATE = compile_late("[\ud800-\udfff]")
-# Each runs as far as the text is right, so its end is the closing quote or the fault.
-_SOUND = {
-    '"': compile_late(r'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*'),
-    "'": compile_late(r"'(?:[^'\\]|\\['\\])*"),
-}
-_ESCAPES = {'"': r"\" \\ \/ \b \f \n \r \t \u0000", "'": r"\' \\"}
-
-
-def _parse_literal(s: Scanner) -> Any:
-    token = s.token
-    if token.kind == "text":
-        return _parse_text(s)
-    if token.kind == "number":
-        return _parse_number(s)
-    if token.text in CONSTANTS:
-        return CONSTANTS[s.advance().text]
-    if token.text == "[":
-        return [_parse_literal(s) for _ in _enter_elements(s, "]")]
-    if token.text != "{":
-        _refuse_value(s)
-    return _parse_object(s)
-
-
-def _refuse_value(s: Scanner) -> NoReturn:
-    token = s.token
-    if token.kind == "end":
-        s.fail("expected a value, but the text ends here")
-    if token.text == "not":
-        s.fail("not binds more loosely than a comparison", hint="put it in parentheses: (not inputs.x)")
-    if token.kind == "name" and token.text not in KEYWORDS:
-        s.fail("only literals may stand in a list or an object", hint="put text in quotes")
-    s.fail(f"expected a value, not {quote(token.text)}")
-
-
-def _enter_elements(s: Scanner, close: str) -> Iterator[None]:
-    """Brackets and commas, up to *close*; whoever iterates reads one element each time."""
-    opening = s.advance()
-    s.enter(opening)
-    more = s.token.text != close
-    while more:
-        yield
-        more = s.accept(",") is not None
-    if s.token.kind == "end":
-        s.fail(f'this "{opening.text}" is never closed', opening.start)
-    if not s.accept(close):
-        s.fail(f'expected "," or "{close}", not {quote(s.token.text)}')
-    s.leave()
-
-
-def _parse_object(s: Scanner) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for _ in _enter_elements(s, "}"):
-        key = s.token
-        if key.kind != "text":
-            s.fail("expected a key in quotes", hint='as in {"key": 1}')
-        name = _parse_text(s)
-        if name in members:
-            s.fail(f"the key {quote(name)} stands twice", key.start)
-        if not s.accept(":"):
-            s.fail('expected ":" after the key')
-        members[name] = _parse_literal(s)
-    return members
-
-
-def _parse_number(s: Scanner) -> int | float:
-    token = s.advance()
-    if not _NUMBER.fullmatch(token.text):
-        s.fail(
-            f"{quote(token.text)} is not a number as JSON spells it", token.start, "quote it to make it text"
-        )
-    value = read_number(token.text)
-    if value is None:
-        s.fail(f"{quote(token.text)} is too large a number", token.start)
-    return value
-
-
-def _parse_text(s: Scanner) -> str:
-    token = s.advance()
-    quote = token.text[0]
-    sound = _SOUND[quote].match(token.text)
-    fault = sound.end() if sound else 0
-    if fault != len(token.text) - 1:
-        character = token.text[fault]
-        what = (
-            f'"{token.text[fault : fault + 2]}" is not an escape'
-            if character == "\\"
-            else "raw control character"
-        )
-        s.fail(f"{what} in text", token.start + fault, f"the escapes are {_ESCAPES[quote]}")
-    text = _read_escapes(token.text) if quote == '"' else re.sub(r"\\(.)", r"\1", token.text[1:-1])
-    if _SURROGATE.search(text):
-        s.fail("half a character in text", token.start, r"\ud800 to \udfff stand in pairs")
-    return text
-
-
-def _read_escapes(text: str) -> str:
-    if "\\" not in text:
-        return text[1:-1]
-    import json  # late: few texts need it
-
-    return str(json.loads(text))
-
-
-def read_number(text: str) -> int | float | None:
-    """The number that *text* spells exactly as JSON would, or nothing if it cannot be held."""
-    found = _NUMBER.fullmatch(text)
-    if found is None or len(text.removeprefix("-")) > MAX_DIGITS:
-        return None
-    if not found.group(1):
-        return int(text)
-    value = float(text)
-    return None if value in (float("inf"), float("-inf")) else value

@@ -19,9 +19,10 @@ from msgspec import Struct
 
 from checkpointflow.diagnostics import suggest
 from checkpointflow.errors import ExpressionError
-from checkpointflow.expressions.evaluation import as_text, evaluate
+from checkpointflow.expressions.evaluation import evaluate
 from checkpointflow.expressions.scanner import MAX_CHARACTERS
 from checkpointflow.expressions.syntax import NAMES, Expression, Path, parse
+from checkpointflow.expressions.values import as_text
 from checkpointflow.expressions.wording import make_printable
 from checkpointflow.patterns import compile_late
 
@@ -138,6 +139,7 @@ _DOUBLED = compile_late(
 )  # as other tools have it
 _DEFAULT_OF_SHELLS = compile_late(r":[-=]")
 _EXPANSION_OF_SHELLS = compile_late(r"[%/](?![\s\d])|[#^,]|@[A-Za-z]|:[?+\d\s]")
+_SUBSTITUTION_OF_SHELLS = compile_late(rf"[\w\]]/(?![\s\d(]|(?:{'|'.join(sorted(NAMES))})\b)")
 _BEFORE_EXPANSION = compile_late(rf"\$\{{[#!](?:{'|'.join(sorted(NAMES))})\.")
 _ASSIGN_FIRST = 'assign it first, for what the shell makes of it: x=${…}; echo "${x%.*}"'
 _BRACES_AND_TEXTS = compile_late(r"""[{}]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
@@ -196,10 +198,16 @@ def _read_hole(text: str, dollar: int, start: int, *, in_command: bool) -> tuple
         return parse(text[start:end]), end + 1
     except ExpressionError as error:
         if _DEFAULT_OF_SHELLS.match(text, start + error.column - 1):
-            advice = "give it a `default:` in its schema"
+            advice = (
+                f"write ${{default({text[start : start + error.column - 1]}, …)}}, "
+                "or give it a `default:` in its schema"
+            )
             raise complain_at(error.problem, text, start + error.column - 1, advice) from None
-        if in_command and _EXPANSION_OF_SHELLS.match(text, start + error.column - 1):
-            raise complain_at(error.problem, text, start + error.column - 1, _ASSIGN_FIRST) from None
+        at = start + error.column - 1
+        if in_command and (
+            _EXPANSION_OF_SHELLS.match(text, at) or _SUBSTITUTION_OF_SHELLS.search(text, start, at + 1)
+        ):
+            raise complain_at(error.problem, text, at, _ASSIGN_FIRST) from None
         own = "the shell's own ${…} is written $${…}" if in_command else None
         hint = "; ".join(filter(None, (error.hint, own))) or None
         raise complain_at(error.problem, text, start + error.column - 1, hint) from None

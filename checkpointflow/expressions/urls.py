@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import as_text, evaluate
+from checkpointflow.expressions.evaluation import evaluate
 from checkpointflow.expressions.templates import Template, parse_template
+from checkpointflow.expressions.values import as_text
 from checkpointflow.patterns import compile_late
 
 _HOLE = "\0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from checkpointflow.diagnostics import find_nearest, shorten, tell_odd
 from checkpointflow.errors import ExpressionError
@@ -34,3 +34,11 @@ def suggest_nearest(word: str, words: Iterable[str]) -> str:
     """` (did you mean …?)`, or nothing if none of *words*, of which a thousand are looked at, is near."""
     near = find_nearest(word, sorted(words)[:1000])
     return f" (did you mean {near}?{tell_odd(word, near)})" if near else ""
+
+
+def explain_hyphen(name: str, names: Container[str]) -> str | None:
+    """What to write if *name* was meant as a difference, of one of *names* and something."""
+    first, hyphen, rest = name.partition("-")
+    if hyphen and first in names:
+        return f'a hyphen belongs to a name; for a difference put blanks around it: "{first} - {rest}"'
+    return None

@@ -14,7 +14,7 @@ from checkpointflow.mcp.forms import Question, list_questions, name_question, re
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import Client, Refused, Result
 from checkpointflow.mcp.results import describe
-from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, is_on_its_way, settle
+from checkpointflow.mcp.runs import LOCK, Steps, Tick, have_done, settle
 from checkpointflow.mcp.sealing import seal
 from checkpointflow.store.directory import RunDirectory
 
@@ -54,9 +54,10 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
     """Follow the run until it rests or the patience is over; where it asks a person, have them asked."""
     end = monotonic() + call.host.patience
     for _ in range(MAX_ASKED):
-        run = yield from settle(call.host, directory, call.tick, end - monotonic())
-        questions = {} if "user" in call.host.answers else list_questions(directory, run, call.client, lacks)
-        if not questions or is_on_its_way(directory, run):
+        sight = yield from settle(call.host, directory, call.tick, end - monotonic())
+        run, is_ours = sight.run, "user" not in call.host.answers and not sight.is_on_its_way
+        questions = list_questions(directory, run, call.client, lacks) if is_ours else {}
+        if not questions:
             break
         if call.client.is_newest:
             requests = {key: question.request for key, question in questions.items()}
@@ -64,7 +65,7 @@ def follow(call: Call, directory: RunDirectory, lacks: dict[str, str] | None = N
             return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
         question = next(iter(questions.values()))
         result = yield from _ask(call, directory, question, end)
-        lacks, note = yield from _take(directory, question, result)
+        lacks, note = yield from take(directory, question, result)
         if note is not None:
             return call.describe(directory, note)
     return call.describe(directory)
@@ -99,14 +100,14 @@ def go_on(call: Call, directory: RunDirectory, responses: dict[str, Any]) -> Ste
     lacks: dict[str, str] = {}
     for key, result in responses.items():
         if key in questions:
-            lack, note = yield from _take(directory, questions[key], result)
+            lack, note = yield from take(directory, questions[key], result)
             if note is not None:
                 return call.describe(directory, note)
             lacks |= lack
     return (yield from follow(call, directory, lacks))
 
 
-def _take(
+def take(
     directory: RunDirectory, question: Question, result: Any
 ) -> Steps[tuple[dict[str, str], str | None]]:
     """Deliver what a person said.

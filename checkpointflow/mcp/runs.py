@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from tempfile import TemporaryFile
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -38,23 +38,53 @@ Tick = Callable[[Run], None]
 """Is told of the run that somebody waits for, as it is now."""
 
 
-def look_after(host: Host, directory: RunDirectory, run: Run) -> None:
-    """Have *run*, which is on its way, taken up if nobody works on it; a few times, if that changes nothing.
+class Sight(NamedTuple):
+    """A run, and whether before it was read a cpf was there that was started for it, or any that holds it."""
+
+    run: Run
+    is_driven_apart: bool
+    is_held: bool
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether somebody works on the run, or is about to."""
+        return self.is_driven_apart or self.is_held
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether the run will change by itself, or needs nothing but somebody who drives it.
+
+        One that waits does where an answer is being delivered: its question must not be asked again. One that
+        somebody interrupted does not, before they say so.
+        """
+        if self.run.status == "running":
+            return self.is_attended or not is_interrupted(self.run)
+        return self.run.status == "waiting" and (self.is_driven_apart or is_overdue(self.run))
+
+
+def look_at(directory: RunDirectory) -> Sight:
+    """The run as it is now.
+
+    Its driver is looked for first: one that lets go of it has written before where it stands. The other way
+    round, a run that was just interrupted would seem to have lost its driver, and be taken up again.
+    """
+    is_apart, is_held = is_driven_apart(directory), directory.seems_held()
+    return Sight(directory.load(), is_apart, is_held)
+
+
+def look_after(host: Host, directory: RunDirectory, sight: Sight) -> None:
+    """Have the run, which is on its way, taken up if nobody works on it; a few times, if it stays as it is.
 
     Its driver was killed, or a wait's time is up.
     """
-    if is_attended(directory):
+    run = sight.run
+    if sight.is_attended:
         return
     revision, tries = host.taken_up.get(run.run_id, (run.revision, 0))
     tries = tries if revision == run.revision else 0
     if tries < MAX_TRIES:
         host.taken_up[run.run_id] = run.revision, tries + 1
         drive_apart(directory, None, allow_shared=directory.allow_shared)
-
-
-def is_attended(directory: RunDirectory) -> bool:
-    """Whether somebody works on the run, or is about to."""
-    return directory.seems_held() or is_driven_apart(directory)
 
 
 def is_overdue(run: Run) -> bool:
@@ -121,25 +151,14 @@ def _refuse(answer: bytes) -> None:
         raise Refused({**error, "message": error["message"].partition("; go on with: ")[0]})
 
 
-def is_on_its_way(directory: RunDirectory, run: Run) -> bool:
-    """Whether the run will change by itself, or needs nothing but somebody who drives it.
-
-    One that waits does where an answer is being delivered: its question must not be asked again. One that
-    somebody interrupted does not, before they say so.
-    """
-    if run.status == "running":
-        return not is_interrupted(run) or is_attended(directory)
-    return run.status == "waiting" and (is_overdue(run) or is_driven_apart(directory))
-
-
-def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Run]:
+def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Sight]:
     """The run once it rests, or as it is after so many *seconds*."""
     end, pause = monotonic() + seconds, FIRST_PAUSE
     while True:
-        run = directory.load()
-        if not is_on_its_way(directory, run) or monotonic() >= end:
-            return run
-        look_after(host, directory, run)
-        tick(run)
+        sight = look_at(directory)
+        if not sight.is_on_its_way or monotonic() >= end:
+            return sight
+        look_after(host, directory, sight)
+        tick(sight.run)
         yield pause
         pause = min(pause * 1.3, MAX_PAUSE)

@@ -197,7 +197,7 @@ class Server:
                 raise ProtocolError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
     def _do_task(self, client: Client, method: str, params: Result) -> Steps[Result]:
-        from checkpointflow.mcp.following import deliver_content
+        from checkpointflow.mcp.following import take
         from checkpointflow.mcp.runs import have_done
         from checkpointflow.mcp.tasks import find_task, list_open_questions, show_task
 
@@ -210,10 +210,12 @@ class Server:
             return {}
         questions = list_open_questions(self._host, client, directory, directory.load())
         for key, response in require_object(params, "inputResponses").items():
-            if key in questions and isinstance(response, dict) and response.get("action") == "accept":
-                yield from deliver_content(directory, questions[key], response.get("content"))
-            elif key in questions:
-                self._unwilling.add(key)
+            if key in questions:
+                lacks, note = yield from take(directory, questions[key], response)
+                for name, lack in lacks.items():
+                    self._host.lacks.setdefault(name, []).append(lack)
+                if note is not None:
+                    self._unwilling.add(key)
         return {}
 
     def _report_progress(self, params: Result) -> Callable[[Run], None]:
@@ -221,15 +223,14 @@ class Server:
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         told = [0.0, -1.0]
-        from checkpointflow.engine.path import ROOT  # late, as all that only runs need
+        from checkpointflow.engine.run import name_position  # late, as all that only runs need
 
         def tick(run: Run) -> None:
             moment = monotonic()
             if token is None or moment - told[0] < PROGRESS_SECONDS or run.revision <= told[1]:
                 return
             told[:] = moment, run.revision
-            cursor = run.cursors.get(ROOT)
-            at = f"at {cursor.step}" if cursor else run.status
+            at = f"at {name_position(run.cursors, run.outcome)}"
             progress = {"progressToken": token, "progress": run.revision, "message": at}
             self._send({"method": "notifications/progress", "params": progress})
 

@@ -44,17 +44,24 @@ _NAME = compile_late(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _OPENERS = frozenset(
     ("if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "always")
 )
-_CLOSERS = frozenset(("fi", "done", "}", "case", ")"))
+_BEGINNINGS = frozenset(("if", "while", "until", "for", "foreach", "select", "repeat", "{"))
+_ENDINGS = frozenset(("fi", "done", "}"))
+_CLOSERS = _ENDINGS | {"case", ")"}
 _PIPES = ("|", "|&")
+_OWN_INPUT = tuple(f"{number}{sign}" for number in ("", "0") for sign in ("<", "<<", "<<-", "<<<"))
 # They print what lies in the files that their arguments name, not the arguments.
 _PRINT_FILES = split_names(
     "cat zcat gzcat bzcat xzcat zstdcat gunzip gzip unzip tail head curl wget pg_dump mysqldump"
 )
 
 _REDIRECT = compile_late(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<>|[<>]&|&>>?[|!]?|>>[|!]?|>[|!]?(?!\()|<(?!\())")
+_WHOLE_INPUT = compile_late(r"\$\(\s*(?:cat(?:\s+-)?|(?:cat|<)\s*/dev/stdin)\s*\)|`cat`")
 _SEPARATOR = compile_late(r"\|&|\|\|?|&&?|;")
 _END = compile_late(r"\)|;[;&|]&?|esac(?=[\s;&|)<>]|\Z)|\Z")
 _FUNCTION = compile_late(r"\([ \t]*\)")
+
+
+Mark = tuple[int, int]
 
 
 def find_contexts(text: str, shell: Shell) -> list[Context]:
@@ -103,26 +110,73 @@ def find_demands(text: str, shell: Shell, variables: Sequence[str]) -> list[Cont
     return found.holes[: len(variables)]
 
 
+def find_inputs(text: str, shell: Shell) -> list[Context]:
+    """The Context of each place of a value in what the command *text* reads on its standard input.
+
+    As far as it is understood. The first is wherever a command reads it, each other a `$(cat)`.
+    """
+    found = Findings()
+    found.holes.append(BARE)
+    found.fed = range(1)
+    found.inputs.append(found.fed)
+    with suppress(Lost):
+        _CommandReader(_WHOLE_INPUT.sub(f"$(printf %s {HOLE})", text), shell, found, 0).read_whole()
+    found.settle()
+    return found.holes
+
+
 class _CommandReader(WordReader):
+    """piped: the mark of what a pipe leads into the compound command that is being read, if one does.
+
+    reads: who in it reads a program from its input; closed: the same of the one that has just ended.
+    """
+
+    piped: Mark | None = None
+    reads: Input | None = None
+    closed: Input | None = None
+
     def read_commands(self, ends: Collection[str]) -> str:
         """Commands up to one of *ends*, and over it: `)`, `;;`, `esac`, or "" for the end of the text."""
         self.enter()
-        start = pipeline = self.found.mark()
-        before = ""
+        outer = self.piped
+        start = pipeline = outer or self.found.mark()
+        before, opened = "", list[tuple[Mark | None, Input | None]]()
         while (end := self.read_end(ends)) is None:
             if self.is_at("\n"):
                 self.read_newline()
-                pipeline = pipeline if before in _PIPES else self.found.mark()
+                pipeline = pipeline if before in _PIPES else self.piped or self.found.mark()
             elif sign := self.read_separator():
                 if sign not in _PIPES:
-                    pipeline = self.found.mark()
+                    pipeline = self.piped or self.found.mark()
                 elif before in _CLOSERS:
                     pipeline = start
                 before = sign
             else:
-                before = self.read_command(pipeline) or before
+                before = self.read_member(before, pipeline, opened)
         self.level -= 1
+        self.piped = outer
         return end
+
+    def read_member(self, before: str, pipeline: Mark, opened: list[tuple[Mark | None, Input | None]]) -> str:
+        """One of the commands, or the word of a compound one; what it is, as of `read_command`, or *before*.
+
+        *opened*: of the compound commands that stand open, `piped` and `reads` as they were before each.
+        """
+        piped, reads, mark = self.piped, self.reads, self.found.mark()
+        self.piped, self.reads = (pipeline if before in _PIPES else piped), None
+        word = self.read_command(pipeline)
+        if word in _BEGINNINGS:
+            opened.append((piped, reads))
+            return word
+        if word in _ENDINGS and opened:
+            self.closed, (piped, outer) = reads, opened.pop()
+            reads = reads or outer
+        elif word in _CLOSERS:
+            self.closed = self.reads
+        elif not word and before in _CLOSERS and self.closed:  # what stands behind it is what it reads
+            self.refuse_input(self.closed, mark, [])
+        self.piped, self.reads = piped, self.reads or reads
+        return word or before
 
     def read_end(self, ends: Collection[str]) -> str | None:
         self.skip_blanks()
@@ -149,7 +203,7 @@ class _CommandReader(WordReader):
             return None
         return found
 
-    def read_command(self, pipeline: tuple[int, int]) -> str:
+    def read_command(self, pipeline: Mark) -> str:
         """A simple command, or what a compound one begins with, up to where a command may stand again.
 
         What it is: a reserved word, `)`, or "" for redirects alone. *pipeline*: the mark where it begins.
@@ -158,9 +212,11 @@ class _CommandReader(WordReader):
             return self.read_parentheses()
         words: list[Word] = []
         first = len(self.found.holes)
+        is_fed = True
         while True:
             self.skip_blanks()
-            if self.read_redirect():
+            if redirect := self.read_redirect():
+                is_fed = is_fed and redirect not in _OWN_INPUT
                 continue
             if words and (brackets := _FUNCTION.match(self.text, self.at)):
                 self.at = brackets.end()
@@ -178,7 +234,9 @@ class _CommandReader(WordReader):
         if words and words[0].text in ("read", "mapfile", "readarray"):
             self.found.inputs.append(range(pipeline[0], first))
         if given := judge(words, self.found, self.shell):
+            self.reads = given
             self.refuse_input(given, pipeline, words)
+            self.found.refuse(self.found.fed if is_fed else (), given.name, given.hint)
         return "a command" if words else ""
 
     def read_parentheses(self) -> str:
@@ -195,7 +253,7 @@ class _CommandReader(WordReader):
             self.found.functions.add(name.text)
         return "a name"
 
-    def refuse_input(self, given: Input, pipeline: tuple[int, int], words: list[Word]) -> None:
+    def refuse_input(self, given: Input, pipeline: Mark, words: list[Word]) -> None:
         """Refuse the holes in what the command of *words* reads, which begins at the mark *pipeline*."""
         own = {hole for word in words for hole in word.holes}
         for file in self.found.files[pipeline[1] :]:
@@ -303,11 +361,11 @@ class _CommandReader(WordReader):
             self.read_document(document)
         self.documents.clear()
 
-    def read_redirect(self) -> bool:
-        """Reads over a redirect and its target, if one stands here."""
+    def read_redirect(self) -> str:
+        """Reads over a redirect and its target, if one stands here; its sign, if so."""
         found = self.match_redirect()
         if found is None:
-            return False
+            return ""
         # zsh has `>!`; to others the ! is the target.
         self.at = found.end() - (found.group().endswith("!") and self.shell != "zsh")
         self.skip_blanks()
@@ -321,7 +379,7 @@ class _CommandReader(WordReader):
                 self.found.require_integers(target.holes, "the number of a descriptor")
             case _:
                 self.found.files.append(target)
-        return True
+        return found.group() if target.text != "/dev/stdin" else "<&0"
 
     def announce(self, word: Word, *, is_indented: bool) -> None:
         if any(sign in word.source for sign in (HOLE, "$", "`")):

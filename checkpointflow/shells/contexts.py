@@ -171,6 +171,7 @@ class Findings:
         self.called: set[str] = set()  # the first words of its commands
         self.filled: set[str] = set()  # by `read`, with what stands in `inputs`
         self.inputs: list[range] = []
+        self.fed = range(0)  # in the standard input of the whole script
         self.code: dict[str, tuple[str, str]] = {}  # variables whose text is run: why no value is for them
         self.files: list[Word] = []  # they name a file to read or write, and print no value
         self.scripts: dict[str, Runs] = {}  # variables that name a file which is run, as `code`

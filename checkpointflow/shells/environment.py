@@ -6,7 +6,8 @@ program is given is not looked into.
 
 from __future__ import annotations
 
-from checkpointflow.expressions.syntax import NAMES
+from checkpointflow.expressions.functions import FUNCTIONS
+from checkpointflow.expressions.syntax import VALUES
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import Shell
 
@@ -18,6 +19,7 @@ _TOKEN = compile_late(
     | (?<![^\s;&|(`]) (?: (?P<set>{_NAME}) \+?= | for\s+ (?P<loop>{_NAME}) \s
         | read\s+ (?:-\S+\s+)* (?P<list>{_NAME} (?:\ +{_NAME})*) )"""
 )
+_BEGINS_HOLE = compile_late(rf"(?:{'|'.join(sorted(VALUES))})[\s}}\[=!<>]|(?:{'|'.join(FUNCTIONS)})\s*\(")
 _OF_SHELLS = (
     "IFS PWD OLDPWD PPID UID EUID RANDOM SECONDS LINENO OPTARG OPTIND REPLY HOSTNAME FUNCNAME PIPESTATUS "
     "BASHPID BASH BASH_SOURCE BASH_VERSION BASH_REMATCH SHLVL EPOCHSECONDS"
@@ -38,9 +40,7 @@ def find_variables(script: str, shell: Shell) -> set[str]:
         elif token["comment"] and not is_quoted:
             place = script.find("\n", place) + 1 or len(script)
         elif (name := token["read"]) is not None:
-            is_hole = token["brace"] and (
-                token["dot"] or (name in NAMES and script[place : place + 1] == "}")
-            )
+            is_hole = token["brace"] and (token["dot"] or _BEGINS_HOLE.match(script, token.start("read")))
             is_set = name in own and any(map(str.isspace, script[own[name] : token.start()]))
             if not (is_hole or is_set or name in _OF_SHELLS.split() or name.startswith("CPF_")):
                 found.add(name)

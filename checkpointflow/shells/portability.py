@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from checkpointflow.expressions.syntax import NAMES
+from checkpointflow.expressions.syntax import VALUES
 from checkpointflow.shells.contexts import Shell
 
 _OPAQUE = re.compile(
@@ -48,7 +48,7 @@ _OUTSIDE = {
     },
 }
 _ANYWHERE = {
-    "${x/…}, ${x^}, ${x:1}, ${x[1]}": rf"\$\{{(?!(?:{'|'.join(sorted(NAMES))})\b)\w+(?:\[|/|\^|,|:[ \d(])",
+    "${x/…}, ${x^}, ${x:1}, ${x[1]}": rf"\$\{{(?!(?:{'|'.join(sorted(VALUES))})\b)\w+(?:\[|/|\^|,|:[ \d(])",
     "${!x}": r"\$\{!\w",
     "x++": r"\$\(\([^)\n]*(?:\+\+|--)",
     "$RANDOM": r"\$\{?(?:RANDOM|BASH_SOURCE|FUNCNAME|PIPESTATUS|SECONDS)\b",

@@ -69,9 +69,7 @@ def find_contexts(text: str) -> list[Context]:
     """The Context of each HOLE in the script *text*, in their order; none is left out."""
     reader = _Reader(text)
     try:
-        found = _READER.search(text)
-        if found:
-            raise _Lost(f"beside {found.group()} it could become code, or options")
+        _refuse_readers(text)
         runs = _look_for_programs(text)
         for assignment in _ASSIGNMENT.finditer(text):
             if refusal := judge_variable(assignment[1]):
@@ -84,15 +82,30 @@ def find_contexts(text: str) -> list[Context]:
     return [replace(hole, runs=found) for hole, found in zip(reader.holes, runs, strict=True)]
 
 
+def find_inputs(text: str) -> list[Context]:
+    """The Context of a value in what the script *text* reads on its standard input."""
+    try:
+        _refuse_readers(text)
+        _look_for_programs(text, is_fed=True)
+    except _Lost as reason:
+        return [Context("standard input", problem=str(reason), hint=_IN_ENV)]
+    return [BARE]
+
+
+def _refuse_readers(text: str) -> None:
+    if found := _READER.search(text):
+        raise _Lost(f"beside {found.group()} it could become code, or options")
+
+
 def begins_with_declaration(text: str) -> bool:
     """Whether the script *text* begins with what must stand first."""
     return _AT_THE_TOP.match(text) is not None
 
 
-def _look_for_programs(text: str) -> list[Runs | None]:
+def _look_for_programs(text: str, *, is_fed: bool = False) -> list[Runs | None]:
     """Of each hole, why the file that it names is run, as far as quotes and blanks tell the words apart.
 
-    Raises _Lost for a hole in a program text.
+    Raises _Lost for a hole in a program text; if the script *is_fed* values, for a program that reads code.
     """
     runs: list[Runs | None] = [None] * text.count(HOLE)
     name = re.compile(r"(\|\s*&?\s*)?(?<![\w.$-])([A-Za-z][\w.-]*?)(?:\.exe)?(?=[\s;|\"']|\Z)")
@@ -107,8 +120,8 @@ def _look_for_programs(text: str) -> list[Runs | None]:
                 holes = range(first, first + argument[1].count(HOLE))
                 words.append(Word(argument[1], re.sub(f"[{_SINGLE}{_DOUBLE}]", "", argument[1]), holes))
                 at = argument.end()
-            is_fed = judge_arguments(found[2], words, trial) and found[1] is not None
-            if is_fed or any(hole.problem or hole.only in ("plain", "integer") for hole in trial.holes):
+            reads_code = judge_arguments(found[2], words, trial) and (is_fed or found[1] is not None)
+            if reads_code or any(hole.problem or hole.only in ("plain", "integer") for hole in trial.holes):
                 raise _Lost(f"beside {found[2]} it could become code")
             variable = next(iter(trial.scripts.values()), None)  # which may hold any of them
             runs = [hole.runs or before or variable for hole, before in zip(trial.holes, runs, strict=True)]

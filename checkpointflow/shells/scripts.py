@@ -5,12 +5,12 @@ r"""Commands with `${…}` in them: what is given to the shell, and the variable
     raw: and an expression                       the text itself, as code
     file: and an expression                      a reference to a variable with the name of a file of it
 
-In a command, `${…}` is ours if it begins with one of our names as a whole word, with a quote, `(` or
-`not`, or is a path with a dot in it (which may be a slip of the pen, and is then an error). All else,
-`${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where in the command
-each hole stands is found out by `commands.find_contexts` when it is parsed; values go into variables named
-`CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once more,
-with that text in it, before it is let run: it may not move a value to where it would be code.
+In a command, `${…}` is ours if it begins with one of our names as a whole word, with a function, a number
+and a blank, a quote, `(` or `not`, or is a path with a dot in it (which may be a slip of the pen, and is then
+an error). All else, `${HOME}`, `${x:-y}`, `${item:-x}`, is the shell's, and may have our holes within. Where
+in the command each hole stands is found out by `commands.find_contexts` when it is parsed; values go into
+variables named `CPF_VALUE_1` and so on. Text from `raw:` is part of the script, which is therefore read once
+more, with that text in it, before it is let run: it may not move a value to where it would be code.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import Secret, as_text, evaluate
-from checkpointflow.expressions.syntax import NAMES, Expression
+from checkpointflow.expressions.evaluation import Secret, evaluate
+from checkpointflow.expressions.functions import FUNCTIONS
+from checkpointflow.expressions.syntax import NAMES, VALUES, Expression
 from checkpointflow.expressions.templates import Form, Hole, complain_at, split_at_holes
+from checkpointflow.expressions.values import as_text
 from checkpointflow.patterns import compile_late
 from checkpointflow.shells.contexts import HOLE, Context, Shell
 
@@ -72,7 +74,8 @@ _POWERSHELL_JOINTS = ("", "\nif (-not $?) { exit 1 }\n", "")
 
 _FAIL_FAST = {"sh": ("-e",), "dash": ("-e",), "bash": ("-eo", "pipefail"), "zsh": ("-eo", "pipefail")}
 _POWERSHELL_FAIL_FAST = "$ErrorActionPreference = 'Stop'; $PSNativeCommandUseErrorActionPreference = $true;"
-_IN_A_FILE = "hand it over in a file: ${file:…}"
+_IN_A_FILE = "hand it over in a file, ${file:…}, or by `stdin` of the step"
+_HALF = "half a character (a lone surrogate) cannot be handed to a command"
 _AS_WORD = (
     'write it as a word of its own, as in jq . ${file:…}; for a longer word, f=${file:…}; curl --data "@$f" …'
 )
@@ -187,6 +190,23 @@ def find_demands(template: CommandTemplate, variables: Mapping[str, Expression])
     ]
 
 
+def find_input_demands(template: CommandTemplate, value: Expression) -> list[CommandHole]:
+    """What *value* may be in what the command reads on standard input, as a hole for each place of it."""
+    pieces = (piece if isinstance(piece, str) else "_" for piece in template.pieces)
+    contexts = _find_inputs("".join(pieces), template.shell)
+    return [CommandHole(value, "value", 0, context) for context in contexts]
+
+
+def check_input(value: Any) -> None:
+    """EvaluationError if *value* is not to be given to a command on its standard input."""
+    try:
+        size = len(as_text(value).encode())
+    except UnicodeEncodeError:
+        raise EvaluationError(_HALF, "stdin") from None
+    if size > MAX_FILES_BYTES:
+        raise EvaluationError(f"standard input takes at most {MAX_FILES_BYTES} bytes", "stdin")
+
+
 def check_variable(text: str, hole: CommandHole) -> None:
     """EvaluationError if a variable that is judged as *hole* may not hold *text*."""
     _carry(hole, text, "")
@@ -237,6 +257,16 @@ def _find_contexts(command: str, shell: Shell) -> list[Context]:
     from checkpointflow.shells.commands import find_contexts
 
     return find_contexts(command, shell)
+
+
+def _find_inputs(command: str, shell: Shell) -> list[Context]:
+    if shell == "pwsh":  # late, both, as above
+        from checkpointflow.shells import powershell
+
+        return powershell.find_inputs(command)
+    from checkpointflow.shells.commands import find_inputs
+
+    return find_inputs(command, shell)
 
 
 def _evaluate(hole: CommandHole, scope: Mapping[str, Any]) -> Any:
@@ -347,7 +377,7 @@ def _count_bytes(text: str, hole: CommandHole) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        raise _refusal("half a character (a lone surrogate) cannot be handed to a command", hole) from None
+        raise _refusal(_HALF, hole) from None
 
 
 def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
@@ -356,7 +386,10 @@ def _refusal(problem: str, hole: CommandHole) -> EvaluationError:
 
 # Whose `${` it is
 
-_OURS = rf"(?:(?:{'|'.join(sorted(NAMES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|[\"']|not\s)"
+_OURS = (
+    rf"(?:env(?=\.)|(?:{'|'.join(sorted(VALUES))})(?=[\s.\[}}]|[=!]=|[<>]|\Z)|item_index[-+*/]|[\"']|not\s"
+    rf"|(?:{'|'.join(FUNCTIONS)})\s*\(|-?[0-9][\w.]*\s)"
+)
 _DOTTED = r"[A-Za-z_]\w*(?:\[[^]]{0,99}])*(?:\.[\w-]+(?:\[[^]]{0,99}])*)+\s*}"
 _IS_OURS = compile_late(rf"\s*(?:\(|{_OURS}|{_DOTTED})")
 _IS_OURS_FOR_SURE = compile_late(rf"\s*(?:\((?=[\s(]*{_OURS})|{_OURS}|{_DOTTED})")  # zsh has ${{(e)x}}

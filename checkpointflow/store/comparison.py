@@ -166,6 +166,7 @@ def compare(a: Side, b: Side) -> Comparison:
     visits_a, visits_b = collect_visits(a.facts), collect_visits(b.facts)
     workflow = list(find_differences(_identify_workflow(a.run), _identify_workflow(b.run)))
     inputs = list(find_differences(a.run.inputs, b.run.inputs))
+    inputs += find_differences(a.run.env, b.run.env, "env")
     path = list(_compare_paths(visits_a, visits_b))
     steps = list(_compare_steps(visits_a, visits_b))
     outcome = list(find_differences(_describe_outcome(a.run), _describe_outcome(b.run)))
@@ -213,8 +214,9 @@ def _go_on(visit: Visit, fact: OfStep) -> Visit:
                 artifacts=to_builtins(fact.artifacts),
                 ended_at=fact.at,
             )
-        case StepFailed(error=error, next=chosen):
-            return replace(visit, state="failed", error=to_builtins(error), next=chosen, ended_at=fact.at)
+        case StepFailed(error=error, next=chosen, outputs=outputs):
+            told = to_builtins(error)
+            return replace(visit, state="failed", outputs=outputs, error=told, next=chosen, ended_at=fact.at)
         case _:
             return visit
 

@@ -77,10 +77,12 @@ from checkpointflow.store.layout import (
     output_name,
 )
 from checkpointflow.store.locks import (
+    Wish,
     describe_orphans,
     find_holders,
+    find_wish,
     hold_lock,
-    is_held,
+    hold_wish,
     list_marks,
     make_mark,
     read_holder,
@@ -90,7 +92,6 @@ from checkpointflow.store.snapshot import Damaged, Known, decode, encode
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_LAG_SECONDS = 0.05
-NOTING_SECONDS = 0.2  # for who takes a lock to write down why
 MAX_NOTE_BYTES = 64 << 10
 REST_FACTOR = 9  # a write, and nine times as long without one: a tenth of the time
 
@@ -425,20 +426,15 @@ class RunDirectory:
 
     # Asking the writer to stop
 
-    def ask_to_cancel(self, reason: str, now: str, timeout_seconds: float) -> AbstractContextManager[int]:
+    def ask_to_cancel(self, wish: Wish, now: str, timeout_seconds: float) -> AbstractContextManager[int]:
         """Have word stand, for the process that executes the run, to stop.
 
         It counts as long as its lock is held: what is left of it after a crash is nobody's wish. Several who
         ask take turns. Raises LockConflict, PersistenceError.
         """
         what = f"the word to cancel run {self.place.name}"
-        return hold_lock(self.place / CANCEL, what, "cancel", now, timeout_seconds, reason=reason)
+        return hold_wish(self.place / CANCEL, wish, what, now, timeout_seconds)
 
-    def find_cancel_reason(self) -> str | None:
-        """The reason why the run is to stop, if somebody left word of it and still waits for an answer."""
-        if not is_held(self.place / CANCEL):
-            return None
-        end = time.monotonic() + NOTING_SECONDS
-        while (holder := read_holder(self.place / CANCEL)) is None and time.monotonic() < end:
-            time.sleep(NOTING_SECONDS / 10)  # it is being written
-        return (holder and holder.reason) or "no reason could be left: there is no room on the disk"
+    def find_wish(self) -> Wish | None:
+        """That the run is to stop, and why, if somebody left word of it and still waits for an answer."""
+        return find_wish(self.place / CANCEL)

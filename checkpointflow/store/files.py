@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from checkpointflow.digests import sha256
-from checkpointflow.errors import FileMissing, PersistenceError
+from checkpointflow.errors import DirectoryGone, FileMissing, PersistenceError
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_WHOLE_BYTES = 1 << 30  # of what is read as a whole; a file of a store has more only if it is none of ours
@@ -383,6 +383,17 @@ def size_of(directory: Path) -> int:
 def is_text(name: str) -> bool:
     """Whether *name*, as the operating system has it, can stand in JSON: it may be any bytes."""
     return escape_name(name) == name
+
+
+def name_directory(directory: str | os.PathLike[str]) -> str:
+    """The whole name of *directory* ("": the current one). Raises DirectoryGone for none that is a text."""
+    try:
+        name = os.path.abspath(directory)
+    except OSError:
+        raise DirectoryGone(directory="the current directory") from None
+    if not os.path.isdir(name) or not is_text(name):
+        raise DirectoryGone(directory=escape_name(name))
+    return name
 
 
 def escape_name(name: str) -> str:

@@ -9,7 +9,7 @@
            runs/<run id>/state.json      the snapshot, replaced atomically
                          history.jsonl   the facts that led to it, a line each, chained by digests
                          workflow.yaml   the document as it was when the run started
-                         workflows/      those that it calls, named by their digests
+                         workflows/      those that it calls, and files of variables, named by their digests
                          outputs/        what is too long for the snapshot, named by its digest
                          stdout/ stderr/ what each attempt of each step printed
                          artifacts/      what steps left behind

@@ -14,8 +14,7 @@ from msgspec import Struct
 
 from checkpointflow.engine.actions import Error
 from checkpointflow.engine.facts import Wait
-from checkpointflow.engine.path import ROOT
-from checkpointflow.engine.run import Cursor, RunHead
+from checkpointflow.engine.run import Cursor, RunHead, name_position
 from checkpointflow.errors import CheckpointflowError, RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import STATE, is_run_id
@@ -47,7 +46,7 @@ class Head(RunHead, frozen=True, kw_only=True):
     def step(self) -> str | None:
         """Where the run stands: at its first wait, else at the step that its root has come to."""
         first = next(iter(self.waits), None)
-        return first or self.cursors.get(ROOT, Cursor()).step
+        return first or name_position(self.cursors, self.outcome)
 
     @property
     def waits(self) -> dict[str, _Record]:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from checkpointflow.engine.path import is_in_finally
 from checkpointflow.errors import LockConflict
 from checkpointflow.store.files import open_safely, read_all, translate_errors
 
 PROC = Path("/proc")
 MARKS = "CPF_WITHIN"
+NOTING_SECONDS = 0.2  # for who takes a lock to write down why
+_SKIPPING = "cancel --no-finally"
 MAX_PID = 2**31 - 1
 MAX_HOLDER_BYTES = 1 << 20  # what stands there holds a reason, which comes from a command line
 
@@ -141,6 +145,36 @@ def is_held(lock: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+class Wish(Struct, frozen=True):
+    """That a run be cancelled; skips_finally: that nothing more of it be done, not even its `finally`."""
+
+    reason: str
+    skips_finally: bool = False
+
+    def spares(self, path: str) -> bool:
+        """Whether the step at *path* goes on all the same, if it is under way."""
+        return is_in_finally(path) and not self.skips_finally
+
+
+def hold_wish(
+    file: Path, wish: Wish, what: str, now: str, timeout_seconds: float
+) -> AbstractContextManager[int]:
+    """Have *wish* stand in the file of a lock that is held as by `hold_lock`."""
+    command = _SKIPPING if wish.skips_finally else "cancel"
+    return hold_lock(file, what, command, now, timeout_seconds, reason=wish.reason)
+
+
+def find_wish(file: Path) -> Wish | None:
+    """The wish of whoever holds the lock *file*."""
+    if not is_held(file):
+        return None
+    end = time.monotonic() + NOTING_SECONDS
+    while (holder := read_holder(file)) is None and time.monotonic() < end:
+        time.sleep(NOTING_SECONDS / 10)  # it is being written
+    reason = (holder and holder.reason) or "no reason could be left: there is no room on the disk"
+    return Wish(reason, skips_finally=holder is not None and holder.command == _SKIPPING)
 
 
 def seems_alive(pid: int, host: str) -> bool:

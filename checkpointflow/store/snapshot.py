@@ -16,11 +16,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from checkpointflow.digests import sha256
-from checkpointflow.engine.actions import StoredFile
+from checkpointflow.engine.actions import Error, StoredFile
 from checkpointflow.engine.copying import copy_as
+from checkpointflow.engine.facts import RunOutcome
 from checkpointflow.engine.path import is_path
 from checkpointflow.engine.run import (
     Cancelled,
@@ -32,7 +33,6 @@ from checkpointflow.engine.run import (
     Record,
     Run,
     RunHead,
-    RunOutcome,
     Skipped,
     Started,
     Succeeded,
@@ -51,12 +51,13 @@ class SavedOpened(Opened, frozen=True, kw_only=True, tag="open"):
     """A block whose bodies are not all done.
 
     items: of a foreach; begun: how many bodies were begun, in their order; open: the keys of those under
-    way; ended: the outputs of those that ended well, by key; items_in, ended_in: the files that hold the
-    items, and what ended before.
+    way; ended: the outputs of those that ended well, by key; survived: the errors of those that failed and
+    are put up with; items_in, ended_in, survived_in: the files that hold the items, and what ended before.
     """
 
     items_in: str | None = None
     ended_in: tuple[str, ...] = ()
+    survived_in: tuple[str, ...] = ()
 
 
 class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
@@ -68,6 +69,7 @@ class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
     status_code: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     stdout: str | None = None
+    stderr: str | None = None
     artifacts: dict[str, StoredFile] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     next: str | None = None
@@ -77,9 +79,13 @@ class SavedSucceeded(OfVisit, frozen=True, kw_only=True, tag="succeeded"):
 
 
 class SavedFailed(Failed, frozen=True, kw_only=True, tag="failed"):
-    """block: how far its bodies had come, if it has any; they can be taken up again from there."""
+    """block: how far its bodies had come, if it has any; they can be taken up again from there.
+
+    outputs to lost: what it said, as in a Failure; outputs_in: the file that holds long outputs.
+    """
 
     block: SavedOpened | None = None
+    outputs_in: str | None = None
 
 
 SavedRecord = Started | Waiting | SavedOpened | Skipped | SavedSucceeded | SavedFailed | Cancelled
@@ -102,6 +108,7 @@ class Snapshot(
     """
 
     inputs_in: str | None = None
+    env: dict[str, str] | UnsetType = UNSET
     outcome: RunOutcome | None
     cursors: dict[str, Cursor]
     steps: dict[str, SavedRecord]
@@ -164,6 +171,7 @@ def encode(run: Run, known: Known | None = None) -> Encoded:
         Snapshot,
         inputs=run.inputs if inputs_in is None else {},
         inputs_in=inputs_in,
+        env=run.env or UNSET,  # most declare none
         # A record in which nothing is long is written as it is, which is the same as one of ours.
         steps=steps,
     )
@@ -180,7 +188,9 @@ class _Beside:
         self.files: dict[str, bytes] = {}
 
     def put(self, value: Any, limit: int = MAX_INLINE_BYTES) -> str | None:
-        """The digest that names the file of *value*, if its JSON has more than *limit* bytes."""
+        """The digest that names the file of *value*, if its JSON is longer than *limit*; UNSET has none."""
+        if value is UNSET:
+            return None
         key = (id(value), limit)
         found = self.known.values.get(key) or self.seen.get(key)
         if found is None:
@@ -196,30 +206,31 @@ class _Beside:
 def _shorten(record: Record, beside: _Beside) -> Record | SavedRecord:
     """*record* with what is long out of it; itself if nothing is."""
     match record:
-        case Succeeded(outputs=outputs):
-            name = None if outputs is UNSET else beside.put(outputs)
-            if name is not None:
-                return copy_as(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
+        case Succeeded(outputs=outputs) if (name := beside.put(outputs)) is not None:
+            return copy_as(record, SavedSucceeded, outputs=UNSET, outputs_in=name)
+        case Failed(outputs=outputs) if (name := beside.put(outputs)) is not None:
+            return copy_as(record, SavedFailed, outputs=UNSET, outputs_in=name)
         case Opened():
             return _shorten_block(record, beside)
         case Failed(block=Opened() as block):
-            return copy_as(record, SavedFailed, block=_shorten_block(block, beside))
+            return copy_as(record, SavedFailed, block=_shorten_block(block, beside), outputs_in=None)
         case _:
             pass
     return record
 
 
 def _shorten_block(block: Opened, beside: _Beside) -> SavedOpened:
-    """All chunks of outputs but the last, which still grows, lie beside, however short they are."""
-    items_in = None if block.items is UNSET else beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
-    names = [beside.put(chunk, 0) for chunk in block.ended[:-1]]
+    """All chunks but the last, which still grows, lie beside, however short they are."""
+    items_in = beside.put(block.items, MAX_INLINE_ITEMS_BYTES)
     return copy_as(
         block,
         SavedOpened,
         items=block.items if items_in is None else UNSET,
         items_in=items_in,
         ended=block.ended[-1:],
-        ended_in=tuple(name for name in names if name is not None),
+        ended_in=tuple(str(beside.put(chunk, 0)) for chunk in block.ended[:-1]),
+        survived=block.survived[-1:],
+        survived_in=tuple(str(beside.put(chunk, 0)) for chunk in block.survived[:-1]),
     )
 
 
@@ -240,7 +251,7 @@ def decode(data: bytes, fetch: Callable[[str], bytes]) -> Decoded:
     if snapshot.inputs_in is not None:
         inputs = apart.get(snapshot.inputs_in, dict[str, Any])
     steps = {path: _complete(record, apart) for path, record in snapshot.steps.items()}
-    derived = {"active": find_active(steps), "inside": group_by_body(steps)}
+    derived = {"active": find_active(steps), "inside": group_by_body(steps), "env": snapshot.env or {}}
     return Decoded(copy_as(snapshot, Run, inputs=inputs, steps=steps, **derived), Known(apart.known, {}))
 
 
@@ -287,9 +298,10 @@ def _complete(record: SavedRecord | Record, apart: _Apart) -> Record:
             return copy_as(record, Succeeded, outputs=outputs if name is None else apart.get(name))
         case SavedOpened():
             return _complete_block(record, apart)
-        case SavedFailed(block=block):
+        case SavedFailed(block=block, outputs=outputs, outputs_in=name):
             whole = None if block is None else _complete_block(block, apart)
-            return copy_as(record, Failed, block=whole)
+            outputs = outputs if name is None else apart.get(name)
+            return copy_as(record, Failed, block=whole, outputs=outputs)
         case _:
             return record
 
@@ -298,5 +310,7 @@ def _complete_block(block: SavedOpened, apart: _Apart) -> Opened:
     items = block.items
     if block.items_in is not None:
         items = apart.get(block.items_in, limit=MAX_INLINE_ITEMS_BYTES)
-    sealed = [apart.get(name, dict[str, Any], limit=0) for name in block.ended_in]
-    return copy_as(block, Opened, items=items, ended=(*sealed, *block.ended))
+    ended = [apart.get(name, dict[str, Any], limit=0) for name in block.ended_in]
+    survived = [apart.get(name, dict[str, Error], limit=0) for name in block.survived_in]
+    whole = {"ended": (*ended, *block.ended), "survived": (*survived, *block.survived)}
+    return copy_as(block, Opened, items=items, **whole)

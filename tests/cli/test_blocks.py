@@ -547,6 +547,38 @@ def test_a_workflow_may_be_called_for_each_item(cpf: Cpf) -> None:
     assert cpf.resume(answer["run_id"], "q_event", {"a": "x"})["result"] == ["x", "y"]
 
 
+def test_a_value_chooses_among_the_workflows_of_a_list_all_kept_with_the_run(cpf: Cpf) -> None:
+    cpf.flow(end("e", result="A"), name="a.yaml")
+    cpf.flow(ask("q"), end("e", result="B"), name="b.yaml")
+    step = call("c", "${inputs.flow}.yaml", one_of=["a.yaml", "b.yaml"])
+    file = cpf.flow(step, end("e", result="${steps.c.outputs}"))
+    assert cpf("run", file, "--input", '{"flow": "a"}')["result"] == "A"
+    answer = cpf("run", file, "--input", '{"flow": "b"}')
+    assert waiting(answer) == ["c/q"]
+    for name in ("a.yaml", "b.yaml"):
+        (cpf.cwd / name).write_text("changed")
+    assert cpf.resume(answer["run_id"], "q_event", {})["result"] == "B"
+    assert cpf("verify", answer["run_id"]).code == 0
+
+
+def test_a_workflow_of_the_list_that_is_not_there_or_wrong_is_told_where_it_stands(cpf: Cpf) -> None:
+    cpf.flow(end("e", next="e"), name="b.yaml")
+    file = cpf.flow(call("c", "${inputs.flow}", one_of=["a.yaml", "b.yaml"]))
+    details = cpf("validate", file)["error"]["details"]
+    assert {detail["file"].rpartition("/")[2] for detail in details} == {"w.yaml", "b.yaml"}
+    assert "workflow.steps[0].one_of[0]" in [detail["path"] for detail in details]
+
+
+def test_a_workflow_that_is_not_in_the_list_is_not_run(cpf: Cpf) -> None:
+    cpf.flow(end("e", result="A"), name="a.yaml")
+    cpf.flow(end("e", result="secret"), name="other.yaml")
+    answer = cpf(
+        "run", cpf.flow(call("c", "${inputs.flow}", one_of=["a.yaml"])), "--input", '{"flow": "other.yaml"}'
+    )
+    assert (answer.code, answer.error_code) == (30, "ERR_STEP_FAILED")
+    assert "workflow_ref: expected a.yaml, and the value here is none of them" in answer["error"]["message"]
+
+
 # Calls
 
 
@@ -630,3 +662,55 @@ def test_a_command_ends_with_its_first_line_that_fails_in_whatever_it_stands(cpf
     assert answer.code == 0, answer.text
     went_on = (cpf.cwd / "went-on").read_text().split()
     assert sorted(went_on) == ["f[0]/lax4", "lax2", "p[x]/lax3", "p[y]/c/lax1", "p[y]/d/lax5"]
+
+
+# Keys, and failures that are put up with
+
+
+ORDERS = {"orders": [{"id": "o.17", "n": 1}, {"id": 4, "n": 2}, {"id": "b", "n": 3}]}
+
+
+def test_an_item_is_found_by_its_key(cpf: Cpf) -> None:
+    """A wait, logs, a retry and a copy of the run, each by a path that the key is part of."""
+    work = cli("work", 'echo "at $CPF_STEP"; test -f good || test ${item_index} -ne 1')
+    each = foreach("each", "inputs.orders", ask("q"), work, key="${item.id}", max_concurrency=3)
+    cpf.flow(each, end("e", result="${steps.each.outputs.iterations}"), inputs={"type": "object"})
+    at = cpf("run", "-f", "w.yaml", "--input", json.dumps(ORDERS))
+    assert waiting(at) == ["each[o.17]/q", "each[4]/q", "each[b]/q"]
+    for step in ("each[4]/q", "each[o.17]/q", "each[b]/q"):
+        at = cpf("resume", at["run_id"], "--step", step, "--input", json.dumps({"at": step}))
+    assert (at.code, at["error"]["step_id"]) == (30, "each[4]/work")
+    shown = cpf("logs", at["run_id"], "--step", "each[o.17]/work")
+    assert "at each[o.17]/work" in shown.text
+    assert cpf("verify", at["run_id"]).code == 0
+    cpf("export", at["run_id"], "-o", "run.tar.gz")
+    copy = cpf("import", "run.tar.gz", "--as-new")["run_id"]
+    (cpf.cwd / "good").touch()
+    for run_id in (at["run_id"], copy):
+        answer = cpf("retry", run_id, "--step-id", "each[4]/work", "--trust")
+        assert [it["q"]["at"] for it in answer["result"]] == ["each[o.17]/q", "each[4]/q", "each[b]/q"]
+        assert cpf("verify", run_id).code == 0
+
+
+def test_a_key_that_would_lead_elsewhere_fails_the_step_and_writes_nothing(cpf: Cpf) -> None:
+    each = foreach("each", ["a", "../../../../up"], cli("work", "touch ran"), key="${item}")
+    answer = cpf.run(each)
+    assert (answer.code, answer["error"]["step_id"]) == (30, "each")
+    assert "the key of item 1 holds '/'" in answer["error"]["message"]
+    assert not (cpf.cwd / "ran").exists()
+
+
+def test_items_that_fail_are_told_beside_those_that_did_not(cpf: Cpf) -> None:
+    each = foreach(
+        "each", {"from": 1, "to": 4}, cli("work", 'test "$((${item} % 2))" -eq 0 && echo \'{"ok": true}\''),
+        on_item_error="continue", max_failures=2, max_concurrency=2,
+    )  # fmt: skip
+    answer = cpf.run(each, end("e", result="${steps.each.outputs}"))
+    assert answer["result"]["iterations"] == [None, {"work": {"ok": True}}, None, {"work": {"ok": True}}]
+    assert [(f["index"], f["item"], f["error"]["step_id"]) for f in answer["result"]["failures"]] == [
+        (0, 1, "each[0]/work"), (2, 3, "each[2]/work"),
+    ]  # fmt: skip
+    each["max_failures"] = 1
+    answer = cpf.run(each)
+    assert (answer.code, answer["error"]["step_id"]) == (30, "each[2]/work")
+    assert answer["error"]["message"].startswith("more than 1 items failed; ")

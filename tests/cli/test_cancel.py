@@ -12,6 +12,7 @@ import pytest
 
 from checkpointflow.drivers import local
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.locks import Wish
 from tests.conftest import Cpf, gone, until
 from tests.helpers import ask, cli, foreach
 
@@ -96,7 +97,7 @@ def test_the_word_of_one_who_is_gone_cancels_nothing(cpf: Cpf, host: str) -> Non
 def test_the_word_of_one_who_waits_is_heard_by_whoever_goes_on(cpf: Cpf) -> None:
     """As after a crash of the one who was asked."""
     run_id = cpf.run(ask("q"), ask("r"))["run_id"]
-    with RunDirectory(cpf.directory(run_id)).ask_to_cancel("enough", "now", 0):
+    with RunDirectory(cpf.directory(run_id)).ask_to_cancel(Wish("enough"), "now", 0):
         answer = cpf.resume(run_id, "q_event", {})
     assert (answer.code, answer["reason"]) == (50, "enough")
 
@@ -108,7 +109,9 @@ def test_threads_of_one_process_may_ask_at_once(cpf: Cpf) -> None:
     (run_id,) = os.listdir(cpf.base / "runs")
     place = cpf.directory(run_id)
     with ThreadPoolExecutor(8) as pool:
-        runs = list(pool.map(lambda n: local.cancel(RunDirectory(place), f"{n}", 20), range(8)))
+        runs = list(
+            pool.map(lambda n: local.cancel(RunDirectory(place), Wish(f"{n}"), lock_timeout=20), range(8))
+        )
     assert {run.status for run in runs} == {"cancelled"}
     assert len({run.checkpoint_id for run in runs}) == 1
     process.communicate(timeout=20)

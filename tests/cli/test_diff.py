@@ -50,6 +50,12 @@ def test_inputs_path_outputs_and_result_are_compared(cpf: Cpf) -> None:
     assert found["outcome"] == [{"at": "result.n", "a": 1, "b": 11}]
 
 
+def test_so_is_what_failed_steps_put_out(cpf: Cpf) -> None:
+    loud = cli("loud", 'echo "{\\"n\\": ${inputs.n}}"; exit 1', on_error="continue")
+    found = diff(cpf, ran(cpf, 1, loud), ran(cpf, 2, loud))
+    assert found["steps"] == [{"step": "loud", "differences": [{"at": "outputs.n", "a": 1, "b": 2}]}]
+
+
 def test_timing_tells_how_long_each_step_took(cpf: Cpf) -> None:
     found = diff(cpf, ran(cpf, 1, cli("a", "sleep 0.3")), ran(cpf, 1, cli("a", "sleep 0.01")))
     (timing,) = found["timing"]

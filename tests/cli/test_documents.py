@@ -143,14 +143,14 @@ def test_every_example_validates(number: int, tmp_path: Path) -> None:
         ("greet", {"name": "Bo"}, 0, {"text": "hello, Bo"}),
         (
             "foreach_example",
-            {"files": ["a b", "$(x)"]},
+            {"files": ["a.txt", "b-2"]},
             0,
-            [{"file": "a b", "number": 0}, {"file": "$(x)", "number": 1}],
+            [{"file": "a.txt", "part": "1 of 2"}, {"file": "b-2", "part": "2 of 2"}],
         ),
         ("foreach_workflow_example", {}, 0, [{"text": "hello, eu"}, {"text": "hello, us"}]),
         ("parallel_example", {}, 0, {"style": True, "slow": 3}),
         ("workflow_example", {}, 0, "hello, Ada"),
-        ("policies_example", {}, 0, "publish ended with 7"),
+        ("policies_example", {}, 0, "publish ended with 7, no room"),
     ],
 )
 def test_the_guide_s_examples_run(

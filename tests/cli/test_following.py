@@ -35,7 +35,7 @@ def follow(cpf: Cpf, answer: Answer, number: int) -> Answer:
 def test_a_question_is_answered(cpf: Cpf) -> None:
     answer = cpf.run(QUESTION, cli("go"))
     assert lines(answer) == ["cpf resume --step q --input @response.json"]
-    assert answer["next"][0]["why"] == "answer as agent"
+    assert (answer["next"][0]["why"], answer["wait"]["audience"]) == ("answer", "agent")
     assert answer["next"][0]["command"] == answer["wait"]["resume"]["command"]
     ended = follow(cpf, answer, 0)
     assert (ended.code, lines(ended)) == (0, [])
@@ -127,8 +127,30 @@ def test_a_run_whose_directory_is_gone_goes_on_here(cpf: Cpf) -> None:
     run_id = cpf("run", str(cpf.cwd / cpf.flow(QUESTION, cli("go"))), cwd=there)["run_id"]
     there.rmdir()
     gone = cpf.resume(run_id, "q_event", {"y": True})
-    assert (gone.error_code, lines(gone)) == ("ERR_DIRECTORY_GONE", ["cpf resume --cwd ."])
-    assert follow(cpf, gone, 0).code == 40
+    line = "cpf resume --step q --input @response.json --cwd ."
+    assert (gone.error_code, lines(gone)) == ("ERR_DIRECTORY_GONE", [line])
+    assert follow(cpf, gone, 0).code == 0
+
+
+def test_a_failed_run_whose_directory_is_gone_is_tried_again_here(cpf: Cpf) -> None:
+    there = cpf.cwd / "there"
+    there.mkdir()
+    run_id = cpf("run", str(cpf.cwd / cpf.flow(cli("a", "test -e fixed"))), cwd=there)["run_id"]
+    there.rmdir()
+    gone = cpf("retry", run_id)
+    assert (gone.error_code, lines(gone)) == (
+        "ERR_DIRECTORY_GONE",
+        ["cpf logs --step a", "cpf retry --cwd ."],
+    )
+    (cpf.cwd / "fixed").touch()
+    assert follow(cpf, gone, 1).code == 0
+
+
+def test_whatever_is_refused_of_a_run_that_asks_is_told_with_what_it_asks_and_whom(cpf: Cpf) -> None:
+    run_id = cpf.run(QUESTION)["run_id"]
+    for words in (("retry",), ("delete",)):
+        refused = cpf(words[0], run_id, *words[1:])
+        assert (refused["status"], refused.json.get("wait", {}).get("audience")) == ("error", "agent"), words
 
 
 def test_a_run_that_has_not_ended_is_ended_before_it_is_removed(cpf: Cpf) -> None:

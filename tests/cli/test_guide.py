@@ -16,7 +16,7 @@ from checkpointflow.documents import yaml as source
 from checkpointflow.documents.model import AnyStep, Defaults, Workflow
 from checkpointflow.drivers import http, sources
 from checkpointflow.engine import kinds
-from checkpointflow.expressions import scanner
+from checkpointflow.expressions import functions, literals, scanner
 from checkpointflow.expressions import syntax as expression
 from checkpointflow.schemas import defaults, patterns, survey, unevaluated
 from checkpointflow.shells import scripts
@@ -135,6 +135,11 @@ def test_every_name_of_expressions_is_there(name: str) -> None:
     assert re.search(rf"`{name}\b", PARTS["expressions"])
 
 
+@pytest.mark.parametrize("name", functions.FUNCTIONS)
+def test_every_function_is_there(name: str) -> None:
+    assert f"`{name}(" in PARTS["expressions"]
+
+
 LIMITS = {
     source: [
         "MAX_BYTES",
@@ -149,7 +154,8 @@ LIMITS = {
     advice: ["MAX_STEPS", "MAX_EVENTS"],
     sources: ["MAX_DOCUMENTS"],
     scanner: ["MAX_CHARACTERS", "MAX_LEVELS"],
-    expression: ["MAX_DIGITS"],
+    literals: ["MAX_DIGITS"],
+    functions: ["MAX_DIGITS", "MAX_ELEMENTS"],
     scripts: ["MAX_ARGUMENT_BYTES", "MAX_HOLES", "MAX_DIGITS"],
     quoting: ["MAX_LEVELS"],
     jsontext: ["MAX_DEPTH"],

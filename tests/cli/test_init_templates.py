@@ -180,6 +180,17 @@ def test_deploy_rolls_back_what_fails(cpf: Cpf, step: str) -> None:
     assert logs.text == "rolling back production\n"
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_deploy_gives_back_what_it_took_whatever_happens(cpf: Cpf, ok: bool) -> None:
+    at = begun(cpf, "deploy", {"version": "1.2.3"})
+    if ok:
+        assert answered(cpf, at, {"ok": True}, FAIL_AT="rollback").code == 0
+    else:
+        assert cpf("cancel", at["run_id"], "--reason", "not today").code == 0
+    last = cpf("logs", at["run_id"], "--step", "@finally/unmute_alarms", "--raw").text
+    assert last == f"alarms are on again, the deployment has {'completed' if ok else 'cancelled'}\n"
+
+
 # batch
 
 
@@ -188,7 +199,7 @@ def test_batch_asks_of_the_odd_item_only(cpf: Cpf) -> None:
     at = begun(cpf, "batch", {"orders": orders})
     assert (at.code, at["wait"]["step"], "waits" in at.json) == (40, "each[1]/ask", False)
     assert at["wait"]["prompt"] == "Book desks for 9000?"
-    report = answered(cpf, at, {"book": True})["result"]
+    report = answered(cpf, at, {"book": True})["result"]["iterations"]
     assert [(item["name"], item["status"]) for item in report] == [
         ("pens", "booked"), ("desks", "booked"), ("ink", "booked"),
     ]  # fmt: skip
@@ -197,12 +208,13 @@ def test_batch_asks_of_the_odd_item_only(cpf: Cpf) -> None:
 
 def test_batch_skips_what_is_not_wanted(cpf: Cpf) -> None:
     at = begun(cpf, "batch", {"orders": [{"name": "desks", "amount": 2}], "limit": 1})
-    assert answered(cpf, at, {"book": False})["result"] == [{"name": "desks", "status": "skipped"}]
+    report = answered(cpf, at, {"book": False})["result"]
+    assert report == {"iterations": [{"name": "desks", "status": "skipped"}], "failures": []}
 
 
 def test_batch_tries_again(cpf: Cpf) -> None:
     answer = begun(cpf, "batch", {"orders": [{"name": "pens", "amount": 2}]}, GOOD_FROM="3")
-    assert [item["status"] for item in answer["result"]] == ["booked"]
+    assert [item["status"] for item in answer["result"]["iterations"]] == ["booked"]
     facts = [entry["fact"]["fact"] for entry in cpf.history(answer["run_id"])]
     assert facts.count("attempt_failed") == 2
 
@@ -210,7 +222,8 @@ def test_batch_tries_again(cpf: Cpf) -> None:
 def test_batch_goes_on_past_an_item_that_fails(cpf: Cpf) -> None:
     orders = [{"name": "pens", "amount": 2}, {"name": "ink", "amount": 2}]
     answer = begun(cpf, "batch", {"orders": orders}, GOOD_FROM="9")
-    assert [item["status"] for item in answer["result"]] == ["failed", "failed"]
+    assert answer["result"]["iterations"] == [None, None]
+    assert [failure["item"]["name"] for failure in answer["result"]["failures"]] == ["pens", "ink"]
 
 
 # runbook

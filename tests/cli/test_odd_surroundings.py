@@ -14,6 +14,7 @@ from checkpointflow.api import Store
 from checkpointflow.drivers import local
 from checkpointflow.errors import InvalidInput
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.locks import Wish
 from tests.conftest import Cpf
 from tests.helpers import ask, cli
 
@@ -52,9 +53,9 @@ def test_on_a_full_disk_runs_can_be_cancelled_and_removed(cpf: Cpf, monkeypatch:
 def test_a_wish_to_cancel_needs_no_room(cpf: Cpf, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = RunDirectory(cpf.directory(cpf.run(ask("q"))["run_id"]))
     fill(cpf, monkeypatch)
-    with directory.ask_to_cancel("enough", "now", 0):
-        assert "no reason could be left" in str(directory.find_cancel_reason())
-    assert directory.find_cancel_reason() is None
+    with directory.ask_to_cancel(Wish("enough"), "now", 0):
+        assert "no reason could be left" in str(directory.find_wish())
+    assert directory.find_wish() is None
 
 
 @pytest.mark.parametrize(

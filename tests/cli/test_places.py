@@ -72,13 +72,16 @@ def test_of_a_document_that_has_changed_the_place_is_in_the_runs_copy(cpf: Cpf) 
     assert "where" not in cpf("status", run_id)["error"]
 
 
-@pytest.mark.parametrize("block", ["call", "each"])
+@pytest.mark.parametrize("block", ["call", "each", "chosen"])
 def test_a_step_of_a_called_workflow_has_its_place_there(cpf: Cpf, block: str) -> None:
     (cpf.cwd / "sub").mkdir()
     (cpf.cwd / "sub" / "c.yaml").write_text(HEAD.format("c") + f"    - {FAIL}\n")
     step: dict[str, Any] = {"id": "a", "kind": "workflow", "workflow_ref": "sub/c.yaml"}
     if block == "each":
         step = {"id": "a", "kind": "foreach", "items": [1], "workflow_ref": "sub/c.yaml"}
+    if block == "chosen":
+        (cpf.cwd / "sub" / "b.yaml").write_text(HEAD.format("b") + f"\n\n    - {FAIL}\n")
+        step |= {"workflow_ref": "sub/${lower('C')}.yaml", "one_of": ["sub/b.yaml", "sub/c.yaml"]}
     failed = cpf.run(step)
     assert failed["error"]["step_id"] in ("a/a", "a[0]/a")
     assert place(failed) == (str(cpf.cwd / "sub" / "c.yaml"), 5, 8)

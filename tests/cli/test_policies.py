@@ -564,3 +564,25 @@ def test_a_value_chooses_no_artifact_outside_of_the_steps_directory(cpf: Cpf, na
     assert cpf.run(deeper, inputs={"name": name}).code == 30
     assert cpf.run(deeper, inputs={"name": "r"}).code == 0
     assert cpf.run(cli("a", "echo x > r", cwd="out", **artifact("../secret"))).code == 0
+
+
+# What a failed step said
+
+
+def test_what_a_failed_step_said_is_there_after_a_wait(cpf: Cpf) -> None:
+    """Failed with: a run in which a failed block was survived taken for a damaged one."""
+    loud = """echo '{"tests": 3}'; echo "two are red" >&2; exit 1"""
+    waiting = cpf.run(
+        cli("test", loud, on_error="continue"),
+        parallel("par", branch("good", cli("one", "echo '{\"n\": 1}'")), branch("bad", cli("two", "exit 1")),
+                 on_error="continue"),
+        ask("go"),
+        end("e", result={
+            "tests": "${steps.test.outputs.tests}", "said": "${steps.test.stderr}",
+            "good": "${steps.par.outputs.good.one.n}", "bad": "${steps.par.outputs.bad == null}",
+        }),
+    )  # fmt: skip
+    assert waiting.code == 40
+    answer = cpf("resume", waiting["run_id"], "--event", "go_event", "--input", "{}")
+    assert answer["result"] == {"tests": 3, "said": "two are red", "good": 1, "bad": True}
+    assert cpf("verify", waiting["run_id"]).code == 0

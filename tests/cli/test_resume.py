@@ -9,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from checkpointflow.store.locks import hold_lock
 from tests.conftest import Cpf, on_a_terminal, until
 from tests.helpers import ask, cli, end, foreach
 
@@ -93,6 +95,33 @@ def test_of_simultaneous_resumes_one_delivers(cpf: Cpf) -> None:
     assert all(
         answer.get("replayed") or answer["exit_code"] == 70 for answer in answers if answer != first[0]
     )
+    assert (cpf.cwd / "ledger").read_text() == "once\n"
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_who_says_a_line_again_that_is_still_under_way_waits_and_says_it_once_more(
+    cpf: Cpf, is_delivered: bool
+) -> None:
+    go = cli("go", "echo once >> ledger; until test -e end; do sleep 0.02; done")
+    asked = cpf.run(QUESTION, go)
+    (cpf.cwd / "response.json").write_text('{"y": "yes"}')
+    line = asked["next"][0]["argv"][1:]
+    first = cpf.start(*line) if is_delivered else None
+    with ExitStack() as held:
+        if is_delivered:
+            until((cpf.cwd / "ledger").exists)
+        else:  # whoever it is dies before the answer is written down
+            held.enter_context(hold_lock(cpf.directory(asked["run_id"]) / "run.lock", "", "resume", "", 0))
+        second = cpf.real(*line)
+        assert (second.code, second["next"][0]["argv"][1]) == (70, "wait")
+    (cpf.cwd / "end").touch()
+    waited = cpf.real(*second["next"][0]["argv"][1:])
+    assert (waited["status"], "wait" in waited.json) == (
+        ("completed", False) if is_delivered else ("waiting", True)
+    )
+    third = cpf.real(*line)
+    assert (third.code, third.json.get("replayed", False)) == (0, is_delivered)
+    assert first is None or json.loads(first.communicate(timeout=30)[0])["status"] == "completed"
     assert (cpf.cwd / "ledger").read_text() == "once\n"
 
 

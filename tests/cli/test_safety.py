@@ -25,6 +25,7 @@ from checkpointflow.drivers import command
 from checkpointflow.drivers.secrets import Secrets
 from checkpointflow.errors import PersistenceError
 from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.locks import Wish
 from tests.conftest import Cpf
 from tests.helpers import ask, call, cli, end
 
@@ -514,16 +515,16 @@ def test_asking_to_cancel_writes_through_no_link_and_privately(cpf: Cpf, tmp_pat
     directory = RunDirectory(cpf.directory(cpf.run(ask("q"))["run_id"]))
     os.umask(os.umask(0o022))
     word, victim = directory.place / "cancel.json", tmp_path / "victim"
-    with directory.ask_to_cancel("enough", "now", 0):
+    with directory.ask_to_cancel(Wish("enough"), "now", 0):
         assert stat.S_IMODE(word.stat().st_mode) == 0o600
     victim.write_text("mine")
     word.unlink()
     word.hardlink_to(victim)
-    with directory.ask_to_cancel("enough", "now", 0):
-        assert "no reason" in str(directory.find_cancel_reason())
+    with directory.ask_to_cancel(Wish("enough"), "now", 0):
+        assert "no reason" in str(directory.find_wish())
     word.unlink()
     word.symlink_to(victim)
-    with pytest.raises(PersistenceError), directory.ask_to_cancel("enough", "now", 0):
+    with pytest.raises(PersistenceError), directory.ask_to_cancel(Wish("enough"), "now", 0):
         pass
     assert victim.read_text() == "mine"
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from checkpointflow.cli import work
+from checkpointflow.store.locks import hold_lock
 from checkpointflow.store.store import Store
 from tests.conftest import Answer, Cpf, gone, until
 from tests.helpers import ask, cli, end, foreach
@@ -294,6 +295,39 @@ def test_an_answer_is_kept_while_somebody_else_works_on_the_run(
         worker.take_all("agent", None)
         assert (len(worker.left), worker.has_failed) == (held, False)
     assert (lines(cpf), outputs(cpf, run_id), worker._kept) == (["x"], {"verdict": "go"}, {})
+
+
+KEEPS = ("--once", "--lock-timeout", "0", "--progress", "plain")
+ASKED = f"echo x >> log; until test -e go; do sleep 0.02; done; {GO}"
+
+
+def test_an_answer_is_not_lost_to_who_works_on_the_run_though_it_is_asked_for_once(cpf: Cpf) -> None:
+    run_id = cpf.run(question())["run_id"]
+    worker = cpf.start("work", *KEEPS, "--exec", ASKED)
+    until((cpf.cwd / "log").exists)
+    with hold_lock(cpf.directory(run_id) / "run.lock", "the run", "resume", "now", 0):
+        (cpf.cwd / "go").touch()
+        assert worker.stderr is not None
+        until(lambda: b"its answer is kept, and given again" in worker.stderr.readline())
+    answer = json.loads(worker.communicate(timeout=30)[0])
+    assert (worker.returncode, answer["result"]["count"]) == (0, {"answered": 1, "left": 0})
+    assert (lines(cpf), outputs(cpf, run_id)) == (["x"], {"verdict": "go"})
+
+
+def test_an_answer_that_is_kept_falls_away_once_somebody_else_has_answered(cpf: Cpf) -> None:
+    slow = cli("slow", "touch at; until test -e fell; do sleep 0.02; done")
+    run_id = cpf.run(question(), slow)["run_id"]
+    worker = cpf.start("work", *KEEPS, "--exec", ASKED)
+    until((cpf.cwd / "log").exists)
+    person = cpf.start("resume", run_id, "--set", "verdict=stop")
+    until((cpf.cwd / "at").exists)
+    (cpf.cwd / "go").touch()
+    answer = json.loads(worker.communicate(timeout=30)[0])
+    assert [row["step"] for row in answer["result"]["fell_away"]] == ["q"]
+    assert (worker.returncode, answer["result"]["left"], lines(cpf)) == (0, [], ["x"])
+    (cpf.cwd / "fell").touch()
+    assert json.loads(person.communicate(timeout=30)[0])["status"] == "completed"
+    assert outputs(cpf, run_id) == {"verdict": "stop"}
 
 
 def test_a_command_that_reads_nothing_of_a_long_question_and_one_that_prints_much(cpf: Cpf) -> None:

@@ -77,11 +77,6 @@ class Machine:
         self._calls.append(Call(self, line, self._env))
         return self._calls[-1]
 
-    @property
-    def is_at_work(self) -> bool:
-        """Whether any cpf that was started is still there."""
-        return any(call.process.poll() is None for call in self._calls)
-
     def __call__(self, *line: str) -> Reply:
         """What cpf answers, if nothing happens to it."""
         return self.start(*line).finish()
@@ -146,11 +141,18 @@ class Machine:
         found = set()
         stores = (*self.place.glob("*/runs"), *self.place.glob("*/runs/*"))
         for directory in stores if in_stores else [self.place]:
-            with suppress(OSError):
-                for entry in os.scandir(directory):
+            with suppress(OSError), os.scandir(directory) as entries:
+                for entry in entries:
                     status = entry.stat(follow_symlinks=False)
                     found.add((entry.path, status.st_size, status.st_mtime_ns))
         return found
+
+    def close(self) -> None:
+        """End everybody who is still there."""
+        for call in self._calls:
+            call.process.kill()
+            call.process.communicate()
+        self.end_all()
 
     def list_commands(self) -> Iterator[int]:
         """The processes of steps that are still there."""

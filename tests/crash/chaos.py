@@ -65,7 +65,7 @@ class Storm:
                 at = self._look(self._choose()(at))
             raise AssertionError("the run does not come to its end")
         finally:
-            self.machine.end_all()
+            self.machine.close()
 
     # Calls
 
@@ -79,21 +79,23 @@ class Storm:
 
     def _call(self, *line: str, calm: float = 0.15) -> Reply:
         """What cpf answers, which is struck unless it is *calm*, or all is quiet by now."""
+        alone = not list(self.machine.list_commands())
         call = self.machine.start(*line)
         self._perhaps_strike(call, calm)
-        return self._finish(call)
+        return self._finish(call, alone=alone)
 
     def _perhaps_strike(self, call: Call, calm: float, when: str = "") -> None:
         if self.machine.kills < self.kills and self.chance.random() > calm:
             self.machine.strike(call, when)
 
-    def _finish(self, call: Call) -> Reply:
+    def _finish(self, call: Call, *, alone: bool) -> Reply:
+        """What came of *call*; *alone*: all commands that there are were started by it."""
         reply = call.finish()
         self.books.faults += reply.struck is not None
         if reply.struck is None:
             assert reply.error != "ERR_INTERRUPTED", reply
             assert reply.code in (*WENT_ON, 20, 50, 70), reply
-        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED" and not self.machine.is_at_work:
+        elif reply.code == 20 and reply.error == "ERR_INTERRUPTED" and alone:
             assert not self.machine.outlive(0.3), "commands go on after their cpf was told to stop"
         return reply
 
@@ -102,9 +104,7 @@ class Storm:
         self.books.look(self.run)
         if reply is not None and reply.code in (*WENT_ON, 50):
             return reply.envelope
-        if reply is not None and reply.error == "ERR_NOT_TRUSTED":
-            assert self.has_travelled and not self.trust, reply
-            self.trust = ("--trust",)
+        self._heed(reply)
         if reply is not None and reply.code == 70:
             self.machine.end_all(ORPHAN_SECONDS)
         if self.chance.random() < 0.5:
@@ -112,6 +112,12 @@ class Storm:
         found = self.machine("status", *self.where)
         assert found.code in (*WENT_ON, 50), found
         return found.envelope
+
+    def _heed(self, reply: Reply | None) -> None:
+        """Say that the run is trusted, from now on, if it was asked for."""
+        if reply is not None and reply.error == "ERR_NOT_TRUSTED":
+            assert self.has_travelled and not self.trust, reply
+            self.trust = ("--trust",)
 
     def _begin(self) -> dict[str, Any]:
         """Start the run; one that was killed before it had begun has left nothing."""
@@ -204,13 +210,13 @@ class Storm:
         lines = [self._compose(at, wait) for _ in range(self.chance.randint(2, 3))]
         calls = [self.machine.start(*line) for line in lines]
         self._perhaps_strike(self.chance.choice(calls), 0.5)
-        replies = [self._finish(call) for call in calls]
+        replies = [self._finish(call, alone=False) for call in calls]
         in_turn = sorted(zip(lines, replies, strict=True), key=lambda pair: pair[1].replayed)
         taken = [self._note_answer(wait, line, reply) for line, reply in in_turn]
         assert sum(taken) <= 1, f"{sum(taken)} of {len(taken)} answers were taken"
         is_sure = alone and wait is not None and "timeout_at" not in wait and not self.books.may_be_cancelled
         if is_sure and not any(r.struck or "--input" not in r.line for r in replies):
-            is_refused = all(reply.error == "ERR_NOT_TRUSTED" for reply in replies)
+            is_refused = any(reply.error == "ERR_NOT_TRUSTED" for reply in replies)
             assert any(taken) or is_refused, f"no answer was taken: {replies}"
 
     def _rival(self, _: dict[str, Any]) -> None:
@@ -247,21 +253,23 @@ class Storm:
         """Somebody cancels, perhaps while somebody else is at work; either or both may be struck."""
         wait = self._pick_wait(at)
         line = self._compose(at, wait)
+        alone = not list(self.machine.list_commands())
         worker = self.machine.start(*line) if self.chance.random() < 0.7 else None
         if worker is not None:
             worker.wait(self.chance.uniform(0, 1))
         self.books.may_be_cancelled = True
-        call = self.machine.start("cancel", *self.where, "--reason", "chaos")
+        call = self.machine.start("cancel", *self.where, *self.trust, "--reason", "chaos")
         asked_at = self._await_wish(call) if worker is not None else None
         now = asked_at is not None and self.chance.random() < 0.7
         for victim in self.chance.choice([[worker], [call], [worker, call]] if worker else [[call]]):
             self._perhaps_strike(victim, 0.3, "at once" if now else "")
-        reply = self._finish(call)
+        reply = self._finish(call, alone=alone and worker is None)
         if worker is not None:
-            self._note_answer(wait, line, self._finish(worker))
+            self._note_answer(wait, line, self._finish(worker, alone=False))
         self.books.look(self.run)
         self.books.note_cancel(reply, asked_at)
-        if reply.code == 0:
+        self._heed(reply)  # it runs the commands of a `finally`
+        if reply.code == 0 and reply.envelope["status"] == "cancelled":
             self._check_rest()
 
     def _await_wish(self, call: Call) -> int | None:

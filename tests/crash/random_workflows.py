@@ -82,6 +82,7 @@ RECIPES = {
     "flaky": Recipe(3, (SECOND_TRY, ENDED, SAY), _retry(2, "exponential"), truth="retry", tries=2),
     "doomed": Recipe(1, (SECOND_TRY, ENDED, SAY), truth="retry", needs_retry=True),
     "failing": Recipe(2, (ENDED, "exit 3"), _GO_ON, "error.code", lambda _: "ERR_STEP_FAILED", "failed"),
+    "telling": Recipe(2, (ENDED, SAY, "echo no >&2; exit 3"), _GO_ON, truth="retry"),
     "slow": Recipe(
         1, ("setsid sleep 9 &", "sleep 9"), {"timeout_seconds": 0.2, **_GO_ON}, "error.code",
         lambda _: "ERR_TIMEOUT", "retry",
@@ -96,6 +97,11 @@ RECIPES = {
         2, (*LEAVE, ENDED), {"artifacts": _MADE, "idempotent": True}, "artifacts.made.size", lambda _: 8,
         "retry", again=True,
     ),
+    "set": Recipe(
+        1, (*LEAVE, ENDED), {"artifacts": [{"name": "made", "path": "?ade-STEP-ID"}], "idempotent": True},
+        "artifacts.made.files.0.size", lambda _: 8, "retry", again=True,
+    ),
+    "fed": Recipe(1, ('test "$(cat)" = "STEP-ID ${run.id}"', ENDED, SAY), {"stdin": "STEP-ID ${run.id}"}),
     "locked": Recipe(2, (*ALONE, "sleep 0.1", ENDED, SAY), {"lock": {"key": LOCK, "timeout_seconds": 30}}),
     "secret": Recipe(2, (PRINT_SECRETS, ENDED, f'{SAY} > "$CPF_OUTPUT"')),
     "odd code": Recipe(1, (ENDED, SAY, "exit 3"), {"success": {"exit_codes": [0, 3]}}),
@@ -107,6 +113,7 @@ AGAIN = Recipe(
     value=lambda path: {"again": not path.endswith(f"@{LOOPS}")},
 )  # fmt: skip
 CALLED = Recipe(0)
+_GOOD_AND_BAD = RECIPES["plain"], RECIPES["failing"]
 
 
 class Workflow:
@@ -114,12 +121,14 @@ class Workflow:
     *is_slow*: its steps take their time.
 
     documents: by the names of their files; recipes: of what is performed, by step ids, of which all
-    documents together have none twice; result: what a run of it comes to.
+    documents together have none twice; result: what a run of it comes to; cleanups: the steps of each
+    `finally`, by those that it follows.
     """
 
     def __init__(self, seed: str, port: int, size: int, is_slow: bool = False) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
         self.recipes: dict[str, Recipe] = {}
+        self.cleanups: dict[str, list[str]] = {}
         self._chance = random.Random(seed)
         self._port, self._size, self._ids = port, size, 0
         self._pauses = [0.5, 1.5] if is_slow else [0, 0.02, 0.05, 0.1]
@@ -132,6 +141,11 @@ class Workflow:
     def _document(self, name: str, depth: int) -> Value:
         steps, value = self._body(depth, self._size)
         workflow = {"id": name.partition(".")[0], "version": "1", "steps": steps}
+        if self._chance.random() < 0.3:
+            kinds = self._chance.choices(["plain", "idempotent", "retried", "failing"], k=2)
+            cleanup = [self._perform(RECIPES[kind]) for kind in kinds]
+            workflow["finally"] = [step for _, step in cleanup]
+            self.cleanups |= {step["id"]: [name for name, _ in cleanup] for step in steps}
         self.documents[name] = {"schema_version": "checkpointflow/v1", "workflow": workflow}
         return value
 
@@ -139,9 +153,10 @@ class Workflow:
         """Some steps, closed by an `end` that shows what each came to."""
         kinds: dict[Callable[[int], _Part], float] = {
             self._command: 10, self._call: 1, self._wait: 3, self._timed_wait: 1, self._loop: 1,
-            self._diverted: 1, self._foreach: 2, self._parallel: 2, self._called: 1.5,
+            self._diverted: 1, self._tolerant: 1, self._foreach: 2, self._parallel: 2, self._called: 1.5,
         }  # fmt: skip
-        flat = [k for k in kinds if depth or k not in (self._foreach, self._parallel, self._called)]
+        blocks = (self._tolerant, self._foreach, self._parallel, self._called)
+        flat = [k for k in kinds if depth or k not in blocks]
         chosen = self._chance.choices(flat, [kinds[k] for k in flat], k=self._chance.randint(1, size))
         parts = [kind(depth - 1) for kind in chosen]
         shown = {part.name: f"${{steps.{part.name}.{part.shows}}}" for part in parts if part.shows}
@@ -210,12 +225,27 @@ class Workflow:
             body, value = [], self._document(f"{name}.yaml", depth)
         else:
             body, value = self._body(depth)
-        step = foreach(name, list(range(number)), *body, **more)
+        prefix = self._chance.choice(["", "k."])
+        more |= {"key": f"{prefix}${{item}}"} if prefix else {}
+        items = self._chance.choice([list(range(number)), {"count": number}])
+        step = foreach(name, items, *body, **more)
 
         def iterate(before: str, answers: Answers) -> Any:
-            return {"iterations": [value(f"{before}{name}[{n}]/", answers) for n in range(number)]}
+            return {"iterations": [value(f"{before}{name}[{prefix}{n}]/", answers) for n in range(number)]}
 
         return _Part(name, [step], "outputs", iterate)
+
+    def _tolerant(self, depth: int) -> _Part:
+        """Three items, of which the first fails."""
+        name, (good, step), (_, failing) = self._id("f"), *map(self._perform, _GOOD_AND_BAD)
+        failing = {k: v for k, v in failing.items() if k != "on_error"} | {"if": "item == 0"}
+        more = {"on_item_error": "continue", "max_failures": 1, "max_concurrency": self._chance.randint(1, 3)}
+        each = foreach(name, {"count": 3}, step, failing, **more)
+
+        def iterate(before: str, answers: Answers) -> Any:
+            return [None, *({good: {"at": f"{before}{name}[{n}]/{good}"}} for n in (1, 2))]
+
+        return _Part(name, [each], "outputs.iterations", iterate)
 
     def _parallel(self, depth: int) -> _Part:
         name = self._id("p")

@@ -47,7 +47,7 @@ class Reckoning:
 
     def recipe(self, path: str) -> Recipe:
         """How what is performed at *path* was made."""
-        return self.workflow.recipes[path.rpartition("/")[2].partition("@")[0]]
+        return self.workflow.recipes[self._name(path)]
 
     def read_ledger(self, word: str) -> Counter[Attempt]:
         """Which attempts of this run have noted *word*, and how often."""
@@ -84,7 +84,7 @@ class Reckoning:
 
     def _judge(self, fact: dict[str, Any]) -> None:
         """Whether *fact* may follow what has happened."""
-        kind, path = fact["fact"], fact.get("path", "")
+        kind, path = fact["fact"], fact.get("path") or fact.get("body", "")
         is_over = self._happened & {("run_completed", ""), ("run_cancelled", "")}
         # Both come last in the commit of an answer, also of the one that ends the run.
         assert not is_over or kind in ("files_sealed", "directory_chosen"), f"{fact} after its end"
@@ -107,14 +107,19 @@ class Reckoning:
         Whoever worked on the run has ended, too. asked_at: how long the history was when he was asked.
         """
         is_cancelled = ("run_cancelled", "") in self._happened
-        if reply.code == 0:
-            assert reply.envelope["status"] == "cancelled" and is_cancelled, f"it is not cancelled: {reply}"
-        elif reply.struck is None:
+        is_ending = bool(self._happened & {("cancel_began", ""), ("finally_began", ".")})
+        status = (reply.envelope or {}).get("status")
+        if reply.code == 0 and status == "cancelled":
+            assert is_cancelled, f"it is not cancelled: {reply}"
+        elif status in ("completed", "failed", "waiting", "running"):
+            assert is_ending, f"it was not at its end: {reply}"
+        elif reply.struck is None and reply.error != "ERR_NOT_TRUSTED":
             assert reply.error == "ERR_RUN_NOT_WAITING" and self._is_over(), f"it was not heard: {reply}"
         if reply.struck is None and asked_at is not None:
             self._check_hearing(asked_at)
-        self.is_cancelled |= reply.code == 0
-        self.may_be_cancelled = is_cancelled  # the wish of one who is dead does not come back
+        self.is_cancelled |= is_cancelled
+        # The wish of one who is dead does not come back.
+        self.may_be_cancelled = is_cancelled or ("cancel_began", "") in self._happened
 
     def _is_over(self) -> bool:
         facts = [json.loads(line)["fact"]["fact"] for line in self._lines]
@@ -129,7 +134,7 @@ class Reckoning:
         """
         facts = [json.loads(line)["fact"] for line in self._lines[asked_at:]]
         begun = {fact["path"] for fact in facts if fact["fact"] == "step_started"}
-        slow = {path for path in begun if self.recipe(path) is not CALLED}
+        slow = {path for path in begun if self.recipe(path) is not CALLED and "@finally/" not in path}
         for fact in facts:
             went_on = fact["fact"] == "step_succeeded" and fact["path"] in slow
             assert not went_on, f"{fact['path']} began and ended after its cpf was asked to stop"
@@ -144,8 +149,22 @@ class Reckoning:
             assert self._answers.get(path) == payload, f"{path} had taken {payload}"
         if outcome["status"] != "cancelled":
             assert outcome["status"] == "completed" and not self.is_cancelled, outcome["status"]
-            assert outcome["result"] == self.workflow.result("", self._answers)
+            expected = self.workflow.result("", self._answers)
+            assert outcome["result"] == expected, f"{outcome['result']}, and not {expected}"
         self._check_deeds()
+        self._check_cleanups()
+
+    def _check_cleanups(self) -> None:
+        """Whatever a body came to that began, its `finally` has been done."""
+        ended = {path.partition("@finally/")[0] + self._name(path) for path, _ in self.read_ledger("ended")}
+        for body, name in {(path.rpartition("/")[0], self._name(path)) for path, _ in self._started}:
+            for step in self.workflow.cleanups.get(name, ()):
+                place = f"{body}/" if body else ""
+                assert ("finally_began", body or ".") in self._happened, f"{body} has not cleaned up"
+                assert f"{place}{step}" in ended, f"{step} never ended in {body}"
+
+    def _name(self, path: str) -> str:
+        return path.rpartition("/")[2].partition("@")[0]
 
     def _check_deeds(self) -> None:
         """What ran was asked for, no more often than it may, and what succeeded did run."""

@@ -20,7 +20,8 @@ from checkpointflow.drivers import local
 from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.evolution import evolve
-from checkpointflow.engine.run import Completion, Run, waits
+from checkpointflow.engine.facts import Completion
+from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import RunNotFound
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.layout import is_run_id

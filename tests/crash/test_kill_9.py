@@ -237,6 +237,33 @@ def test_an_event_whose_resume_is_killed_is_delivered_once_or_not_at_all(trial: 
 
 
 @by_seed
+@pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
+def test_what_comes_after_an_outcome_survives_every_kill(trial: Trial, seed: int, how: str) -> None:
+    """Failed with: a snapshot without what the steps had come to."""
+    first = {"completed": cli("first"), "failed": cli("first", "exit 3"), "cancelled": ask("first")}[how]
+    trial.cpf.flow(first, **{"finally": ten_steps(idempotent=True)[:-1]})
+    cancel = ("cancel", "--reason", "enough", "--run-id")
+    if how == "cancelled":
+        trial.ask("run", "-f", "w.yaml")
+        trial.kill_at_work(*cancel, trial.run_id, within=0.3)
+    else:
+        trial.kill_run()
+    for _ in range(2):
+        if trial.directory is not None:
+            trial.kill_at_work("resume", "--run-id", trial.run_id, within=0.1)
+    answer = trial.to_its_end()
+    if answer["status"] == "waiting":  # the cancel was killed before it had been heard
+        answer = trial.ask(*cancel, trial.run_id)
+    assert answer["status"] == how
+    facts = [line["fact"]["fact"] for line in trial.cpf.history(trial.run_id)]
+    assert (facts.count("finally_began"), facts.count(f"run_{how}")) == (1, 1)
+    ended = [line for line in dict.fromkeys(trial.ledger) if line.endswith("ended")]
+    assert ended == [f"@finally/{step} ended" for step in STEPS]
+    for step, times in trial.begun().items():
+        assert times <= 1 + trial.killed_under_way[step], f"{step} began {times} times"
+
+
+@by_seed
 def test_a_cancel_that_is_killed_has_cancelled_or_changed_nothing(trial: Trial, seed: int) -> None:
     """Failed, in the long search, with: state.json written in place, in 10 ms."""
     trial.cpf.flow(ask("q"), cli("never", "touch never"))

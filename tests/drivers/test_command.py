@@ -14,8 +14,10 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from checkpointflow.drivers.command import Command
 from checkpointflow.drivers.processes import find_attempt
@@ -223,6 +225,63 @@ def test_stdout_is_kept_whole_or_not_at_all(place: Path, size: int, kept: bool) 
     assert isinstance(found, Success)
     assert len(found.stdout or "") == (size if kept else 0)
     assert found.lost == ({} if kept else {"stdout": "has 65,537 bytes, and at most 65,536 are kept"})
+
+
+def test_of_stderr_the_end_is_kept_below_a_line_that_says_so(place: Path) -> None:
+    assert outcome(place, "printf 'a\\nb\\n' >&2", keeps_stderr=True).stderr == "a\nb"  # type: ignore[union-attr]
+    assert outcome(place, "echo x >&2").stderr is None  # type: ignore[union-attr]
+    assert outcome(place, "head -c 65536 /dev/zero >&2", keeps_stderr=True).stderr == "\0" * 65536  # type: ignore[union-attr]
+    found = outcome(
+        place, "{ echo lost; head -c 65532 /dev/zero | tr '\\0' x; echo end; } >&2", keeps_stderr=True
+    )
+    note, text = found.stderr.split("\n", 1)  # type: ignore[union-attr]
+    assert note == "[the first 5 bytes are left out here; the step's log has them]"
+    assert text == "x" * 65532 + "end"
+
+
+@pytest.mark.parametrize(
+    ("script", "more", "code"),
+    [
+        ("exit 3", {}, "ERR_STEP_FAILED"),
+        ("kill -TERM $$", {}, "ERR_STEP_FAILED"),
+        ("exit 0", {"artifacts": (ArtifactSpec("a", "none"),)}, "ERR_STEP_FAILED"),
+        ("sleep 20", {"timeout_seconds": 0.3}, "ERR_TIMEOUT"),
+    ],
+)
+def test_a_command_that_failed_has_said_something_all_the_same(
+    place: Path, script: str, more: dict[str, Any], code: str
+) -> None:
+    found = outcome(
+        place, f"""echo no >&2; echo '{{"n": 1}}'; {script}""", keeps_stdout=True, keeps_stderr=True, **more
+    )
+    assert isinstance(found, Failure)
+    assert (found.error.code, found.outputs, found.stdout, found.stderr) == (code, {"n": 1}, '{"n": 1}', "no")
+
+
+def test_the_file_for_outputs_counts_for_one_that_failed_too(place: Path) -> None:
+    assert outcome(place, """echo '[1]' > "$CPF_OUTPUT"; exit 1""").outputs == [1]  # type: ignore[union-attr]
+
+
+def test_what_a_failed_command_did_not_say_is_told(place: Path) -> None:
+    found = outcome(place, "echo x; exit 1")
+    assert (found.outputs, found.stdout, found.lost) == (UNSET, None, {})  # type: ignore[union-attr]
+    found = outcome(place, "echo x", needs_json=True, keeps_stdout=True)
+    assert (found.outputs, found.stdout) == (UNSET, "x")  # type: ignore[union-attr]
+    assert "cannot be its outputs" in found.lost["outputs"]  # type: ignore[union-attr]
+    found = outcome(place, """echo '{"n": '; exit 1""")
+    assert "cannot be its outputs" in found.lost["outputs"]  # type: ignore[union-attr]
+    found = outcome(place, 'rm "$CPF_RUN_DIR"/std*/step.txt; exit 1', keeps_stderr=True)
+    assert "could not be read: " in found.lost["stderr"]  # type: ignore[union-attr]
+
+
+def test_secrets_are_masked_in_what_a_failed_command_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "abcdefgh")
+    script = """echo "{\\"t\\": \\"$TOKEN\\"}" | tee "$CPF_OUTPUT"; echo "$TOKEN" >&2; exit 1"""
+    found = outcome(place, script, secrets=("TOKEN",), keeps_stdout=True, keeps_stderr=True)
+    assert "***" in str(found)
+    assert "abcdefgh" not in str(found)
 
 
 def test_a_command_knows_its_run(place: Path) -> None:

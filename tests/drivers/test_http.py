@@ -1328,3 +1328,16 @@ def test_a_redirect_leads_to_no_inner_host(cpf: Cpf) -> None:
         server.shutdown()
     assert "localhost is at" in answer["error"]["message"]
     assert "redirects once more" in allowed["error"]["message"]
+
+
+def test_a_call_that_failed_was_answered_all_the_same(tmp_path: Path, peer: Say) -> None:
+    answer = said(b'{"why": "no"}', "Content-Type: application/json", "X-A: b", status=409)
+    found = outcome(tmp_path, peer(answer), keeps_headers=True, keeps_stdout=True)
+    assert isinstance(found, Failure)
+    assert (found.error.status_code, found.outputs, found.stdout) == (409, {"why": "no"}, '{"why": "no"}')
+    assert found.headers["x-a"] == "b"
+
+
+def test_what_its_answer_did_not_say_is_told(tmp_path: Path, peer: Say) -> None:
+    found = outcome(tmp_path, peer(said(b"x", "Content-Encoding: br", status=500)))
+    assert 'has the Content-Encoding "br"' in found.lost["outputs"]  # type: ignore[union-attr]

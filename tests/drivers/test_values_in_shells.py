@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkpointflow.errors import EvaluationError
-from checkpointflow.expressions.evaluation import as_text
+from checkpointflow.expressions.values import as_text
 from checkpointflow.shells.contexts import Shell
 from checkpointflow.shells.scripts import (
     MAX_ARGUMENT_BYTES,

@@ -11,6 +11,13 @@ from typing import Any
 import pytest
 
 from checkpointflow.drivers.processes import end, find_users
+from checkpointflow.engine.run import Run
+from checkpointflow.mcp import runs
+from checkpointflow.mcp.host import Host
+from checkpointflow.mcp.protocol import Client
+from checkpointflow.mcp.tasks import show_task
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.store import Store
 from tests.conftest import Cpf, until
 from tests.helpers import ask, branch, cli, parallel, switch
 from tests.mcp.wire import FORMS, TASKS, Json, Wire, accept, flow, question, reply
@@ -386,10 +393,14 @@ def test_a_client_with_tasks_gets_one_and_its_id_is_the_runs(cpf: Cpf) -> None:
             return wire.ask("tasks/update", {"taskId": task["taskId"], "inputResponses": {key: response}})
 
         assert "result" in update("ok@1999", {"action": "accept", "content": {"yes": "no"}})
-        refused = update(key, {"action": "accept", "content": {"yes": "maybe"}})
-        assert (refused["error"]["code"], "maybe" in refused["error"]["message"]) == (-32602, True)
+        assert "result" in update(key, {"action": "accept", "content": {"yes": "maybe"}})
+        ((again, request),) = poll(wire, task["taskId"], "input_required")["inputRequests"].items()
+        assert again != key  # or a client would not ask again
+        assert request["params"]["message"].startswith("Your last answer was not taken: ")
+        assert "result" in update(key, {"action": "accept", "content": {"yes": "no"}})
         assert (
-            update(key, {"action": "accept", "content": {"yes": "yes"}})["result"]["resultType"] == "complete"
+            update(again, {"action": "accept", "content": {"yes": "yes"}})["result"]["resultType"]
+            == "complete"
         )
         assert "result" in update(key, {"action": "accept", "content": {"yes": "no"}})
         done = poll(wire, task["taskId"], "completed")
@@ -564,6 +575,29 @@ def test_an_interrupted_task_is_not_taken_up_unasked(cpf: Cpf) -> None:
         shown = poll(wire, task_id, "completed")["result"]["structuredContent"]
         assert (shown["status"], shown["next"][0]["tool"]) == ("running", "cpf_retry")
         assert wire.value("cpf_cancel", run_id=task_id, reason="x")["status"] == "cancelled"
+
+
+def test_a_run_that_is_interrupted_while_it_is_looked_at_is_not_taken_up(
+    cpf: Cpf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow(cpf, "w", cli("a", "sleep 30", idempotent=True))
+    run_id = cpf.real("run", "w", "--detach")["run_id"]
+    until(lambda: (cpf.directory(run_id) / "stdout" / "a.txt").exists())
+    directory, taken_up, load = Store(cpf.base).find(run_id), list[str](), RunDirectory.load
+
+    def interrupt(directory: RunDirectory) -> Run:
+        run = load(directory)
+        os.kill(json.loads((directory.place / "run.lock").read_text())["pid"], signal.SIGINT)
+        until(lambda: not directory.seems_held() and not runs.is_driven_apart(directory))
+        return run
+
+    monkeypatch.setattr(runs, "drive_apart", lambda *_, **__: taken_up.append(run_id))
+    monkeypatch.setattr(RunDirectory, "load", interrupt)
+    host = Host(store=Store(cpf.base), patience=1, answers=frozenset())
+    assert show_task(host, Client("2026-07-28", TASKS), directory, set())["status"] == "working"
+    monkeypatch.setattr(RunDirectory, "load", load)
+    assert show_task(host, Client("2026-07-28", TASKS), directory, set())["status"] == "completed"
+    assert taken_up == []
 
 
 def test_two_calls_that_wait_for_the_same_run_ask_once_and_both_go_on(cpf: Cpf) -> None:

@@ -167,7 +167,7 @@ def test_invariants_that_make_sense_have_no_errors() -> None:
         ("{always: a, before: b}", 'there is no step "b"'),
         ("{never: a, unless: steps.b.outputs}", 'there is no step "b"'),
         ("{never: a, unless: item}", "there is no `item` here"),
-        ("{never: a, unless: 1 +}", "there is no arithmetic"),
+        ("{never: a, unless: 1 +}", "expected a value, but the text ends here"),
     ],
 )
 def test_invariants_that_make_none_are_told(wrong: str, told: str) -> None:

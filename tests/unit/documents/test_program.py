@@ -8,10 +8,12 @@ import pytest
 
 from checkpointflow.documents import program as understanding
 from checkpointflow.documents.checker import check
-from checkpointflow.documents.program import Program, Use
+from checkpointflow.documents.fields import Use
+from checkpointflow.documents.graph import list_called
+from checkpointflow.documents.program import Program
 from checkpointflow.documents.yaml import parse
 from checkpointflow.errors import ExpressionError
-from tests.helpers import Story, ask, branch, cli, foreach, parallel, switch, workflow
+from tests.helpers import Story, ask, branch, call, cli, foreach, parallel, switch, workflow
 
 SOURCE = parse(b"{}")
 
@@ -71,14 +73,14 @@ READERS = [
 @pytest.mark.parametrize("command", READERS)
 def test_a_step_keeps_its_stdout_if_some_text_refers_to_it(command: str) -> None:
     program = compiled(cli("a"), cli("b", command))
-    assert (program.step("a").keeps_stdout, program.step("b").keeps_stdout) == (True, False)
+    assert (program.step("a").keeps("stdout"), program.step("b").keeps("stdout")) == (True, False)
 
 
 @pytest.mark.parametrize("field", ["description", "name", "risk_level"])
 def test_prose_is_no_reference(field: str) -> None:
     said = {field: "see steps.a.stdout, rotates secrets.TOKEN every week"}
     step = compiled(cli("a", **said)).step("a")
-    assert (step.keeps_stdout, step.secrets) == (False, ())
+    assert (step.keeps("stdout"), step.secrets) == (False, ())
 
 
 def test_a_shells_own_variable_is_no_secret() -> None:
@@ -150,3 +152,21 @@ def test_each_faulty_part_of_a_list_of_commands_is_told_and_the_good_ones_are_re
 def test_parts_of_a_list_that_only_their_neighbours_complete_are_told() -> None:
     told = list(compiled(cli("b", ['echo "${inputs.x}', 'echo "${inputs.y}'])).uses())
     assert [(one.path[-1], isinstance(one, Use)) for one in told] == [(0, False), (1, False)]
+
+
+@pytest.mark.parametrize(
+    ("step", "called"),
+    [
+        (cli("a"), []),
+        (foreach("a", [], cli("b")), []),
+        (call("a", "b.yaml"), [(("workflow_ref",), "b.yaml")]),
+        (foreach("a", [], workflow_ref="b.yaml"), [(("workflow_ref",), "b.yaml")]),
+        (
+            call("a", "${inputs.x}", one_of=["b.yaml", "c.yaml"]),
+            [(("one_of", 0), "b.yaml"), (("one_of", 1), "c.yaml")],
+        ),
+        (call("a", "${inputs.x}"), []),
+    ],
+)
+def test_a_step_may_run_what_it_names_or_all_that_a_value_may_choose(step: Any, called: list[Any]) -> None:
+    assert list(list_called(workflow(step).steps[0])) == called

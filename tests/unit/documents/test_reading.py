@@ -15,8 +15,9 @@ from msgspec import to_builtins
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.documents import yaml as sources
 from checkpointflow.documents.decoding import decode, decode_leniently
-from checkpointflow.documents.model import Cli, Retry
+from checkpointflow.documents.model import Cli
 from checkpointflow.documents.packing import Understood, pack, unpack
+from checkpointflow.documents.parts import Retry
 from checkpointflow.documents.yaml import Source, parse
 from checkpointflow.errors import InvalidWorkflow
 from tests.unit.documents.tables import Row, Told, errors, holds, of, rows, text, told_by, yaml_errors
@@ -429,6 +430,14 @@ def salvaged(text: str) -> list[tuple[str, str]]:
 )
 def test_a_step_loses_what_does_not_fit_and_no_more(steps: str, left: tuple[str, str]) -> None:
     assert salvaged(f"{HEAD}    - {steps}\n    - {{id: z, kind: end}}\n") == [left, ("End", "z")]
+
+
+def test_a_step_of_finally_does_so_too() -> None:
+    cleanup = "  finally:\n    - {id: b, kind: cli, command: x, nxt: 1}\n    - foo\n"
+    text = f"{HEAD}    - {{id: z, kind: end}}\n{cleanup}"
+    workflow, _, _ = decode_leniently(text.encode())
+    assert workflow is not None
+    assert [step.id for step in workflow.cleanup or ()] == ["b", "_finally_1"]
 
 
 @pytest.mark.parametrize("text", ["[]", "a: 1", "workflow: 3", "workflow: {id: a}", "workflow: {steps: 3}"])

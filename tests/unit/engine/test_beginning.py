@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from checkpointflow.documents.program import Program
+from checkpointflow.engine.actions import Success
+from checkpointflow.engine.messages import Begin, Report
+from checkpointflow.engine.rules import advance
 from checkpointflow.errors import InvalidInput
-from tests.helpers import Story, cli
+from checkpointflow.store.history import fold
+from tests.helpers import START, Story, cli, end, workflow
 
 SCHEMA = {
     "type": "object",
@@ -41,3 +46,18 @@ def test_inputs_are_an_object(given: object) -> None:
 def test_a_run_knows_its_document() -> None:
     identity = Story(cli("a"), version=2).run.workflow
     assert (identity.id, identity.version, identity.digest, identity.source) == ("w", "2", "d", "w.yaml")
+
+
+def test_a_run_has_the_environment_variables_that_its_documents_declare() -> None:
+    inner = Program(workflow(end("z", result="${env.B}"), env=["B"]))
+    call = {"id": "call", "kind": "workflow", "workflow_ref": "w"}
+    program = Program(workflow(cli("a", "${env.A}"), call, env=["A"]), {"w": inner})
+    begin = Begin(now=START, run_id="R1", inputs={}, digest="d", env={"A": "1", "B": "2", "C": "3"})
+    run, facts = advance(program, None, begin)
+    assert (run.env, list(run.steps["a"].action.variables.values())) == ({"A": "1", "B": "2"}, ["1"])
+    run, more = advance(program, run, Report(now=START, path="a", attempt=1, outcome=Success(outputs={})))
+    assert run.steps["call"].outputs == "2"
+    assert fold([*facts, *more]) == run
+    for env, problem in (({"A": "1"}, "names it: B"), ({"A": "1", "B": "\udcff"}, "B is not UTF-8")):
+        with pytest.raises(InvalidInput, match=problem):
+            advance(program, None, replace(begin, env=env))

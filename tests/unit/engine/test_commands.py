@@ -363,3 +363,67 @@ def test_what_a_command_computes_with_is_an_integer_in_its_environment_too() -> 
     assert Story(step, inputs={"x": 7}).run.steps["a"].action.env == {"N": "7", "M": "a 7"}
     story = Story(step, inputs={"x": "a[$(touch pwned)]"})
     assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)
+
+
+def test_so_is_stderr() -> None:
+    assert action(cli("a"), cli("b", "echo ${steps.a.stderr}")).keeps_stderr
+    assert not action(cli("a"), cli("b", "echo ${steps.a.stdout}")).keeps_stderr
+    story = Story(cli("a"), cli("b", "${steps.a.stderr}")).succeed("a", stderr="warned")
+    assert list(story.run.steps["b"].action.variables.values()) == ["warned"]
+
+
+def test_what_a_command_reads_on_standard_input_stands_in_the_action_as_it_is() -> None:
+    step = cli("a", "n=$(cat); echo $((n))", shell="bash", stdin="${inputs.x}")
+    assert Story(step, inputs={"x": 7}).run.steps["a"].action.stdin == 7
+    story = Story(step, inputs={"x": "a[$(touch pwned)]"})
+    assert (story.run.status, "only an integer" in story.error.message) == ("failed", True)
+    step = cli("a", "cat", stdin={"t": ["${secrets.TOKEN}", "${inputs.x}"]})
+    action = Story(step, inputs={"x": [1]}).run.steps["a"].action
+    assert (action.secrets, action.stdin["t"][1]) == (("TOKEN",), [1])
+    assert Story(cli("a")).run.steps["a"].action.stdin is UNSET
+
+
+def test_a_command_has_the_variables_of_the_defaults_and_of_their_file_under_its_own() -> None:
+    env = {"B": "${inputs.x}", "C": "${secrets.S}"}
+    story = Story(cli("a", env={"C": "own"}), cli("b"), inputs={"x": 1}, defaults={"env": env}, begun=False)
+    story.workflow.env_file = {"A": "${file}", "B": "file"}
+    story.begin({"x": 1})
+    assert (story.run.steps["a"].action.env, story.run.steps["a"].action.secrets) == (
+        {"A": "${file}", "B": "1", "C": "own"},
+        (),
+    )
+    story.succeed("a")
+    assert story.run.steps["b"].action.secrets == ("S",)
+    call = {"id": "a", "kind": "api", "url": "http://h"}
+    assert Story(call, inputs={"x": 1}, defaults={"env": env}).run.steps["a"].action.secrets == ()
+
+
+def test_a_set_of_files_is_asked_for_by_a_pattern_and_seen_as_one() -> None:
+    wanted = [
+        {"name": "set", "path": "out/${inputs.v}/*.txt", "if_missing": "skip"},
+        {"name": "one", "path": "out/${inputs.v}*"[:-1], "media_type": "text/plain"},
+    ]
+    see = end("z", result="${steps.a.artifacts}")
+    story = Story(cli("a", artifacts=wanted), see, inputs={"v": "x*"})
+    assert story.run.steps["a"].action.artifacts == (
+        ArtifactSpec("set", "out/x*", pattern=r"(?!\.)[^/]*\.txt", may_lack=True),
+        ArtifactSpec("one", "out/x*", "text/plain", within="out"),
+    )
+    kept = {
+        name: StoredFile(path=f"artifacts/a/{name}", size=1, sha256="s")
+        for name in ("set/b/c", "set/d", "one")
+    }
+    story.succeed("a", artifacts=kept)
+    file = {"size": 1, "sha256": "s"}
+    assert story.run.outcome.result == {
+        "set": {
+            "path": "artifacts/a/set",
+            "files": [
+                {"name": "b/c", "path": "artifacts/a/set/b/c", **file},
+                {"name": "d", "path": "artifacts/a/set/d", **file},
+            ],
+        },
+        "one": {"path": "artifacts/a/one", **file},
+    }
+    story = Story(cli("a", artifacts=wanted), inputs={"v": ".."})
+    assert (story.run.status, "below the working directory" in story.error.message) == ("failed", True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from checkpointflow.engine.actions import Error, Failure, Sleep
 from checkpointflow.engine.messages import add_seconds
-from tests.helpers import Story, cli, end, switch
+from checkpointflow.engine.soundness import find_unsound
+from tests.helpers import Story, branch, call, cli, end, foreach, parallel, program, switch
 
 NO_PAUSE = {"max_attempts": 3, "backoff_seconds": 0}
 
@@ -114,3 +117,109 @@ def test_attempts_are_used_up_before_on_error_counts() -> None:
 def test_the_error_of_a_step_that_succeeded_is_not_there() -> None:
     story = Story(cli("a"), cli("b", **{"if": "steps.a.error != null"}), end("e", result=1)).succeed("a")
     assert story.result == 1
+
+
+# What it said
+
+
+def failed(text: str, **said: Any) -> Story:
+    """A step that *said* something and failed, and one after it that says *text*."""
+    story = Story(cli("a", on_error="continue"), cli("b", text))
+    return story.report("a", Failure(Error(code="ERR_STEP_FAILED", message="no", exit_code=1), **said))
+
+
+def test_what_a_failed_step_said_can_be_read_on_the_way_that_catches_it() -> None:
+    text = (
+        "${steps.a.outputs.n} ${steps.a.stdout} ${steps.a.stderr} ${steps.a.headers.x} ${steps.a.exit_code}"
+    )
+    story = failed(text, outputs={"n": 5}, stdout="out", stderr="err", headers={"x": "h"})
+    assert sorted(story.run.steps["b"].action.variables.values()) == ["1", "5", "err", "h", "out"]
+    assert story.replayed() == story.run
+
+
+def test_so_can_outputs_that_do_not_fit() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    story = Story(
+        cli("a", outputs=schema, on_error={"next": "b"}), cli("b", "${steps.a.outputs.n} ${steps.a.stderr}")
+    )
+    story.succeed("a", {"n": "x"}, stderr="warned")
+    assert sorted(story.run.steps["b"].action.variables.values()) == ["warned", "x"]
+    assert story.run.steps["a"].error.code == "ERR_STEP_OUTPUT_INVALID"
+
+
+def test_only_its_last_attempt_is_heard() -> None:
+    step = cli("a", retry={"max_attempts": 2, "backoff_seconds": 0}, on_error="continue")
+    story = Story(step, cli("b", "${steps.a.outputs.n}"))
+    for attempt in (1, 2):
+        error = Error(code="ERR_STEP_FAILED", message="no")
+        story.report("a", Failure(error, outputs={"n": attempt}), attempt)
+    assert list(story.run.steps["b"].action.variables.values()) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "said"),
+    [
+        ("${steps.a.outputs.n}", {}, 'steps.a has no "outputs"; it has: '),
+        (
+            "${steps.a.outputs.n}",
+            {"outputs": "it is no JSON"},
+            "steps.a.outputs is not there: it is no JSON, in",
+        ),
+        ("${steps.a.stdout}", {"stdout": "has 65,537 bytes"}, "steps.a.stdout has 65,537 bytes, in"),
+        ("${steps.a.stdout != null}", {"stdout": "has 65,537 bytes"}, "steps.a.stdout has 65,537 bytes, in"),
+    ],
+)
+def test_who_reads_what_it_did_not_say_is_told_why(text: str, lost: dict[str, str], said: str) -> None:
+    assert said in failed(text, lost=lost).error.message
+
+
+def test_outputs_that_it_did_not_say_are_null_to_who_asks() -> None:
+    for lost in ({}, {"outputs": "it is no JSON"}):
+        story = failed("${steps.a.outputs != null} ${steps.a.outputs.n == null}", lost=lost)
+        assert list(story.run.steps["b"].action.variables.values()) == ["false", "true"]
+
+
+def test_a_step_that_never_began_said_nothing() -> None:
+    first = cli("a", "${inputs.none}", on_error="continue")
+    story = Story(first, cli("b", "${steps.a.stdout} ${steps.a.stderr}"))
+    assert list(story.run.steps["b"].action.variables.values()) == ["", ""]
+
+
+def test_what_an_attempt_in_doubt_had_said_is_not_known() -> None:
+    story = Story(cli("a", on_error="continue"), cli("b", "${steps.a.stderr}")).recover()
+    story.deliver("a", {"outcome": "failed"})
+    assert "steps.a.stderr is not known: its cpf was stopped" in story.error.message
+
+
+def test_the_good_branches_of_a_failed_parallel_can_be_read() -> None:
+    story = Story(
+        parallel(
+            "par", branch("x", cli("one")), branch("y", cli("two")), {"start_at": "z"}, on_error="continue"
+        ),
+        cli("z"),
+        cli("after", "${steps.par.outputs.x.one.n} ${steps.z.outputs.n} ${steps.par.outputs.y != null}"),
+    )
+    story.succeed("par[x]/one", {"n": 1}).fail("par[y]/two").succeed("par[z]/z", {"n": 3})
+    assert sorted(story.run.steps["after"].action.variables.values()) == ["1", "3", "false"]
+    assert find_unsound(story.workflow, story.run) is None
+    assert story.replayed() == story.run
+
+
+def test_a_branch_of_a_failed_parallel_that_failed_has_no_outputs() -> None:
+    story = Story(
+        parallel("par", {"start_at": "z"}, on_error="continue"), cli("z"), cli("b", "${steps.z.outputs}")
+    )
+    assert 'steps has no "z"' in story.fail("par[z]/z").error.message
+
+
+def test_the_ended_iterations_of_a_failed_foreach_can_be_read() -> None:
+    each = foreach("each", [5, 6, 7, 8], cli("go"), max_concurrency=2, on_error="continue")
+    story = Story(each, end("e", result="${steps.each.outputs.iterations}"))
+    story.succeed("each[0]/go", {"n": 0}).fail("each[1]/go").succeed("each[2]/go", {"n": 2})
+    assert story.result == [{"go": {"n": 0}}, None, {"go": {"n": 2}}]
+
+
+def test_a_workflow_that_failed_has_no_outputs() -> None:
+    called = {"c.yaml": program(cli("in"))}
+    story = Story(call("c", "c.yaml", on_error="continue"), cli("b", "${steps.c.outputs}"), called=called)
+    assert 'steps.c has no "outputs"' in story.fail("c/in").error.message

@@ -78,10 +78,10 @@ def test_some_wait_while_others_work() -> None:
     assert story.run.status == "completed"
 
 
-def test_a_result_for_a_run_that_failed_meanwhile_falls_away() -> None:
+def test_a_branch_that_turns_for_ever_fails_like_any_other() -> None:
     story = Story(parallel("p", branch("a", cli("x")), branch("b", switch("s", (True, "s")))))
-    assert (story.run.status, story.pending) == ("failed", [])
-    assert story.succeed("p[a]/x").new == []
+    assert (story.run.status, story.pending) == ("running", ["p[a]/x"])
+    assert story.succeed("p[a]/x").error.code == "ERR_ENDLESS_LOOP"
 
 
 def test_cancelling_closes_all() -> None:

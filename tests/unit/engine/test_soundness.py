@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.engine.soundness import find_unsound
-from tests.helpers import Story, ask, call, cli, foreach, parallel, program
+from tests.helpers import Story, ask, branch, call, cli, foreach, parallel, program
 
 
 def nested() -> Story:
@@ -97,3 +97,23 @@ def test_only_a_foreach_has_items_and_it_has_them(step: str, items: Any) -> None
             story.deliver(f"each[{n}]/c/in", 1).succeed(f"each[{n}]/x")
     changed = {**story.run.steps, step: replace(story.run.steps[step], items=items)}
     assert find_unsound(story.workflow, replace(story.run, steps=changed)) == step
+
+
+@pytest.mark.parametrize(
+    "items", [["a", "b"], [["a", 1], ["../../b", 2]], [["a", 1], ["b"]], [["a", 1], [2, 2]]]
+)
+def test_a_key_that_no_rule_lets_through_is_noticed(items: Any) -> None:
+    """Failed with: keys of a run that somebody sent taken for names of files as they are."""
+    story = Story(foreach("each", ["a", "b"], ask("q"), key="${item}"))
+    assert find_unsound(story.workflow, story.run) is None
+    record = replace(story.run.steps["each"], items=items)
+    assert (
+        find_unsound(story.workflow, replace(story.run, steps={**story.run.steps, "each": record})) == "each"
+    )
+
+
+def test_a_block_that_failed_and_was_left_is_sound_without_its_bodies() -> None:
+    """Failed with: every resume of a run that had survived a failed `parallel` refused as corrupt."""
+    steps = (parallel("p", branch("a", cli("x")), branch("b", cli("y")), on_error="continue"), cli("z"))
+    story = Story(*steps).fail("p[a]/x").succeed("p[b]/y")
+    assert (story.pending, find_unsound(story.workflow, story.run)) == (["z"], None)

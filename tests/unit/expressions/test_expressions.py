@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions import evaluation
 from checkpointflow.expressions import syntax as language
+from checkpointflow.expressions.functions import FUNCTIONS
+from checkpointflow.expressions.values import as_text, describe_kind
 from tests.texts import Texts
 
 HERE = Path(__file__).parent / "cases"
@@ -132,7 +134,8 @@ def test_a_condition_holds_by_the_truth_of_its_value() -> None:
 
 
 def test_no_other_first_names_exist() -> None:
-    assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets"} == language.NAMES
+    assert {"inputs", "steps", "event", "item", "item_index", "run", "secrets", "env"} == language.NAMES
+    assert language.NAMES - {"env"} == language.VALUES
 
 
 # Views: objects that make their members when asked
@@ -211,11 +214,11 @@ def test_a_view_counts_as_the_object_that_it_shows(text: str, steps: dict[str, A
     ],
 )
 def test_as_text(value: Any, text: str) -> None:
-    assert evaluation.as_text(value) == text
+    assert as_text(value) == text
 
 
 def test_a_secret_is_marked_by_what_no_other_value_may_hold() -> None:
-    assert evaluation.as_text(evaluation.Secret("TOKEN")) == "\0TOKEN\0"
+    assert as_text(evaluation.Secret("TOKEN")) == "\0TOKEN\0"
 
 
 # Limits
@@ -237,6 +240,8 @@ NESTINGS = {
     "lists": lambda n: "[" * n + "]" * n,
     "objects": lambda n: "{'a':" * (n - 1) + "{}" + "}" * (n - 1),
     "all operators": lambda n: "(0 or 1 and true == " * n + "true" + ")" * n,
+    "calls": lambda n: "to_json(" * n + "1" + ")" * n,
+    "all of it": lambda n: "default(0 or 1 and null != 1 + 2 * " * n + "1" + ", 1)" * n,
 }
 
 
@@ -244,7 +249,8 @@ NESTINGS = {
 def test_fifty_levels_are_read(nested: Any) -> None:
     expression = language.parse(nested(50))
     assert language.references(expression) == []
-    evaluation.evaluate(expression, {})
+    if nested not in (NESTINGS["calls"], NESTINGS["all of it"]):  # which have no value
+        evaluation.evaluate(expression, {})
 
 
 @pytest.mark.parametrize("nested", NESTINGS.values(), ids=NESTINGS)
@@ -267,16 +273,20 @@ def test_a_long_chain_is_not_a_deep_one() -> None:
     assert evaluated(" and ".join(["1"] * 600)) is True
 
 
-def test_the_deepest_expression_takes_less_than_half_of_the_stack() -> None:
+@pytest.mark.parametrize("nested", [NESTINGS["all operators"], NESTINGS["all of it"]])
+def test_the_deepest_expression_takes_less_than_half_of_the_stack(nested: Any) -> None:
     """A workflow may evaluate them from deep inside; Python allows 1000 frames in all."""
-    expression_text = NESTINGS["all operators"](50)
+    expression_text = nested(50)
     results: list[Any] = []
 
     def work() -> None:
         def descend(frames: int) -> None:
             if frames:
                 return descend(frames - 1)
-            results.append(evaluated(expression_text))
+            try:
+                results.append(evaluated(expression_text))
+            except EvaluationError:  # what is innermost is evaluated first
+                results.append(True)
             return None
 
         descend(500)
@@ -307,6 +317,55 @@ def test_text_spells_whole_numbers_up_to_4300_digits(digits: int, equal: bool) -
 
 def test_a_whole_number_literal_is_exact_as_far_as_text_goes() -> None:
     assert evaluated("9" * 4096) == 10**4096 - 1
+
+
+def test_a_long_sum_is_not_a_deep_one() -> None:
+    assert evaluated(" + ".join(["1"] * 1000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("join(item, inputs)", "the text would have more than 16777216 characters"),
+        ("upper(inputs)", "the text would have more than 16777216 characters"),
+        ("to_json(inputs)", "the text would have more than 16777216 characters"),
+        ("split(inputs, 'a')", "the list would have more than 100000 elements"),
+        ("from_json(inputs)", "the text has no value as JSON: it has"),
+        ("matches(inputs, 'a+$')", "characters by this pattern could take very long"),
+    ],
+)
+def test_what_functions_make_is_bounded(text: str, told: str) -> None:
+    with pytest.raises(EvaluationError, match=told):
+        evaluated(text, inputs="a" * 16 * 1024 * 1024 + "ß", item=[1] * 100_000)
+
+
+def test_quotes_within_quotes_within_quotes_are_bounded() -> None:
+    with pytest.raises(EvaluationError, match="more than 16777216 characters"):
+        evaluated(NESTINGS["calls"](50))
+
+
+def test_a_list_at_the_limit_is_made() -> None:
+    assert len(evaluated("split(item, ',')", item="a," * 99_999)) == 100_000
+
+
+@pytest.mark.parametrize("depth", [101, 20_000])
+def test_json_that_is_too_deep_is_told(depth: int) -> None:
+    with pytest.raises(EvaluationError, match="nested deeper than 100 levels"):
+        evaluated("from_json(item)", item="[" * depth + "]" * depth)
+
+
+def test_a_value_that_is_too_deep_for_json_is_told() -> None:
+    nested: Any = []
+    for _ in range(20_000):
+        nested = [nested]
+    with pytest.raises(EvaluationError, match="the value is nested too deeply"):
+        evaluated("to_json(item)", item=nested)
+
+
+def test_a_value_that_is_lost_has_no_default() -> None:
+    with pytest.raises(EvaluationError, match=r"item\.x is gone") as caught:
+        evaluated("default(item.x, 1)", item={"x": evaluation.Lost("is gone")})
+    assert caught.value.is_lost
 
 
 # Messages
@@ -343,7 +402,11 @@ def test_a_message_about_broken_keys_can_be_encoded() -> None:
 
 
 def test_a_message_never_holds_a_value() -> None:
-    for text in ("secrets.token < 3", "secrets.token.x", "secrets.token > [1]", "secrets.token[0]"):
+    calls = [f"{name}({', '.join(['secrets.token'] * len(f.takes))})" for name, f in FUNCTIONS.items()]
+    failing = [call for call in calls if call.startswith(("from_json", "join"))]
+    sums = ["secrets.token + 1", "1 in secrets.token", "2 in [1] == secrets.token + 1"]
+    paths = ["secrets.token < 3", "secrets.token.x", "secrets.token > [1]", "secrets.token[0]"]
+    for text in (*paths, *failing, *sums[:2]):
         with pytest.raises(EvaluationError) as caught:
             evaluated(text, secrets={"token": "hunter2"})
         assert "hunter2" not in str(caught.value)
@@ -364,7 +427,20 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
 )
 PIECES = r"""and or not true null == < = ( ) [ ] { } . .a .0 0 -1 1e400 "a" 'b' "\ ' , : ${ $ ü""".split()  # noqa: SIM905
-WORDS = st.lists(st.sampled_from([*sorted(language.NAMES), *PIECES, " ", "\ud800"])).map("".join)
+PIECES += ["in", *"+-*/"]
+WORDS = st.lists(
+    st.sampled_from([*sorted(language.NAMES), *(f"{name}(" for name in FUNCTIONS), *PIECES, " ", "\ud800"])
+).map("".join)
+KINDS = st.sampled_from([None, True, 0, -3, 2.5, "", "a,b", "3", "[1]", [], [1, "a"], {}, {"a": 1}]) | VALUES
+CALLS = st.sampled_from(
+    [
+        f"{name}({', '.join(arguments[: len(function.takes)])})"
+        for name, function in FUNCTIONS.items()
+        for arguments in (["item", "inputs"], ["item", "'a'"])
+        if name != "matches" or arguments[1] == "'a'"
+    ]
+    + [f"item {operator} inputs" for operator in ("+", "-", "*", "/", "in")]
+)
 
 
 @given(st.text(st.characters(exclude_categories=[])) | WORDS)
@@ -390,6 +466,55 @@ def test_any_expression_has_a_value_or_an_evaluation_error(text: str, value: Any
         assert error.text == text
 
 
+@given(CALLS, KINDS, KINDS)
+def test_whatever_is_computed_is_json_of_the_kind_that_is_said_or_an_error(
+    text: str, item: Any, inputs: Any
+) -> None:
+    expression = language.parse(text)
+    try:
+        value = evaluation.evaluate(expression, {"item": item, "inputs": inputs})
+    except EvaluationError:
+        return
+    assert language.find_kind(expression.root) in (None, describe_kind(value))
+    assert in_json(json.loads(json.dumps(value, allow_nan=False))) == in_json(value)
+
+
+@given(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6))
+def test_whole_numbers_are_computed_exactly(a: int, b: int, c: int) -> None:
+    scope = {"item": a, "inputs": b, "event": c}
+    assert evaluated("item - inputs * event + 1", **scope) == a - b * c + 1
+    if b:
+        assert evaluated("item * inputs / inputs", **scope) == a
+        assert evaluated("item / inputs", **scope) == (a // b if a % b == 0 else a / b)
+
+
+@given(st.lists(st.text().filter(lambda text: "," not in text), min_size=1))
+def test_split_undoes_join(texts: list[str]) -> None:
+    again = evaluated("split(join(item, ','), ',')", item=texts)
+    assert again == ([] if texts == [""] else texts)
+
+
+@given(VALUES)
+def test_from_json_undoes_to_json(value: Any) -> None:
+    try:
+        again = evaluated("from_json(to_json(item))", item=value)
+    except EvaluationError:  # a lone surrogate
+        return
+    assert evaluated("item == inputs", item=[value], inputs=[again])
+
+
+@given(VALUES, VALUES)
+def test_contains_and_in_say_the_same(one: Any, other: Any) -> None:
+    for whole in (one, [one], {"a": other}, "a"):
+        results = []
+        for text in ("contains(item, inputs)", "inputs in item"):
+            try:
+                results.append(evaluated(text, item=whole, inputs=other))
+            except EvaluationError:
+                results.append(None)
+        assert results[0] == results[1]
+
+
 @given(VALUES)
 def test_every_value_comes_through_a_path_as_it_is(value: Any) -> None:
     assert evaluated("inputs.x[0]", inputs={"x": [value]}) is value
@@ -402,12 +527,12 @@ def test_every_value_comes_through_any_key(value: Any, key: str) -> None:
 
 @given(VALUES)
 def test_every_value_is_a_literal_in_its_json_spelling(value: Any) -> None:
-    assert in_json(evaluated(evaluation.as_text([value]))) == in_json([value])
+    assert in_json(evaluated(as_text([value]))) == in_json([value])
 
 
 @given(SCALARS)
 def test_every_scalar_equals_its_json_spelling(value: Any) -> None:
-    assert evaluated("item == inputs", item=value, inputs=evaluation.as_text(value))
+    assert evaluated("item == inputs", item=value, inputs=as_text(value))
 
 
 @given(SCALARS)
@@ -418,7 +543,7 @@ def test_every_scalar_is_as_true_as_its_json_spelling(value: Any) -> None:
         except EvaluationError:
             return None
 
-    assert holds(evaluation.as_text(value)) in (None, holds(value))
+    assert holds(as_text(value)) in (None, holds(value))
 
 
 @given(VALUES, VALUES)

@@ -156,7 +156,7 @@ def test_a_faulty_text_is_told_only_when_it_is_filled_in_and_each_time_anew() ->
         ("${inputs.x == '}'", "${inputs.x == '}'", 1),
         ("${}", "${}", 3),
         ("x ${raw:inputs.x}", "x ${raw:inputs.x}", 5),
-        ("\t${inputs.x +\n 1}", " ${inputs.x +", 13),
+        ("\t${inputs.x %\n 1}", " ${inputs.x %", 13),
         ("${inputs." + "x" * 5000 + "}", "${inputs." + "x" * 5000 + "}", 1),
     ],
 )
@@ -186,6 +186,14 @@ def test_a_wrong_hole_is_shown_in_its_line(template: str, line: str, column: int
         "${item_x}",
         "${inputs_dir}",
         "${VERSION-1.0}",
+        "${1-item}",
+        "${1:-x}",
+        "${1}",
+        "${item+x}",
+        "${item-1}",
+        "${length}",
+        "${length:-1}",
+        "${upper}",
         "${raw:-inputs.x}",
         "${raw:1:2}",
         "${raw:(-1)}",
@@ -227,6 +235,13 @@ def test_zsh_keeps_its_flags(flags: str) -> None:
         '${"a"}',
         "${(item == 1)}",
         "${not item}",
+        "${length(item)}",
+        "${default (inputs.x, 1)}",
+        "${item_index+1}",
+        "${item + 1}",
+        "${1 + item}",
+        "${-1.5 * item}",
+        "${raw:lower(item)}",
         "${raw:inputs.x}",
         "${ raw: inputs.x }",
         "${raw:(item == 1)}",
@@ -239,7 +254,7 @@ def test_a_hole_is_ours(ours: str, shell: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["${foo.bar}", "${step[0].x}", "${inputs[@]}", "${item +1}", "${raw:foo.bar}"]
+    "wrong", ["${foo.bar}", "${step[0].x}", "${inputs[@]}", "${item %1}", "${raw:foo.bar}", "${item_index-1}"]
 )
 def test_what_looks_like_ours_and_is_not_is_an_error_that_says_how_the_shell_gets_it(wrong: str) -> None:
     assert "$${…}" in (refused(f"echo {wrong}").hint or "")
@@ -466,13 +481,15 @@ def test_a_default_in_the_way_of_shells_belongs_into_the_schema() -> None:
     for text in ("${inputs.name:-x}", "a ${inputs.name:=x}"):
         with pytest.raises(ExpressionError) as refused:
             parse_command(text, "sh")
-        assert refused.value.hint == "give it a `default:` in its schema"
+        hint = "write ${default(inputs.name, …)}, or give it a `default:` in its schema"
+        assert (refused.value.hint or "").removeprefix("a ") == hint
 
 
 @pytest.mark.parametrize(
     "within",
     [
-        "inputs.x%.txt", "inputs.x//a/b", "inputs.x^^", "inputs.x,,", "inputs.x:0:3", "inputs.x:?no",
+        "inputs.x%.txt", "inputs.x//a/b", "inputs.x/a/b", "inputs.x/.txt/",
+        "inputs.x^^", "inputs.x,,", "inputs.x:0:3", "inputs.x:?no",
         "inputs.x@Q", "#inputs.x", "!inputs.x",
     ],
 )  # fmt: skip
@@ -481,6 +498,6 @@ def test_what_only_the_shells_own_variables_can_do_is_told_by_way_of_one(within:
     assert script(f"echo $${{{within}}}", "bash").variables == {}
 
 
-@pytest.mark.parametrize("within", ["inputs.x / 2", "inputs.x % 2", "inputs.x + 1", "inputs.x/2"])
+@pytest.mark.parametrize("within", ["inputs.x % 2", "2 * inputs.x % 3"])
 def test_arithmetic_is_told_as_such(within: str) -> None:
     assert "compute in a cli step" in (refused(f"echo ${{{within}}}").hint or "")

@@ -8,7 +8,13 @@ import pytest
 
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.syntax import parse
-from checkpointflow.shells.scripts import check_variable, find_demands, parse_command, render_command
+from checkpointflow.shells.scripts import (
+    check_variable,
+    find_demands,
+    find_input_demands,
+    parse_command,
+    render_command,
+)
 
 
 def render(command: str, value: Any, shell: Any = "bash") -> list[str]:
@@ -134,3 +140,51 @@ def test_others_hold_anything(command: str) -> None:
 def test_what_powershell_makes_of_its_environment_is_not_looked_into() -> None:
     assert demand("iex $env:E", "E", "pwsh").context.only == "anything"
     assert demand("x", "NODE_OPTIONS", "pwsh").context.problem
+
+
+# What the command reads on standard input
+
+
+def demand_input(command: str, shell: Any = "bash") -> list[Any]:
+    return find_input_demands(parse_command(command.replace("§", "${inputs.v}"), shell), parse("inputs.i"))
+
+
+@pytest.mark.parametrize(
+    ("command", "shell", "problem"),
+    [
+        ("sh", "sh", "the input of a shell"), ("python3 -", "sh", "the input of python3"),
+        ("true; { jq .x | psql db; }", "bash", "the input of psql"),
+        ("xargs sh -c", "zsh", "the input of xargs"),
+        ('read x; eval "$x"', "bash", "eval runs"), ('x=$(cat); eval "$x"', "sh", "eval runs"),
+        ('sh -c "$(cat -)"', "dash", "a shell runs it"), ('eval "$(< /dev/stdin)"', "bash", "eval runs"),
+        (". /dev/stdin", "bash", "the input of a shell"),
+        ("bash < /dev/stdin", "bash", "the input of a shell"),
+        ("cat <<E; sh\nE", "bash", "the input of a shell"), ("sh 3< a", "bash", "the input of a shell"),
+        ("$input | iex", "pwsh", "beside iex"), ("'a'\npython - §", "pwsh", "beside python"),
+    ],
+)  # fmt: skip
+def test_no_value_is_where_the_command_reads_code(command: str, shell: str, problem: str) -> None:
+    problems = [hole.context.problem for hole in demand_input(command, shell) if hole.context.problem]
+    assert len(problems) == 1
+    assert problem in problems[0]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "jq .id", "python3 a.py", "psql -f a.sql", "sh a.sh", "bash <<E\ntrue\nE", "bash 0< a.sh", "xargs rm",
+        'x=$(cat); echo "$x"', "while read -r x; do echo $x; done", "cat <<E", "python3 - < a.py",
+    ],
+)  # fmt: skip
+def test_elsewhere_it_reads_data(command: str) -> None:
+    assert {hole.context.only for hole in demand_input(command)} == {"anything"}
+    assert not [hole for hole in demand_input(command) if hole.context.problem]
+    assert [hole.context.problem for hole in demand_input("$x = $input; python x.py", "pwsh")] == [None]
+
+
+@pytest.mark.parametrize("command", ["n=$(cat); echo $((n + 1))", "read n; (( n ))", "echo $(( `cat` ))"])
+def test_it_reads_an_integer_where_the_shell_computes_with_it(command: str) -> None:
+    hole = next(hole for hole in demand_input(command) if hole.context.only == "integer")
+    check_variable("-7", hole)
+    with pytest.raises(EvaluationError, match=r"only an integer.*inputs\.i"):
+        check_variable("a[$(touch x)]", hole)

@@ -10,7 +10,7 @@ import pytest
 from checkpointflow.errors import EvaluationError, ExpressionError
 from checkpointflow.expressions.templates import parse_template
 from checkpointflow.shells import scripts
-from checkpointflow.shells.scripts import Script, parse_command, render_command
+from checkpointflow.shells.scripts import Script, check_input, parse_command, render_command
 
 SHELLS = ("sh", "dash", "bash", "zsh", "pwsh")
 
@@ -145,7 +145,7 @@ def test_what_is_not_there_is_an_error_as_elsewhere() -> None:
 
 def test_a_value_too_long_for_a_command_is_told_the_way_out_which_takes_it() -> None:
     long = "x" * 200_000
-    with pytest.raises(EvaluationError, match=r"in a file: \$\{file:…\}"):
+    with pytest.raises(EvaluationError, match=r"in a file, \$\{file:…\}"):
         render("echo ${inputs.v}", long)
     with pytest.raises(EvaluationError, match=r"NUL; .*\$\{file:…\}"):
         render("echo ${inputs.v}", "a\0b")
@@ -167,3 +167,18 @@ def test_raw_text_moves_it_nowhere_else() -> None:
     for raw in ("bash", "cat a; .", '"', "psql <", "echo $(("):
         with pytest.raises(EvaluationError, match="raw text"):
             render(command, r=raw)
+
+
+def test_standard_input_takes_what_can_be_written_and_is_not_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scripts, "MAX_FILES_BYTES", 4)
+    check_input("é\0a")
+    check_input([10])
+    for value, problem in (
+        ("ééé", "at most 4 bytes"),
+        ([100], "at most 4 bytes"),
+        ("\udc80", "half a character"),
+    ):
+        with pytest.raises(EvaluationError, match=problem):
+            check_input(value)

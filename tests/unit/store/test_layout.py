@@ -66,7 +66,9 @@ def test_the_first_attempt_has_no_number() -> None:
 
 
 def test_a_log_is_known_by_its_name() -> None:
-    assert all(map(is_log, [*log_names("each[1]/a@2", 1), *log_names("a", 12)]))
+    assert all(
+        map(is_log, [*log_names("each[1]/a@2", 1), *log_names("a", 12), *log_names("each[v1.2.txt]/a", 3)])
+    )
     odd = (
         "stdout/../a.txt",
         "stdout/a.0.txt",

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from checkpointflow.engine.actions import Error, Failure
 from checkpointflow.engine.run import Failed, Opened, Run, Succeeded
 from checkpointflow.store.snapshot import Damaged, SavedFailed, SavedOpened, SavedSucceeded, decode, encode
 from tests.helpers import Story, ask, branch, cli, foreach, parallel
@@ -66,9 +67,19 @@ def test_a_failed_block_is_too() -> None:
     assert reopened(run) == run
 
 
-def test_a_step_that_failed_has_nothing_long() -> None:
-    run = Story(cli("a")).fail("a").run
-    assert encode(run).beside == {}
+def test_so_are_failures_that_are_put_up_with() -> None:
+    story = Story(foreach("each", {"count": 200}, cli("a"), on_item_error="continue"))
+    for n in range(150):
+        story.fail(f"each[{n}]/a")
+    encoded = encode(story.run)
+    assert [len(encoded.beside), len(json.loads(encoded.state)["steps"]["each"]["survived"][0])] == [1, 22]
+    assert reopened(story.run) == story.run
+
+
+@pytest.mark.parametrize("said", [{}, {"outputs": {"n": 1}, "stderr": "x"}, {"outputs": {"text": LONG}}])
+def test_of_a_step_that_failed_long_outputs_lie_beside(said: dict[str, Any]) -> None:
+    run = Story(cli("a")).report("a", Failure(Error(code="ERR_STEP_FAILED", message="no"), **said)).run
+    assert len(encode(run).beside) == (LONG in str(said))
     assert reopened(run) == run
 
 

@@ -22,7 +22,7 @@ demo: $(READY) ## Install, then run the Quick Start to its end, showing each ans
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
 # The pure rooms, which the tests of tests/unit alone must cover branch by branch.
-PURE := checkpointflow/patterns.py,checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*,checkpointflow/rehearse/*,checkpointflow/diagnostics.py,checkpointflow/errors.py
+PURE := checkpointflow/patterns.py,checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*,checkpointflow/explore/*,checkpointflow/rehearse/*,checkpointflow/diagnostics.py,checkpointflow/errors.py
 
 test: $(READY) ## All tests, with a quick part of each long search
 	$(PYTEST)

@@ -29,6 +29,7 @@ COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",
     "validate": "Check a workflow before anything runs.",
+    "explore": "Walk every way that a workflow can go; nothing is run.",
     "test": "Run the tests of workflows, in which nothing is started.",
     "flows": "List the workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",

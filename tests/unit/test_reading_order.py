@@ -26,6 +26,7 @@ PURE = (
     "schemas",
     "documents",
     "engine",
+    "explore",
     "rehearse",
 )
 PURE_MODULES = ("store.layout", "store.snapshot")

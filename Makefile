@@ -25,7 +25,7 @@ cluster-demo: $(READY) ## A workflow on a cluster of this machine: a worker is k
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
 # The pure rooms, which the tests of tests/unit alone must cover branch by branch.
-PURE := checkpointflow/patterns.py,checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*,checkpointflow/diagnostics.py,checkpointflow/errors.py
+PURE := checkpointflow/patterns.py,checkpointflow/expressions/*,checkpointflow/shells/*,checkpointflow/schemas/*,checkpointflow/documents/*,checkpointflow/engine/*,checkpointflow/explore/*,checkpointflow/rehearse/*,checkpointflow/diagnostics.py,checkpointflow/errors.py
 
 test: $(READY) ## All tests, with a quick part of each long search
 	$(PYTEST)

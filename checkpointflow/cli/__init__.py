@@ -29,6 +29,8 @@ COMMANDS = {
     "init": "Write a workflow to start from.",
     "guide": "Print the whole user guide.",
     "validate": "Check a workflow before anything runs.",
+    "explore": "Walk every way that a workflow can go; nothing is run.",
+    "test": "Run the tests of workflows, in which nothing is started.",
     "flows": "List the workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
@@ -68,7 +70,7 @@ ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
 
 TEXTS = ("guide", "graph", "completion", "mcp", "schema")
 """Those whose answer is no envelope."""
-OWN_WORDS = ("list", "import", "answer")
+OWN_WORDS = ("list", "import", "answer", "test")
 
 
 def module_of(name: str) -> str:

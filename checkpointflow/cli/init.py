@@ -1,4 +1,4 @@
-"""`cpf init`: a workflow to start from, and the schema by which an editor completes and checks it."""
+"""`cpf init`: a workflow to start from with its tests, and the schemas by which an editor checks both."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from checkpointflow.cli.envelope import Reply, wrap_result
 from checkpointflow.cli.location import find_own_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.errors import FileAlreadyThere, PersistenceError, UsageError
+from checkpointflow.expressions.values import as_json
 from checkpointflow.store.files import translate_errors
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -24,9 +25,9 @@ NAMES = {
 }
 
 SKILL = "skills/cpf/SKILL.md"
-SCHEMA_FILE = ".checkpointflow.schema.json"
+SCHEMA_FILE, TEST_SCHEMA_FILE = ".checkpointflow.schema.json", ".checkpointflow-test.schema.json"
+MODELINE = "# yaml-language-server: $schema={}\n"
 # Relative to the workflow, so that it holds in every clone, and without a network.
-MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 
 
 @click.command(epilog="Templates: " + "; ".join(f"{name} ({about})" for name, about in NAMES.items()) + ".")
@@ -44,7 +45,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
     "--schema/--no-schema",
     default=True,
     show_default=True,
-    help=f"Write {SCHEMA_FILE} beside it, and the line by which editors find it.",
+    help="Write the schemas of both beside them, and the lines by which editors find these.",
 )
 @click.option("--git", is_flag=True, help="Instead, prepare the store for a git repository.")
 @click.option("--skill", is_flag=True, help="Instead, write what agents that work here have to know.")
@@ -52,7 +53,7 @@ MODELINE = f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
 def command(
     file: str, template: str, force: bool, schema: bool, git: bool, skill: bool, base_dir: str | None
 ) -> Reply:
-    """Write a workflow to start from.
+    """Write a workflow to start from, and its tests beside it.
 
     With --git: write the .gitignore and .gitattributes of a store that is kept in a git repository. With
     --skill: write .agents/skills/cpf/SKILL.md, and the same below .claude/ where that is.
@@ -67,16 +68,34 @@ def command(
         return wrap_result(
             "init", {"files": [str(written) for written in prepare(find_own_store(base_dir).base)]}
         )
-    text = (TEMPLATES / f"{template}.yaml").read_bytes()
-    _write(file, MODELINE + text if schema else text, over=force)
-    result = {"file": file, "template": template, "next": f"cpf validate -f {file}"}
+    return wrap_result("init", _write_template(file, template, schema=schema, over=force))
+
+
+def _write_template(file: str, template: str, *, schema: bool, over: bool) -> dict[str, str]:
+    """Write the *template* to *file*, and its tests beside that; what was written."""
+    tests = f"{os.path.splitext(file)[0]}.test.yaml"
+    if os.path.lexists(tests) and not over:
+        raise FileAlreadyThere(file=tests)
+    _write(file, _read(f"{template}.yaml", SCHEMA_FILE if schema else None), over=over)
+    text = _read(f"{template}.test.yaml", TEST_SCHEMA_FILE if schema else None)
+    if not file.endswith(".yaml"):
+        text = text.replace(b"\ntests:", f"\nworkflow: {as_json(os.path.basename(file))}\ntests:".encode(), 1)
+    _write(tests, text, over=over)
+    result = {"file": file, "tests": tests, "template": template, "next": f"cpf validate -f {file}"}
     if schema:
-        from checkpointflow.cli.schema import write_schema as schema_text
+        from checkpointflow.cli.schema import write_schema
 
         result["schema"] = str(Path(file).parent / SCHEMA_FILE)
-        # It holds nothing of the user's: one that an older cpf wrote is brought up to date.
-        _write(result["schema"], schema_text("workflow"), over=True)
-    return wrap_result("init", result)
+        # They hold nothing of the user's: what an older cpf wrote is brought up to date.
+        _write(result["schema"], write_schema("workflow"), over=True)
+        _write(str(Path(file).parent / TEST_SCHEMA_FILE), write_schema("test"), over=True)
+    return result
+
+
+def _read(name: str, schema: str | None) -> bytes:
+    """The template's file called *name*, with the line by which editors find its *schema*."""
+    line = b"" if schema is None else MODELINE.format(schema).encode()
+    return line + (TEMPLATES / name).read_bytes()
 
 
 def _write_skill(*, over: bool) -> list[str]:

@@ -11,6 +11,11 @@ import msgspec
 SCHEMAS = {
     "workflow": ("checkpointflow.schema.json", "checkpointflow/v1", "A checkpointflow workflow"),
     "envelope": ("checkpointflow-run-envelope.schema.json", "checkpointflow-run/v1", "What cpf prints"),
+    "test": (
+        "checkpointflow-test.schema.json",
+        "checkpointflow-test/v1",
+        "Tests of a checkpointflow workflow",
+    ),
     "state": ("checkpointflow-state.schema.json", "checkpointflow-state/v1", "The snapshot of a run"),
 }
 
@@ -29,7 +34,7 @@ def write_schema(name: str) -> bytes:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:checkpointflow:{version.replace('/', ':')}",
-        **(adapt_for_editors(made) if name == "workflow" else made),
+        **(adapt_for_editors(made, _ROOTS[name]) if name in _ROOTS else made),
         "title": title,
     }
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
@@ -53,6 +58,10 @@ def _find_type(name: str) -> Any:
         from checkpointflow.documents.model import Document
 
         return Document
+    if name == "test":
+        from checkpointflow.rehearse.fixtures import Fixture
+
+        return Fixture
     if name == "envelope":
         from checkpointflow.cli.envelope import Envelope
 
@@ -62,23 +71,30 @@ def _find_type(name: str) -> Any:
     return Snapshot
 
 
-def adapt_for_editors(schema: Any) -> Any:
-    """*schema*, which means the same, as an editor can make the most of it.
+_ROOTS = {"workflow": "Document", "test": "Fixture"}
+"""What people write in an editor, by the Struct of the whole of it."""
+
+
+def adapt_for_editors(schema: Any, root: str) -> Any:
+    """*schema*, of the Struct *root*, which means the same, as an editor can make the most of it.
 
     The whole stands at the root and not behind a reference, each definition has a title for people, what
     can be one value only is a `const`, a type that may be absent is told in one line, and nothing stands
     there that an editor would show or fill in to no use.
     """
-    definitions = {name: _describe(name, inner) for name, inner in schema["$defs"].items()}
-    return {**definitions.pop("Document"), "patternProperties": {"^x-": {}}, "$defs": definitions}
-
-
-def _describe(name: str, definition: Any) -> Any:
-    """The definition of a Struct, in words for whoever writes a document."""
     from checkpointflow.documents.model import MAY_BE_EMPTY
 
+    empty, extensions = set[str](), dict[str, Any]()
+    if root == "Document":
+        empty, extensions = set(MAY_BE_EMPTY), {"patternProperties": {"^x-": {}}}
+    definitions = {name: _describe(name, inner, empty) for name, inner in schema["$defs"].items()}
+    return {**definitions.pop(root), **extensions, "$defs": definitions}
+
+
+def _describe(name: str, definition: Any, empty: set[str]) -> Any:
+    """The definition of a Struct, in words for whoever writes it; those that may be *empty* may hold null."""
     described = _simplify(definition)
-    for field in described["properties"].keys() & set(MAY_BE_EMPTY):
+    for field in described["properties"].keys() & empty:
         described["properties"][field] = _or_nothing(described["properties"][field])
     kind = described["properties"].get("kind")
     if kind is None:

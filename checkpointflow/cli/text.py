@@ -53,6 +53,14 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         return (("There are no workflows in .checkpointflow/, here or above it, or in the store.",),)
     if command == "validate":
         return view_validation(result, screen)
+    if command == "explore":
+        from checkpointflow.cli.ways import view_exploration
+
+        return view_exploration(result, screen)
+    if command == "test":
+        from checkpointflow.cli.verdicts import view_tests
+
+        return view_tests(result, screen)
     if (
         command in ("export", "import", "report", "verify")
         and answer.run is not None
@@ -112,6 +120,10 @@ def view_validation(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
     if isinstance(fields, dict) and fields:
         yield ("  inputs:",)
         yield from view_fields(result["inputs"], screen)
+    if "explored" in result:
+        from checkpointflow.cli.ways import view_exploration
+
+        yield from view_exploration(result["explored"], screen)
 
 
 def _list_all_ids(answer: Reply) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,10 @@ from checkpointflow.store.cache import Cache
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
 @click.option("--strict", is_flag=True, help="Refuse a workflow with warnings, too.")
-def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
+@click.option(
+    "--explore", "explores", is_flag=True, help="Walk all its ways, too, as `cpf explore` does, for 60 s."
+)
+def command(workflow: str | None, file: str | None, strict: bool, explores: bool) -> Reply:
     """Check a workflow, and say what is wrong with it and where."""
     if (workflow is None) == (file is None):
         raise UsageError(problem="name the workflow: its FILE, or - for standard input")
@@ -29,13 +33,19 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
 
         checked = read_bytes(read_stdin())
     else:
-        checked = read_workflow(Path(file or str(workflow)), cache=_find_cache())
+        checked = read_workflow(Path(file or str(workflow)), cache=find_cache())
     doubts = tuple(w for w in checked.warnings if w.id != PLACEMENT or not is_hosted())
     if strict and doubts:
         details = [doubt.as_detail() for doubt in doubts]
         raise WarningsFound(first=doubts[0], count=len(doubts), details=details)
     document = checked.document.workflow
+    exit_code, more = 0, dict[str, Any]()
+    if explores:
+        from checkpointflow.cli.explore import explore_in_time
+
+        more["explored"], exit_code = explore_in_time(checked.document.program, 60)
     result = {
+        **more,
         "workflow_id": document.id,
         "steps": [step.id for step in document.steps],
         "inputs": document.inputs,
@@ -44,6 +54,7 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
         "validate",
         result,
         doubts=doubts,
+        exit_code=exit_code,
         workflow_id=document.id,
         workflow_name=document.name,
         workflow_description=document.description,
@@ -51,7 +62,7 @@ def command(workflow: str | None, file: str | None, strict: bool) -> Reply:
     )
 
 
-def _find_cache() -> Cache:
+def find_cache() -> Cache:
     """That of the store where a run would lie, if there can be one."""
     try:
         return Cache(find_own_store(None).base)

@@ -88,6 +88,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_steps(program, source),
         _check_env(program.workflow.defaults.env, ("workflow", "defaults")),
         _check_outputs(program.workflow),
+        _check_invariants(program),
         _check_schemas(program),
         _check_defaults(program),
         (fault for fault in found if isinstance(fault, Diagnostic)),
@@ -339,6 +340,26 @@ def _check_outputs(workflow: Workflow) -> Iterator[Diagnostic]:
             yield Diagnostic(f'"{shorten(name)}" needs `from`', at, hint, at_name=True)
         elif not isinstance(entry["from"], str):
             yield Diagnostic("`from` must be a path", (*at, "from"), "it is text")
+
+
+def _check_invariants(program: Program) -> Iterator[Diagnostic]:
+    for number, invariant in enumerate(program.workflow.invariants):
+        at: Path = ("workflow", "invariants", number)
+        named = {word: getattr(invariant, word) for word in ("never", "always", "at_most_once")}
+        said = {word: step for word, step in named.items() if step is not None}
+        if len(said) != 1:
+            hint = "write each as an item of its own"
+            yield Diagnostic("an invariant says one of `never`, `always` and `at_most_once`", at, hint)
+        if invariant.unless is not None and invariant.never is None:
+            yield Diagnostic("`unless` belongs to `never`", (*at, "unless"), at_name=True)
+        if invariant.before != "end":
+            said["before"] = invariant.before
+            if invariant.always is None:
+                yield Diagnostic("`before` belongs to `always`", (*at, "before"), at_name=True)
+        for word, step in said.items():
+            if program.find_list(step) is None:
+                known = [compiled.step.id for compiled in program.steps]
+                yield Diagnostic(f'there is no step "{shorten(step)}"', (*at, word), suggest(step, known))
 
 
 def _check_schemas(program: Program) -> Iterator[Diagnostic]:

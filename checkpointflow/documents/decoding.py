@@ -73,16 +73,20 @@ def decode_leniently(
         workflow: Workflow | None = msgspec.convert(source.value, Document).workflow
         problems = source.problems
     except msgspec.ValidationError as error:
-        from msgspec import inspect  # late: most documents fit
-
-        misfits = _fit(source.value, inspect.type_info(Document), ())
-        wrong = list(islice(misfits, MAX_PROBLEMS)) or [Diagnostic(str(error))]
+        wrong = list_misfits(source.value, Document, error)
         problems = source.problems + [source.locate(one) for one in wrong]
         workflow = _salvage(source.value, [one.path for one in wrong])
     return workflow, source, sort_by_mark(problems)
 
 
 # Walking the types
+
+
+def list_misfits(value: Any, kind: type, error: Exception) -> list[Diagnostic]:
+    """All in *value* that does not fit the Struct *kind*, of which msgspec has said *error*."""
+    from msgspec import inspect  # late: most documents fit
+
+    return list(islice(_fit(value, inspect.type_info(kind), ()), MAX_PROBLEMS)) or [Diagnostic(str(error))]
 
 
 def _fit(value: Any, kind: Any, path: Path) -> Iterator[Diagnostic]:

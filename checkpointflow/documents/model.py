@@ -329,6 +329,21 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     ] = ()
 
 
+class Invariant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What holds on every way that a run can go: one of `never`, `always` and `at_most_once`."""
+
+    never: Annotated[Name | None, say("The id of a step that never begins, unless `unless` holds then.")] = (
+        None
+    )
+    unless: Annotated[
+        Condition | None,
+        say("The condition under which it may.", 'steps.approve.outputs.decision == "approve"'),
+    ] = None
+    always: Annotated[Name | None, say("The id of a step that has succeeded before `before`.")] = None
+    before: Annotated[Name, say("The id of a step, or `end`: the end of a run that completes.")] = "end"
+    at_most_once: Annotated[Name | None, say("The id of a step that is tried at most once.")] = None
+
+
 class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is done, with what, and what comes of it."""
 
@@ -364,6 +379,10 @@ class Workflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
             [{"id": "tear_down", "kind": "cli", "command": "make down"}],
         ),
     ] = field(default=None, name="finally")
+    invariants: Annotated[
+        tuple[Invariant, ...],
+        say("What holds on every way, as `cpf explore` proves or refutes; a run does not look at it."),
+    ] = ()
 
 
 def properties_of(schema: Any) -> dict[Any, Any]:

@@ -97,10 +97,7 @@ class Program:
 
     @cached_property
     def _by_id(self) -> dict[str, CompiledStep]:
-        found: dict[str, CompiledStep] = {}
-        for compiled in self.steps:
-            found.setdefault(compiled.step.id, compiled)
-        return found
+        return {compiled.step.id: compiled for compiled in reversed(self.steps)}
 
     def step(self, step_id: str) -> CompiledStep:
         """What is understood of the step called *step_id*; of equal ones the first. Raises KeyError."""
@@ -143,6 +140,12 @@ class Program:
         ]
 
     @cached_property
+    def invariants(self) -> list[Expression | ExpressionError | None]:
+        """Of each invariant, its compiled `unless`."""
+        said = self.workflow.invariants
+        return [None if rule.unless is None else _read(parse_condition, rule.unless) for rule in said]
+
+    @cached_property
     def default_cwd(self) -> Any:
         """The compiled `cwd` of the defaults, or None."""
         return compile_value(self.workflow.defaults.cwd)
@@ -166,14 +169,13 @@ class Program:
     def default_env(self) -> dict[str, Any]:
         """The compiled `env` of the defaults."""
         env = self.workflow.defaults.env
-        found: dict[str, Any] = compile_value({name: as_text(text) for name, text in env.items()})
-        return found
+        return compile_value({n: as_text(text) for n, text in env.items()})  # type: ignore[no-any-return]
 
     @cached_property
     def declared(self) -> tuple[str, ...]:
         """The environment variables that it declares, or something that it calls, sorted."""
-        called = (name for program in self.called.values() for name in program.declared)
-        return tuple(sorted({*self.workflow.env, *called}))
+        called = (program.declared for program in self.called.values())
+        return tuple(sorted({*self.workflow.env}.union(*called)))
 
     @cached_property
     def parts_read(self) -> frozenset[tuple[str, str]]:
@@ -198,8 +200,8 @@ class Program:
 
     def _uses(self, wanted: Callable[[msgspec.Struct], bool]) -> Iterator[Use | Diagnostic]:
         """The same of the steps, and of the defaults, that are *wanted*, unread until then."""
-        at: Path = ("workflow", "defaults")
         if wanted(self.workflow.defaults):
+            at: Path = ("workflow", "defaults")
             yield from list_uses((*at, "cwd"), self.default_cwd, ALWAYS, self.root, None)
             for found in self.default_parameters.values():
                 for path, read in found:
@@ -208,9 +210,15 @@ class Program:
         for compiled in self.steps:
             if wanted(compiled.step):
                 yield from compiled.uses()
-        properties = ("workflow", "outputs", "properties")
+        for number, invariant in enumerate(self.workflow.invariants):
+            if invariant.unless is not None and wanted(invariant):
+                body = self.find_list(invariant.never or "") or self.root
+                names = ALWAYS | (ITEM if body.in_foreach else frozenset())
+                at = ("workflow", "invariants", number, "unless")
+                yield from list_uses(at, self.invariants[number], names, body, None)
         for name, read in self.mapping:
-            yield from list_uses((*properties, name, "from"), read, ALWAYS, self.root, None)
+            at = ("workflow", "outputs", "properties", name, "from")
+            yield from list_uses(at, read, ALWAYS, self.root, None)
 
 
 class CompiledStep:
@@ -254,7 +262,9 @@ class CompiledStep:
         value: Any = self.step if is_own else self.program.workflow.defaults
         for name in names:
             value = getattr(value, name, None)
-        if not isinstance(value, str) and not (isinstance(value, tuple) and any(map(_is_text, value))):
+        if not isinstance(value, str) and not (
+            isinstance(value, tuple) and any(isinstance(v, str) for v in value)
+        ):
             return value
         found = self._compile(names) if is_own else self.program.default_parameters[names]
         reads = [_require_sound(read) for _, read in found]
@@ -266,8 +276,8 @@ class CompiledStep:
             from checkpointflow.documents.decoding import find_misfit  # late: it brings YAML
 
             first = next(hole for read in reads for hole, _ in list_holes(read))
-            problem = f"{'.'.join(names)}: {find_misfit(filled, kind, names[-1])}"
-            raise EvaluationError(problem, first.text) from None
+            why = f"{'.'.join(names)}: {find_misfit(filled, kind, names[-1])}"
+            raise EvaluationError(why, first.text) from None
 
     def parameters(self) -> Iterator[tuple[Path, Any]]:
         """As those of a Program."""
@@ -289,8 +299,8 @@ class CompiledStep:
     def arms(self) -> list[tuple[Expression, str]]:
         """The conditions of its transitions or cases, each with the step that it leads to."""
         name = "transitions" if isinstance(self.step, AwaitEvent) else "cases"
-        conditions = self.read_all(name, "when")
-        return list(zip(conditions, (arm.next for arm in getattr(self.step, name)), strict=True))
+        targets = (arm.next for arm in getattr(self.step, name))
+        return list(zip(self.read_all(name, "when"), targets, strict=True))
 
     @cached_property
     def command(self) -> CommandTemplate:
@@ -300,8 +310,7 @@ class CompiledStep:
     @cached_property
     def url(self) -> UrlTemplate:
         """Where it calls."""
-        url: UrlTemplate = self.read("url")
-        return url
+        return self.read("url")  # type: ignore[no-any-return]
 
     @property
     def shell(self) -> Shell:
@@ -312,10 +321,9 @@ class CompiledStep:
     @property
     def inherited_env(self) -> dict[str, Any]:
         """The compiled variables that its command has of the defaults, with those of their file."""
-        if not isinstance(self.step, Cli):
-            return {}
-        found = {**self.program.env_file, **self.program.default_env}
-        return {name: read for name, read in found.items() if name not in self.step.env}
+        own = self.step.env if isinstance(self.step, Cli) else None
+        found = {} if own is None else {**self.program.env_file, **self.program.default_env}
+        return {name: read for name, read in found.items() if name not in (own or ())}
 
     @cached_property
     def outputs(self) -> Schema | None:
@@ -434,10 +442,6 @@ def _read(parse: Any, *given: Any) -> Any:
         return parse(*given)
     except ExpressionError as error:
         return error
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _require_sound(read: Any) -> Any:

@@ -246,7 +246,7 @@ def _follow(path: Path, scope: Mapping[str, Any]) -> Any:
             case Mapping() if part in value:
                 value = value[part]
             case _:
-                raise NoValue(_explain_absence(_format_path(path[:length]), value, part))
+                raise NoValue(partial(_explain_absence, path[:length], value, part))
         if isinstance(value, Lost):
             kind = _LostValue if value.was_there else NoValue
             raise kind(f"{_format_path(path[: length + 1])} {value.why}")
@@ -268,8 +268,9 @@ def _read_index(part: str | int) -> int | None:
     return part
 
 
-def _explain_absence(where: str, value: Any, part: str | int) -> str:
-    """The reason why *value*, which stands at *where*, has no *part*."""
+def _explain_absence(path: Path, value: Any, part: str | int) -> str:
+    """The reason why *value*, which *path* leads to, has no *part*."""
+    where = _format_path(path)
     match value:
         case Mapping():
             return _explain_missing_key(where, value, part)

@@ -13,7 +13,14 @@ from checkpointflow.expressions.literals import CONSTANTS, read_number
 
 
 class NoValue(Exception):
-    """Why an expression has no value; only `evaluation` knows the text that it is about."""
+    """Why an expression has no value; only `evaluation` knows the text that it is about.
+
+    A text, or what words it: where an absence is all that was asked for, nobody looks around for what to say.
+    """
+
+    def __str__(self) -> str:
+        (why,) = self.args
+        return why if isinstance(why, str) else str(why())
 
 
 _KINDS = ((bool, "a boolean"), ((int, float), "a number"), (str, "text"), (list, "a list"))

@@ -115,6 +115,12 @@ def join_commands(command: tuple[str, ...], shell: Shell) -> str:
     return before + between.join(command) + behind
 
 
+def part_commands(text: str, shell: Shell) -> str:
+    """A list that `join_commands` made one command of, each part on a line of its own, for people."""
+    before, between, behind = _list_joints(shell)
+    return text.removeprefix(before).removesuffix(behind).replace(between, "\n")
+
+
 def find_part(command: tuple[str, ...], shell: Shell, start: int) -> int:
     """Which part of the list *command* stands *start* characters into what `join_commands` makes of it."""
     before, between, _ = _list_joints(shell)

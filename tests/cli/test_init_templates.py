@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from checkpointflow.cli.init import MODELINE, NAMES, SCHEMA_FILE, TEMPLATES
+from checkpointflow.cli.init import NAMES, SCHEMA_FILE, TEMPLATES, TEST_SCHEMA_FILE
 from checkpointflow.cli.schema import write_schema
 from checkpointflow.documents.yaml import parse
 from tests.conftest import QUICK_START, Answer, Cpf
@@ -37,7 +37,8 @@ def answered(cpf: Cpf, at: Answer, payload: Any, **env: str) -> Answer:
 
 
 def test_every_template_can_be_asked_for() -> None:
-    assert {file.stem for file in TEMPLATES.iterdir()} == set(NAMES)
+    known = {f"{name}{end}" for name in NAMES for end in (".yaml", ".test.yaml")}
+    assert {file.name for file in TEMPLATES.iterdir()} == known
 
 
 @pytest.mark.parametrize("template", NAMES)
@@ -68,10 +69,13 @@ def test_the_template_approval_is_the_quick_start_word_for_word_but_for_comments
 def test_the_first_line_names_the_schema_that_init_writes_beside_the_workflow(cpf: Cpf) -> None:
     (cpf.cwd / "flows").mkdir()
     answer = cpf("init", "--file", "flows/w.yaml")
-    first = (cpf.cwd / "flows" / "w.yaml").read_bytes().splitlines(keepends=True)[0]
-    assert first == MODELINE == f"# yaml-language-server: $schema={SCHEMA_FILE}\n".encode()
+    for name, schema, kind in (
+        ("w.yaml", SCHEMA_FILE, "workflow"), ("w.test.yaml", TEST_SCHEMA_FILE, "test"),
+    ):  # fmt: skip
+        first = (cpf.cwd / "flows" / name).read_text().splitlines()[0]
+        assert first == f"# yaml-language-server: $schema={schema}"
+        assert (cpf.cwd / "flows" / schema).read_bytes() == write_schema(kind)
     assert answer["result"]["schema"] == f"flows/{SCHEMA_FILE}"
-    assert (cpf.cwd / "flows" / SCHEMA_FILE).read_bytes() == write_schema("workflow")
 
 
 def test_a_schema_that_an_older_cpf_wrote_is_brought_up_to_date(cpf: Cpf) -> None:
@@ -82,7 +86,7 @@ def test_a_schema_that_an_older_cpf_wrote_is_brought_up_to_date(cpf: Cpf) -> Non
 
 def test_without_a_schema_the_template_is_written_as_it_is(cpf: Cpf) -> None:
     answer = cpf("init", "--no-schema")
-    assert os.listdir(cpf.cwd) == ["checkpointflow.yaml"]
+    assert sorted(os.listdir(cpf.cwd)) == ["checkpointflow.test.yaml", "checkpointflow.yaml"]
     assert (cpf.cwd / "checkpointflow.yaml").read_bytes() == (TEMPLATES / "minimal.yaml").read_bytes()
     assert "schema" not in answer["result"]
 
@@ -91,6 +95,26 @@ def test_a_refused_init_writes_no_schema_either(cpf: Cpf) -> None:
     cpf.write("checkpointflow.yaml", "mine")
     assert cpf("init").code == 10
     assert os.listdir(cpf.cwd) == ["checkpointflow.yaml"]
+
+
+def test_tests_that_are_there_are_kept(cpf: Cpf) -> None:
+    cpf.write("checkpointflow.test.yaml", "mine")
+    assert cpf("init").error_code == "ERR_FILE_EXISTS"
+    assert os.listdir(cpf.cwd) == ["checkpointflow.test.yaml"]
+
+
+@pytest.mark.parametrize("file", ["flow.yaml", "flow.yml"])
+@pytest.mark.parametrize("template", NAMES)
+def test_the_tests_of_a_template_pass_and_cover_all_of_it(cpf: Cpf, template: str, file: str) -> None:
+    assert cpf("init", "--template", template, "--file", file)["result"]["tests"] == "flow.test.yaml"
+    answer = cpf("test", "--min-coverage", "100")
+    assert (answer.code, answer["result"]["failed"]) == (0, 0), answer.text
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_the_tests_of_a_template_fit_the_published_schema(template: str) -> None:
+    document = parse((TEMPLATES / f"{template}.test.yaml").read_bytes()).value
+    jsonschema.Draft202012Validator(json.loads(write_schema("test"))).validate(document)
 
 
 # approval

@@ -26,6 +26,8 @@ PURE = (
     "schemas",
     "documents",
     "engine",
+    "explore",
+    "rehearse",
 )
 PURE_MODULES = ("store.layout", "store.snapshot")
 ALLOWED_IN_PURE = {

@@ -142,3 +142,33 @@ FILES = ["yaml", "structure", "checking", "warnings"]
 def test_each_row_stands_once(file: str) -> None:
     found = [json.dumps(row, sort_keys=True) for row in table(file)]
     assert len(found) == len(set(found))
+
+
+def told_of_invariants(*invariants: str) -> list[str]:
+    listed = "".join(f"  - {invariant}\n" for invariant in invariants)
+    return [
+        found.message for found in errors(f"{HEAD}  invariants:\n{listed}  steps: [{{id: a, kind: end}}]\n")
+    ]
+
+
+def test_invariants_that_make_sense_have_no_errors() -> None:
+    sound = ("{never: a, unless: inputs != null}", "{always: a, before: end}", "{always: a, before: a}")
+    assert told_of_invariants(*sound, "{at_most_once: a}", "{never: a, unless: true}") == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("{before: end}", "an invariant says one of `never`, `always` and `at_most_once`"),
+        ("{never: a, always: a}", "an invariant says one of `never`, `always` and `at_most_once`"),
+        ("{always: a, unless: true}", "`unless` belongs to `never`"),
+        ("{never: a, before: a}", "`before` belongs to `always`"),
+        ("{never: b}", 'there is no step "b"'),
+        ("{always: a, before: b}", 'there is no step "b"'),
+        ("{never: a, unless: steps.b.outputs}", 'there is no step "b"'),
+        ("{never: a, unless: item}", "there is no `item` here"),
+        ("{never: a, unless: 1 +}", "expected a value, but the text ends here"),
+    ],
+)
+def test_invariants_that_make_none_are_told(wrong: str, told: str) -> None:
+    assert told_of_invariants(wrong) == [told]

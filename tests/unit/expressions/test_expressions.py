@@ -170,6 +170,17 @@ def test_a_view_makes_no_member_that_is_not_asked_for() -> None:
     assert view.asked == ["plan"]
 
 
+def test_to_ask_whether_something_is_there_looks_at_nothing_else() -> None:
+    assert evaluated("steps.plam == null", steps=Closed(STEPS)) is True
+
+
+class Closed(View):
+    """A view of which nobody may ask what there is."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("somebody looked around")
+
+
 @pytest.mark.parametrize("text", ["steps.plam", "steps[0]", "steps.x.y", "steps < 3", "steps.plan.outputs.m"])
 def test_of_a_view_the_same_is_told_as_of_an_object(text: str) -> None:
     problems = []

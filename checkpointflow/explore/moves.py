@@ -1,0 +1,210 @@
+"""What can happen to a run at rest: what a step comes to, what is answered, what time does.
+
+Bodies do not see each other, so the order in which what is under way ends changes nothing: the first is
+taken. An attempt that fails is tried as often as its policy says, and fails each time: one that succeeds then
+comes to the same as one that succeeds at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from checkpointflow.documents.model import AnyStep, Cli
+from checkpointflow.documents.program import Program
+from checkpointflow.engine.actions import (
+    Action,
+    CallHttp,
+    Error,
+    Failure,
+    RunCommand,
+    Sleep,
+    Slept,
+    StoredFile,
+    Success,
+)
+from checkpointflow.engine.bodies import Body, Scene, locate
+from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.engine.facts import Fact, StepSucceeded
+from checkpointflow.engine.messages import Deliver, Message, Recover, Report
+from checkpointflow.engine.rules import receive
+from checkpointflow.engine.run import Run, Started, Waiting, pending, unanswered, waits
+from checkpointflow.explore.interest import Interest, Part
+from checkpointflow.explore.lazy import Oracle, fill, make
+from checkpointflow.explore.values import Maker, Shape
+
+NOW = "2026-01-01T00:00:00.000Z"
+MADE_UP = "made up"
+"""The message of a failure that no document is to blame for."""
+DIGEST = "0" * 64
+UNCHAINED = "0" * 64
+"""The checkpoint of a run that nobody keeps: to chain its facts would take most of the time."""
+
+
+class Choice(Struct, frozen=True, omit_defaults=True):
+    """What happened: a run `starts`, a step `succeeds`, … value: with what."""
+
+    what: str
+    path: str = ""
+    value: Any = UNSET
+    exit_code: int | None = None
+    stdout: str | None = None
+
+
+class Move(Struct, frozen=True):
+    """A choice, the time then, and what makes it: the run and the facts; it raises what refuses it."""
+
+    choice: Choice
+    now: str
+    make: Callable[[], tuple[Run, list[Fact]]]
+
+
+class World:
+    """All that can happen to runs of a program."""
+
+    def __init__(self, program: Program, interest: Interest, oracle: Oracle) -> None:
+        self.program, self.interest, self.oracle = program, interest, oracle
+        self.doubts = interest.doubts
+        self._shapes: dict[tuple[Program, str], Shape] = {}
+
+    def list_moves(self, run: Run, now: str) -> Iterator[Move]:
+        """What can happen to *run*, which is at rest; nothing if it is stuck."""
+        todo = pending(run)
+        if todo:
+            yield from self._end_action(run, now, todo[0])
+            return
+        open_waits = waits(run)
+        deadlines = {path: record.wait.timeout_at or "~" for path, record in open_waits.items()}
+        first = min(deadlines.values(), default="")
+        for path, record in open_waits.items():
+            if deadlines[path] == first:
+                yield from self._end_wait(run, now, path, record)
+
+    def crash(self, run: Run, now: str) -> Move:
+        """cpf is killed, and comes again: what was under way may or may not have happened."""
+        lost = unanswered(run)
+        return self._move(run, Recover(now=now, lost=lost), Choice("crashes", lost[0].path))
+
+    def _move(self, run: Run, message: Message, choice: Choice) -> Move:
+        return Move(choice, message.now, lambda: self._hear(run, message, choice))
+
+    def _hear(self, run: Run, message: Message, choice: Choice | None = None) -> tuple[Run, list[Fact]]:
+        """*run* after what *message* itself states; what a step came to is decided when somebody looks."""
+        facts = receive(self.program, run, message)
+        if choice is not None and choice.what == "succeeds":
+            facts = [replace(f, outputs=choice.value) if isinstance(f, StepSucceeded) else f for f in facts]
+        return apply(fork(run), facts, UNCHAINED), facts
+
+    # What a step comes to
+
+    def _end_action(self, run: Run, now: str, action: Action) -> Iterator[Move]:
+        body, step = locate(Scene(self.program, run, now), action.path)
+        assert isinstance(action, RunCommand | CallHttp), "no pause is left open"
+        for success in self._list_successes(body, step, action):
+            choice = Choice("succeeds", action.path, success.outputs, success.exit_code, success.stdout)
+            plain = replace(success, outputs=fill(success.outputs, {}))
+            report = Report(now=now, path=action.path, attempt=action.attempt, outcome=plain)
+            yield self._move(run, report, choice)
+        for error in self._list_errors(body, step):
+            yield self._fail(run, now, action.path, error)
+
+    def _fail(self, run: Run, now: str, path: str, error: Error) -> Move:
+        def make() -> tuple[Run, list[Fact]]:
+            new, facts = run, list[Fact]()
+            while isinstance(record := new.steps[path], Started):
+                outcome = Slept() if isinstance(record.action, Sleep) else Failure(error)
+                report = Report(now=now, path=path, attempt=record.action.attempt, outcome=outcome)
+                new, more = self._hear(new, report)
+                facts += more
+            return new, facts
+
+        return Move(Choice("fails", path, error.code, error.exit_code), now, make)
+
+    def _list_successes(self, body: Body, step: AnyStep, action: RunCommand | CallHttp) -> Iterator[Success]:
+        stdout = self._make_texts(body, step, "stdout") if action.keeps_stdout else [None]
+        keeps_stderr = isinstance(action, RunCommand) and action.keeps_stderr
+        stderr = self._make_texts(body, step, "stderr") if keeps_stderr else [None]
+        codes: tuple[int, ...] = action.exit_codes if isinstance(action, RunCommand) else action.status_codes
+        kind = "exit_code" if isinstance(action, RunCommand) else "status_code"
+        if not self._part(body, step, kind).literals:
+            codes = codes[:1]
+        name = f"{action.path}#{action.attempt}"
+        for code, out, err in product(codes, stdout, stderr):
+            for outputs in make(self.oracle, name, self._shape(body, step)):
+                more: dict[str, Any] = {kind: code, **self._head(body, step)}
+                files = self._list_files(action) if isinstance(action, RunCommand) else {}
+                yield Success(outputs=outputs, stdout=out, stderr=err, artifacts=files, **more)
+
+    def _make_texts(self, body: Body, step: AnyStep, what: str) -> list[Any]:
+        return Maker({"type": "string"}, self.doubts).make({"type": "string"}, self._part(body, step, what))
+
+    def _shape(self, body: Body, step: AnyStep) -> Shape:
+        key = (body.program, step.id)
+        if key not in self._shapes:
+            schema = expect_object(getattr(step, "outputs", None) or {})
+            self._shapes[key] = Maker(schema, self.doubts).shape(self._part(body, step, "outputs"))
+        return self._shapes[key]
+
+    def _part(self, body: Body, step: AnyStep, what: str) -> Part:
+        return self.interest.of(body.program, step.id, what)
+
+    def _head(self, body: Body, step: AnyStep) -> dict[str, Any]:
+        """The headers of an answer: those that somebody looks at."""
+        part = self._part(body, step, "headers")
+        if not part.parts:
+            return {}
+        self.doubts["headers that are looked at are taken to be there"] = None
+        return {"headers": {name: str([*inner.literals, "x"][0]) for name, inner in part.parts.items()}}
+
+    def _list_files(self, action: RunCommand) -> dict[str, StoredFile]:
+        return {
+            a.name: StoredFile(path=f"artifacts/{a.name}", size=1, sha256=DIGEST) for a in action.artifacts
+        }
+
+    def _list_errors(self, body: Body, step: AnyStep) -> Iterator[Error]:
+        """A failure for each kind that the document tells apart."""
+        kind = "exit_code" if isinstance(step, Cli) else "status_code"
+        parts = self._part(body, step, kind), self._part(body, step, "error").parts.get(kind, Part())
+        good = step.success.exit_codes if isinstance(step, Cli) else step.success.status_codes  # type: ignore[union-attr]
+        asked = [known for part in parts for known in part.literals]
+        least, most = (0, 255) if isinstance(step, Cli) else (100, 599)
+        near = [int(n) + more for n in asked if isinstance(n, int | float) for more in (0, 1, -1)]
+        codes = [n for n in dict.fromkeys([*near, *((1, 2, 3) if isinstance(step, Cli) else (500, 404))])
+                 if least <= n <= most and n not in good]  # fmt: skip
+        for code in codes if asked else codes[:1]:
+            yield Error(code="ERR_STEP_FAILED", message=MADE_UP, **{kind: code})
+        for code in self._part(body, step, "error").parts.get("code", Part()).literals:
+            if isinstance(code, str) and code != "ERR_STEP_FAILED":
+                yield Error(code=code, message=MADE_UP)
+
+    # What a wait comes to
+
+    def _end_wait(self, run: Run, now: str, path: str, record: Waiting) -> Iterator[Move]:
+        for answer in self._list_answers(run, path, record):
+            yield self._move(
+                run, Deliver(now=now, path=path, payload=answer), Choice("answered", path, answer)
+            )
+        if record.wait.timeout_at is not None:
+            yield Move(Choice("times_out", path), record.wait.timeout_at, lambda: (run, []))
+
+    def _list_answers(self, run: Run, path: str, record: Waiting) -> list[Any]:
+        body, step = locate(Scene(self.program, run, NOW), path)
+        if record.wait.in_doubt is not None:
+            outputs = [fill(value, {}) for value in make(self.oracle, path, self._shape(body, step))]
+            return [
+                {"outcome": "retry"},
+                {"outcome": "failed"},
+                {"outcome": "succeeded", "outputs": outputs[0]},
+            ]
+        schema = expect_object(record.wait.input_schema)
+        return Maker(schema, self.doubts).make(schema, self._part(body, step, "outputs"))
+
+
+def expect_object(schema: dict[str, Any]) -> dict[str, Any]:
+    """*schema*, of an object where it does not say of what."""
+    says = schema.keys() & {"type", "enum", "const", "oneOf", "anyOf", "allOf", "$ref", "if", "not"}
+    return schema if says else {"type": "object", **schema}

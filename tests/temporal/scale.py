@@ -1,8 +1,7 @@
 """How a cluster grows, measured: `python -m tests.temporal.scale [RUNS] [STEPS] [WAITING]`.
 
-All of it is on this machine, so that more workers share its cores: what is told is CPU time, of the workers and
-of the server, beside what the local driver takes for the same steps in the same minute; elapsed time only where
-it says what a person waits for.
+All of it is on this machine, so that more workers share its cores: what is told is CPU time, of the workers
+and of the server, beside what the local driver takes for the same steps in the same minutes.
 """
 
 from __future__ import annotations
@@ -63,9 +62,9 @@ def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: i
         worked = sum(read_cpu(p.pid) for p in processes) - sum(before[0])
         served = read_cpu(server.pid) - before[1]
         print(
-            f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s ({total / elapsed:.0f} steps/s; "
-            f"the starts took {started:.1f} s); a step takes {1000 * worked / total:.1f} ms of CPU of the workers "
-            f"with its shell, {1000 * served / total:.1f} ms of the server",
+            f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, {total / elapsed:.0f} steps/s "
+            f"(starting them took {started:.1f} s); CPU of a step: {1000 * worked / total:.1f} ms of the "
+            f"workers, with its shell, {1000 * served / total:.1f} ms of the server",
             flush=True,
         )
     finally:

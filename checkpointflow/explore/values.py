@@ -297,7 +297,7 @@ def _find_neighbours(numbers: Iterable[Any], *, is_whole: bool) -> list[Any]:
 
 def _sample(pattern: str) -> Iterator[str]:
     """Texts that may fit *pattern*, by Python's own reading of it."""
-    import re._parser as parser  # type: ignore[import-not-found]
+    from re import _parser as parser  # type: ignore[attr-defined]
 
     with suppress(re.error):  # it is one of ECMA-262
         yield _sample_items(parser.parse(pattern))

@@ -18,6 +18,7 @@ from msgspec import UNSET, Struct
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.explore.interest import ELEMENT, Part
 from checkpointflow.expressions.values import as_text
+from checkpointflow.schemas.patterns import parse_pattern
 from checkpointflow.schemas.validation import Schema
 
 MAX_VALUES = 64
@@ -297,10 +298,8 @@ def _find_neighbours(numbers: Iterable[Any], *, is_whole: bool) -> list[Any]:
 
 def _sample(pattern: str) -> Iterator[str]:
     """Texts that may fit *pattern*, by Python's own reading of it."""
-    from re import _parser as parser  # type: ignore[attr-defined]
-
     with suppress(re.error):  # it is one of ECMA-262
-        yield _sample_items(parser.parse(pattern))
+        yield _sample_items(parse_pattern(pattern))
 
 
 def _sample_items(items: Any) -> str:

@@ -192,11 +192,16 @@ class _Cost(NamedTuple):
     opens: int = 0
 
 
-def limit_text(regex: str) -> float:
-    """How long a text may be so that searching it for *regex* takes no more than MAX_STEPS."""
+def parse_pattern(regex: str) -> list[Any]:
+    """*regex* as Python itself reads it: operators, and what they are given. Raises re.error."""
     from re import _parser  # type: ignore[attr-defined]
 
-    tree = list(_parser.parse(regex))
+    return list(_parser.parse(regex))
+
+
+def limit_text(regex: str) -> float:
+    """How long a text may be so that searching it for *regex* takes no more than MAX_STEPS."""
+    tree = parse_pattern(regex)
     cost = _Estimate().of(tree, _Cost())
     anchored = bool(tree) and tree[0][0].name == "AT" and tree[0][1].name == "AT_BEGINNING"
     degree = cost.degree + (not anchored)

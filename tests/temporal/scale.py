@@ -62,8 +62,8 @@ def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: i
         worked = sum(read_cpu(p.pid) for p in processes) - sum(before[0])
         served = read_cpu(server.pid) - before[1]
         print(
-            f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, {total / elapsed:.0f} a second "
-            f"(starting them took {started:.1f} s); CPU of a step: {1000 * worked / total:.1f} ms of the "
+            f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, "
+            f"{total / elapsed:.0f} a second (starting them took {started:.1f} s); CPU of a step: {1000 * worked / total:.1f} ms of the "
             f"workers, with its shell, {1000 * served / total:.1f} ms of the server",
             flush=True,
         )

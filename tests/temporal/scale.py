@@ -63,8 +63,9 @@ def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: i
         served = read_cpu(server.pid) - before[1]
         print(
             f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, "
-            f"{total / elapsed:.0f} a second (starting them took {started:.1f} s); CPU of a step: {1000 * worked / total:.1f} ms of the "
-            f"workers, with its shell, {1000 * served / total:.1f} ms of the server",
+            f"{total / elapsed:.0f} steps a second (starting them took {started:.1f} s); "
+            f"CPU of a step: {1000 * worked / total:.1f} ms of the workers, with its shell, "
+            f"{1000 * served / total:.1f} ms of the server",
             flush=True,
         )
     finally:

@@ -63,7 +63,7 @@ def _take_in(cluster: Cluster, directory: RunDirectory, run: Run, facts: list[Fa
         seals=find_sealed_files(facts) | find_artifacts(facts),
         secrets=tuple(sorted(list_secrets(read_own_copies(directory, run.workflow)))),
         holds=True,
-        is_foreign=run.outcome is None,
+        is_foreign=True,
     )
 
 

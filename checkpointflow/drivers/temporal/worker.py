@@ -41,6 +41,8 @@ async def work(
 ) -> None:
     """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end."""
     client = await connect(address, shelf)
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        del os.environ[name]  # what lets us in is no matter of the commands of steps, which inherit the rest
     os.environ[MARK] = mark = make_id()
     watchman = keep_watch(mark)
     stop = asyncio.Event()

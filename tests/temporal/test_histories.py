@@ -30,8 +30,8 @@ def _replay(history: Any, place: Path) -> None:
     from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
     from checkpointflow.drivers.temporal import wire
-    from checkpointflow.drivers.temporal.shelf import open_shelf
     from checkpointflow.drivers.temporal.locking import Lock
+    from checkpointflow.drivers.temporal.shelf import open_shelf
     from checkpointflow.drivers.temporal.workflow import Hosted
 
     replayer = Replayer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -31,8 +32,16 @@ async def hold_lock(wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, An
     deadline = workflow.now() + timedelta(seconds=wanted.timeout_seconds)
     while True:
         try:
-            return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            lock = await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            lock.add_done_callback(_take_note)
+            return lock
         except WorkflowAlreadyStartedError:
             if workflow.now() >= deadline:
                 return None
             await workflow.sleep(min(timedelta(seconds=LOOKING_SECONDS), deadline - workflow.now()))
+
+
+def _take_note(lock: asyncio.Task[Any]) -> None:
+    """A lock ends by being cancelled, which asyncio would complain of: nobody waits for it."""
+    if not lock.cancelled():
+        lock.exception()

@@ -278,6 +278,14 @@ class UnsupportedSchema(CheckpointflowError):
     code, exit_code = "ERR_UNSUPPORTED_SCHEMA", 80
 
 
+class NotDeletable(CheckpointflowError):
+    """A cluster that does not let this client remove histories; nothing was removed."""
+
+    code, exit_code = "ERR_NOT_DELETABLE", 80
+    remedy = ""
+    sentence = "{cluster} does not let this client delete run {run_id} ({problem}); its retention takes it"
+
+
 # 90: our bug
 
 

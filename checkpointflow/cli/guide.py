@@ -11,7 +11,7 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
+APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "cluster")]
 
 
 @click.command()
@@ -20,7 +20,8 @@ APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
 def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 
-    `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows.
+    `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows;
+    `cluster` is about many machines that work for runs.
     """
     if topics:
         text = "".join(f"{name}\n" for name in read_topics())

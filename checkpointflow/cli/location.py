@@ -13,7 +13,7 @@ import click
 
 from checkpointflow.errors import UsageError
 from checkpointflow.store.files import locate
-from checkpointflow.store.layout import is_run_id
+from checkpointflow.store.layout import CONFIG, is_run_id
 from checkpointflow.store.store import LATEST, Store
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ ALLOW_SHARED = "checkpointflow.allow_shared"
 ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
 RUN, STORE = "directory", "store"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
-ON_VARIABLE = "CPF_ON"
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
@@ -39,9 +38,13 @@ def find_cluster(base: Path) -> tuple[str | None, str | None]:
     """The URLs of the cluster and of the shelf that are meant, as far as they are said."""
     context = click.get_current_context(silent=True)
     meta = {} if context is None else context.meta
-    if meta.get(ON):
-        return meta[ON], meta.get(SHELF)
-    return None, None
+    on, shelf = meta.get(ON), meta.get(SHELF)
+    if on is None and os.path.lexists(base / CONFIG):
+        from checkpointflow.cli.config import read_cluster_config  # late: few stores have one
+
+        on, named = read_cluster_config(base)
+        shelf = shelf or named
+    return on or None, shelf  # "" means this machine, whatever the store says
 
 
 def _find_hosted(on: str, shelf: str | None, here: Store) -> Store:

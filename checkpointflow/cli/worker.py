@@ -74,17 +74,18 @@ def command(
     allowed = frozenset(digest for name in only for digest in _list_digests(name)) if only else None
     terms = Terms(jobs=jobs or os.cpu_count() or 1, cwd=place, allowed=allowed, step_lock=_open_step_lock())
     queues = queues or (address.queue,)
-    asyncio.run(work(address, shelf, queues, terms, grace, _greet(address, queues, terms, only)))
-    return wrap_result("worker", {"stopped": True})
+    told = _describe(address, queues, terms, only)
+    asyncio.run(work(address, shelf, queues, terms, grace, lambda: click.echo(f"cpf: {told}", err=True)))
+    return wrap_result("worker", {"worked_for": str(address), "queues": list(queues)})
 
 
-def _greet(address: Address, queues: tuple[str, ...], terms: Terms, only: tuple[str, ...]) -> str:
+def _describe(address: Address, queues: tuple[str, ...], terms: Terms, only: tuple[str, ...]) -> str:
     """What it works for, and what it would run, for whoever starts it."""
     what = f"only {join_words(only, 'and')}" if only else "whatever document a run brings along"
-    where = "where each was started" if terms.cwd is None else str(terms.cwd)
+    where = "the directory where each was started" if terms.cwd is None else str(terms.cwd)
     named = "queue" if len(queues) == 1 else "queues"
     return (
-        f"cpf worker: works for {address}, {named} {join_words(queues, 'and')}; runs {what}, "
+        f"works for {address}, {named} {join_words(queues, 'and')}; runs {what}, "
         f"up to {terms.jobs} steps at once, in {where}, as the user {os.environ.get('USER') or os.getuid()}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 
 from checkpointflow.late import Late
 from tests.conftest import Cpf
-from tests.helpers import ask, cli
+from tests.helpers import ask, cli, end
 
 HEAVY = {
     "YAML": "ruamel",
@@ -127,6 +128,65 @@ def test_who_lists_tools_imports_nothing_that_runs_need(cpf: Cpf) -> None:
     runs = {"checkpointflow.engine.run", "checkpointflow.store.directory", "checkpointflow.mcp.calls"}
     unused = UNUSED | set(HEAVY.values()) | runs
     assert modules & unused == set()
+
+
+EVERY_COMMAND = """
+import json, sys
+from checkpointflow import late
+late.defer()
+from checkpointflow.cli import COMMANDS, answer
+lines = [line.split() for line in sys.stdin.read().strip().splitlines()]
+lines += [[name, "--help"] for name in sorted(set(COMMANDS) - {name for name, *_ in lines})]
+sys.stdin = open("/dev/null")
+codes = {line[0]: answer(line) for line in lines}
+rooms = ("checkpointflow.drivers.temporal", "temporalio", "obstore")
+print(json.dumps([codes, [name for name in sys.modules if name.startswith(rooms)]]), file=sys.stderr)
+"""
+LINES = """
+init -f new.yaml
+guide
+schema state
+completion bash
+validate w.yaml
+flows
+run w.yaml
+waits
+answer @latest
+work --once --audience user --exec false
+resume @latest --event q_event --input {}
+status @latest
+watch @latest
+wait @latest
+inspect @latest
+logs @latest
+graph @latest
+report @latest
+artifacts @latest
+verify @latest
+diff @latest @latest
+list
+retry @latest
+tick
+cancel @latest --reason done
+export @latest -o run.tar.gz
+import run.tar.gz
+delete @latest
+gc
+mcp
+"""
+
+
+def test_no_command_imports_anything_of_a_cluster_where_none_is_named(cpf: Cpf) -> None:
+    call = {"id": "c", "kind": "api", "url": "http://127.0.0.1:1", "on_error": "continue"}
+    cpf.flow(cli("a", runs_on="gpu"), ask("q"), call, end("e"))
+    process = subprocess.run(
+        [sys.executable, "-c", EVERY_COMMAND], input=LINES,
+        capture_output=True, text=True, cwd=cpf.cwd, env=cpf.env, check=True,
+    )  # fmt: skip
+    codes, found = json.loads(process.stderr.splitlines()[-1])
+    assert found == []
+    rest = {"run": 40, "work": 30, "answer": 2, "retry": 20, "cancel": 20}
+    assert {name: code for name, code in codes.items() if code} == rest
 
 
 LATE = """

@@ -44,7 +44,7 @@ class ClusterStorm(Storm):
         self.place, self.trust = place, ()
         self.server = Server(place, SHORT_HISTORIES, lasting=True)
         env = {"LEDGER": str(self.books.ledger), SECRET: self.secret}
-        self.site = Site(self.server, place / "site", "storm", **env)
+        self.site = Site(self.server.url, place / "site", "storm", **env)
         for name, document in self.workflow.documents.items():
             (self.site.cwd / name).write_text(json.dumps(document, indent=1))
 
@@ -128,7 +128,7 @@ class ClusterStorm(Storm):
         self.site.work("--jobs", "6")
 
     def _close(self, at: dict[str, Any]) -> None:
-        run = next(self.site.shelf.glob(f"**/{self.books.run_id}"))
+        run = self.site.await_archive(self.books.run_id)
         until(lambda: json.loads((run / "state.json").read_text())["status"] == "completed")
         self.books.look(run)
         verified = self._ask("verify", *self.where, calm=1)

@@ -44,17 +44,15 @@ def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A site with a worker that is always there."""
     place = tmp_path_factory.mktemp("house")
     own = {"LEDGER": str(place / "ledger"), SECRET: "hush-9876543210"}
-    with closing(Site(server, place, "house", **own)) as site:
+    with closing(Site(server.url, place, "house", **own)) as site:
         site.work("--jobs", "8")
         yield site
 
 
 @pytest.fixture
-def hosted(house: Site, tmp_path: Path) -> Cpf:
-    """The command line, on a cluster, in a directory of its own."""
-    work = tmp_path / "work"
-    work.mkdir(exist_ok=True)
-    return house.at(house.url, work)
+def hosted(cpf: Cpf, house: Site) -> Cpf:
+    """The command line, on a cluster, in the directory where `cpf` does without."""
+    return house.at(house.url, cpf.cwd)
 
 
 _numbers = count()
@@ -65,9 +63,9 @@ def make_site(server: Server, tmp_path: Path) -> Iterator[Callable[..., Site]]:
     """Sites with workers of their own, which the test starts and stops as it likes."""
     with ExitStack() as stack:
 
-        def make(**env: str) -> Site:
+        def make(url: str = server.url) -> Site:
             name = f"site-{next(_numbers)}"
-            return stack.enter_context(closing(Site(server, tmp_path / name, name, **env)))
+            return stack.enter_context(closing(Site(url, tmp_path / name, name)))
 
         yield make
 

@@ -47,9 +47,10 @@ class Demonstration:
             f"Now a person is asked: {third['wait']['prompt']}"
         )
         fourth = self._ask("resume", third, {"by": "Ada"}, 40)
-        tell("So is one by a workflow that this one calls; and then there is nobody to wait for any more.")
-        done = self._ask("resume", fourth, {"is": "Ada"}, 40, 0)
-        self._close(done)
+        tell("So is one by a workflow that this one calls.")
+        last = self._ask("resume", fourth, {"is": "Ada"}, 0, 40)
+        tell("A last wait has a time-out, and the cluster itself sees to that.")
+        self._close(self._show(self.site.cpf("wait", last["run_id"], "--for", "ended", "--full"), 0))
 
     def _start(self) -> Answer:
         tell(
@@ -86,7 +87,7 @@ class Demonstration:
     def _close(self, done: Answer) -> None:
         tell("The run has come to its end:")
         print(json.dumps(done["result"], indent=2))
-        assert self.site.read("scans") == ["attempt 1", "attempt 2"]
+        assert self.site.read("scans") == ["attempt 1", "attempt 2"], self.site.read("scans")
         verified = self.site.cpf("verify", done["run_id"])
         assert verified.code == 0, verified
         facts = self.site.tell_facts(done["run_id"])
@@ -98,7 +99,7 @@ def main() -> int:
         tell("A dev server of Temporal starts; in production it is a cluster of them, with a database.")
         with (
             closing(Server(Path(place))) as server,
-            closing(Site(server, Path(place) / "site", "demo")) as site,
+            closing(Site(server.url, Path(place) / "site", "demo")) as site,
         ):
             for file in DOCUMENTS.glob("*.yaml"):
                 shutil.copy(file, site.cwd)

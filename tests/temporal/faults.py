@@ -170,7 +170,7 @@ def out_of_grace(site: Site) -> str:
 def server_killed(site: Site) -> str:
     """kill -9 of the server in a wait and in a step: neither is lost, and the step runs once."""
     with closing(Server(site.place, lasting=True)) as server:
-        with closing(Site(server, site.place / "own", site.queue)) as own:
+        with closing(Site(server.url, site.place / "own", site.queue, server)) as own:
             return _kill_server(own)
 
 
@@ -267,7 +267,7 @@ def lock(site: Site) -> str:
     first = site.cpf.start("run", site.cpf.flow(held, name="held.yaml"))
     site.await_lines("held")
     put_off = site.cpf("run", "held.yaml")
-    assert (put_off.code, put_off["status"]) == (70, "running"), put_off
+    assert (put_off.code, put_off.error_code) == (70, "ERR_LOCK_CONFLICT"), put_off
     (site.cwd / "free").touch()
     assert finish(first).code == 0
     assert site.cpf("resume", put_off["run_id"]).code == 0
@@ -345,7 +345,7 @@ def histories_in_sequence(site: Site) -> str:
 @slow_case
 def histories_drained(site: Site) -> str:
     """So is one that is never without a step under way: it comes to rest before each new history."""
-    return _go_through_histories(site, items=400, at_once=8)
+    return _go_through_histories(site, items=400, at_once=8, at_least=4, CPF_MAX_EVENTS="800")
 
 
 @slow_case
@@ -354,8 +354,8 @@ def many_iterations(site: Site) -> str:
     return _go_through_histories(site, items=10_000, at_once=8)
 
 
-def _go_through_histories(site: Site, items: int, at_once: int) -> str:
-    site.work("--jobs", str(at_once))
+def _go_through_histories(site: Site, items: int, at_once: int, at_least: int = 2, **env: str) -> str:
+    site.work("--jobs", str(at_once), **env)
     each = foreach("each", {"count": items}, cli("s", "echo ${item} >> marks"), max_concurrency=at_once)
     run_id = site.cpf.run(ask("q"), each, ask("r"), end("e", result="done"))["run_id"]
     begin = time.monotonic()
@@ -366,8 +366,8 @@ def _go_through_histories(site: Site, items: int, at_once: int) -> str:
     told = finish(caller)
     assert told.code == 40, told
     assert sorted(map(int, site.read("marks"))) == list(range(items))
+    until(lambda: asyncio.run(_count_executions(site.server, run_id)) >= at_least)  # a list follows later
     number = asyncio.run(_count_executions(site.server, run_id))
-    assert number > 1, "it went through one history only"
     assert site.cpf.resume(run_id, "r_event", {})["result"] == "done"
     assert site.cpf("verify", run_id).code == 0
     return f"{number} histories, {1000 * seconds / items:.0f} ms a step"
@@ -377,12 +377,7 @@ async def _count_executions(server: Server, run_id: str) -> int:
     from temporalio.client import Client
 
     client = await Client.connect(server.target)
-    for _ in range(50):  # what is listed follows what happens
-        number = len([w async for w in client.list_workflows(f'WorkflowId = "{run_id}"')])
-        if number > 1:
-            break
-        await asyncio.sleep(0.1)
-    return number
+    return len([found async for found in client.list_workflows(f'WorkflowId = "{run_id}"')])
 
 
 # The table
@@ -390,7 +385,7 @@ async def _count_executions(server: Server, run_id: str) -> int:
 
 def play(server: Server, name: str, place: Path) -> str:
     """What comes of the case *name*, in *place*. Raises AssertionError, with what the workers said."""
-    with closing(Site(server, place, f"{name}-{place.name}")) as site:
+    with closing(Site(server.url, place, f"{name}-{place.name}", server)) as site:
         try:
             return CASES[name].play(site)
         except Exception as error:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.conftest import Answer
 from tests.helpers import ask, cli, end
-from tests.temporal.world import Site
+from tests.temporal.world import Server, Site
 
 
-@pytest.fixture
-def left(site: Site) -> tuple[Site, str, str]:
+@pytest.fixture(scope="module")
+def left(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, str, str]]:
     """A run that waits and one that has ended, in a place whose only worker is gone."""
-    worker = site.work()
-    steps = (
-        cli("s", "echo said; echo told >&2"),
-        ask("q", prompt="Well?"),
-        end("e", result="${steps.s.stdout}"),
-    )
-    waiting, ended = (site.cpf.run(*steps)["run_id"] for _ in range(2))
-    assert site.cpf.resume(ended, "q_event", {}).code == 0
-    worker.kill()
-    worker.wait()
-    return site, waiting, ended
+    with closing(Site(server.url, tmp_path_factory.mktemp("readers"), "readers")) as site:
+        worker = site.work()
+        say = cli("s", "echo said; echo told >&2")
+        steps = say, ask("q", prompt="Well?"), end("e", result="${steps.s.stdout}")
+        waiting, ended = (site.cpf.run(*steps)["run_id"] for _ in range(2))
+        assert site.cpf.resume(ended, "q_event", {}).code == 0
+        site.await_archive(ended)
+        worker.kill()
+        worker.wait()
+        yield site, waiting, ended
 
 
 def _read(site: Site, *line: str, code: int = 0) -> Answer:
@@ -39,7 +39,7 @@ def test_everything_is_read_without_a_worker(left: tuple[Site, str, str]) -> Non
     assert _read(site, "status", waiting, code=40)["wait"]["prompt"] == "Well?"
     assert _read(site, "status", ended[-6:])["result"] == "said"
     seen = _read(site, "inspect", waiting, "--full", code=40)
-    assert seen["history"][0]["fact"]["fact"] == "run_started"
+    assert seen["history"][0]["fact"]["fact"] == "run_began"
     assert seen["steps"]["s"]["status"] == "succeeded"
     assert "told" in _read(site, "logs", waiting, "--step", "s").text
     assert "said" in site.cpf("logs", ended, "--step", "s", "--raw").text
@@ -82,12 +82,11 @@ def test_the_chain_is_the_same_as_on_disk(left: tuple[Site, str, str]) -> None:
 
 def test_a_run_that_has_ended_lies_on_the_shelf_as_a_directory(left: tuple[Site, str, str]) -> None:
     site, _, ended = left
-    (place,) = site.shelf.glob(f"**/{ended}")
+    place = site.shelf / "runs" / ended
     assert json.loads((place / "state.json").read_text())["status"] == "completed"
     assert site.local("verify", "--run-dir", str(place)).code == 0
 
 
-def test_what_does_not_exist_is_told(make_site: Callable[..., Site]) -> None:
-    site = make_site()
+def test_what_does_not_exist_is_told(site: Site) -> None:
     missing = site.cpf("status", "01M8F29WPXXAAY96F5VTBRB84B")
-    assert (missing.code, missing.error_code) == (20, "ERR_RUN_NOT_FOUND")
+    assert (missing.code, missing.error_code) == (10, "ERR_RUN_NOT_FOUND")

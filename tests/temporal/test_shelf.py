@@ -315,12 +315,30 @@ def test_what_an_object_store_says_names_the_shelf(monkeypatch: pytest.MonkeyPat
 def test_a_bucket_that_is_missing_is_no_name_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = ObjectShelf("memory://")
 
+    said = "GET http://h/b/a 404 Not Found: <?xml?>\n<Code>NoSuchBucket</Code><Message>No %s</Message>"
+
     def fail(*_: Any, **__: Any) -> Any:
-        raise FileNotFoundError("Object at location a not found: NoSuchBucket")
+        raise FileNotFoundError(
+            f"Object at location a not found: {said % 'bucket'}\n\nDebug source:\n <Message>x"
+        )
 
     monkeypatch.setattr(obstore, "put", fail)
-    with pytest.raises(PersistenceError, match="NoSuchBucket"):
-        shelf.write("a", b"")
+    monkeypatch.setattr(obstore, "get", fail)
+    problem = "a: Object at location a not found: GET http://h/b/a 404 Not Found: No bucket$"
+    for deed in (
+        lambda: shelf.write("a", b""),
+        lambda: shelf.read("a"),
+        lambda: shelf.fetch("a", Path("/x")),
+    ):
+        with pytest.raises(PersistenceError, match=problem):
+            deed()
+
+
+def test_a_name_that_a_store_cannot_have_is_told_on_one_line() -> None:
+    with pytest.raises(
+        PersistenceError, match=r"^memory://: 'x\\ny': Could not parse path: Error parsing Path "
+    ):
+        ObjectShelf("memory://").write("x\ny", b"")
 
 
 def test_a_copy_that_breaks_off_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,16 +353,25 @@ def test_a_copy_that_breaks_off_is_none(tmp_path: Path, monkeypatch: pytest.Monk
     assert os.listdir(tmp_path) == []
 
 
-def test_no_answer_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_says_how_one_connects_and_no_answer_is_told_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MAX_RETRIES", 1)
     given = {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "id", "SECRET_ACCESS_KEY": "hush"}
     for name, value in {**given, "ALLOW_HTTP": "true"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     shelf = open_shelf("s3://bucket/runs/")
     assert shelf.url == "s3://bucket/runs"
-    with pytest.raises(PersistenceError, match=r"^s3://bucket/runs: a: .*127\.0\.0\.1:9") as caught:
+    problem = r"^s3://bucket/runs: a: S3 error: .*127\.0\.0\.1:9/.* after 1 retries.* error sending request$"
+    with pytest.raises(PersistenceError, match=problem) as caught:
         shelf.read("a")
     assert "hush" not in str(caught.value)
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "false")
+    with pytest.raises(PersistenceError, match="builder error"):  # it is not asked at all
+        open_shelf("s3://bucket").read("a")
+    monkeypatch.setenv("AWS_TIMEOUT", "banana")
+    with pytest.raises(UsageError, match="s3://bucket is no shelf: Config error: failed to parse"):
+        open_shelf("s3://bucket")
 
 
 # Which is meant

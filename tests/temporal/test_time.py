@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,13 +14,6 @@ from tests.temporal.world import Site, find_program
 
 SKIPPING = "temporal-test-server"
 MONTH = 30 * 24 * 3600
-
-
-class _Skipping:
-    """A server that skips time. url: as CPF_ON names it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
 
 
 def test_a_wait_of_a_month_ends_when_its_time_is_up(tmp_path: Path) -> None:
@@ -36,18 +30,14 @@ async def _wait_for_a_month(program: str, place: Path) -> None:
         cli("late"),
         end("f", result="late"),
     )
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=program
-    ) as environment:
+    skipping = WorkflowEnvironment.start_time_skipping(test_server_existing_path=program)
+    async with await skipping as environment:
         target = environment.client.service_client.config.target_host
-        site = Site(_Skipping(f"temporal://{target}/default"), place / "site", "month")
-        site.work()
-        try:
-            waiting = await asyncio.to_thread(site.cpf.real, "run", site.cpf.flow(*steps))
-            assert waiting.code == 40, waiting
+        with closing(Site(f"temporal://{target}/default", place / "site", "month")) as site:
+            site.work()
+            # Detached: this server knows nothing of following, nor of whoever asks it for work.
+            begun = await asyncio.to_thread(site.cpf.real, "run", site.cpf.flow(*steps), "--detach")
+            run = begun["run_id"]
+            assert (await asyncio.to_thread(site.cpf.real, "status", run)).code == 40
             await environment.sleep(timedelta(seconds=MONTH + 60))
-            await asyncio.to_thread(
-                until, lambda: site.cpf.real("status", waiting["run_id"]).json.get("result") == "late"
-            )
-        finally:
-            site.close()
+            await asyncio.to_thread(until, lambda: site.cpf.real("status", run).json.get("result") == "late")

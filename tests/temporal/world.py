@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from temporalio.client import WorkflowHistory
 
 SERVER = "temporal"
+OTHER_NAMESPACE = "other"
 HEARTBEAT_SECONDS = 4.0  # after which a worker of a test counts as lost: it is killed, and not slow
 GRACE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
@@ -74,7 +75,7 @@ class Server:
             "--log-level",
             "error",
         ]
-        self._line += ["--port", self.target.rpartition(":")[2]]
+        self._line += ["--port", self.target.rpartition(":")[2], "--namespace", OTHER_NAMESPACE]
         self._line += [word for setting in settings for word in ("--dynamic-config-value", setting)]
         self._line += ["--db-filename", str(self.file)] if lasting else []
         self._log = (place / "server.log").open("ab")
@@ -114,14 +115,18 @@ class Server:
     def url(self) -> str:
         return f"temporal://{self.target}/default"
 
+    @property
+    def other_url(self) -> str:
+        """Of another namespace, for what concerns all runs of one."""
+        return f"temporal://{self.target}/{OTHER_NAMESPACE}"
+
 
 class Site:
-    """A queue of *server* with its own shelf and workers, and cpf, to use it (`cpf`) and to do without
-    (`local`), in one directory."""
+    """A queue of the cluster at *url*, its shelf and workers; cpf with it (`cpf`) and without (`local`)."""
 
-    def __init__(self, server: Server, place: Path, queue: str, **env: str) -> None:
-        self.server, self.place, self.queue = server, place, queue
-        self.url = f"{server.url}?queue={queue}"
+    def __init__(self, url: str, place: Path, queue: str, server: Server | None = None, **env: str) -> None:
+        self.url, self.place, self.queue = f"{url}?queue={queue}", place, queue
+        self._server = server
         self.shelf = place / "shelf"
         self.cwd = place / "work"
         self.cwd.mkdir(parents=True)
@@ -139,15 +144,22 @@ class Site:
         return there
 
     def work(self, *options: str, **env: str) -> subprocess.Popen[bytes]:
-        """Start a worker; it takes up work as soon as it is there."""
-        said = (self.place / f"worker-{len(self.workers)}.log").open("wb")
-        with said:
+        """Start a worker; it is at work on return."""
+        log = self.place / f"worker-{len(self.workers)}.log"
+        with log.open("wb") as said:
             worker = start(
                 sys.executable, "-m", "checkpointflow", "worker", "--grace", str(GRACE_SECONDS), *options,
                 cwd=self.cwd, env=self.cpf.env | env, stdout=said, stderr=said,
             )  # fmt: skip
         self.workers.append(worker)
+        until(lambda: log.read_bytes() or worker.poll() is not None, PATIENCE_SECONDS)
+        assert worker.poll() is None, log.read_text()
         return worker
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None, "a case that does something to the server is given it"
+        return self._server
 
     def stop(self, *workers: subprocess.Popen[bytes]) -> None:
         """Tell *workers*, or all that there are, to stop, and wait until they have."""
@@ -185,6 +197,12 @@ class Site:
                     return worker
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         raise AssertionError("no worker has started it")
+
+    def await_archive(self, run_id: str) -> Path:
+        """Where a run that has ended lies on the shelf, once it does."""
+        place = self.shelf / "runs" / run_id
+        until((place / "state.json").exists, PATIENCE_SECONDS)
+        return place
 
     def tell_facts(self, run_id: str) -> list[dict[str, Any]]:
         """What has happened to a run, oldest first."""

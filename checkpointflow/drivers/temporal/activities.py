@@ -22,9 +22,9 @@ from checkpointflow.drivers.perform import Executor
 from checkpointflow.drivers.secrets import list_secrets
 from checkpointflow.drivers.sources import read_copies
 from checkpointflow.drivers.temporal import wire
-from checkpointflow.drivers.temporal.deciding import CASES, decide, follows
-from checkpointflow.drivers.temporal.history import read_latest
-from checkpointflow.drivers.temporal.mirroring import write_out
+from checkpointflow.drivers.temporal.deciding import decide, follows
+from checkpointflow.drivers.temporal.hearing import CASES
+from checkpointflow.drivers.temporal.history import read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success

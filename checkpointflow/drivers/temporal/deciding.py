@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
 
 from checkpointflow.documents.program import Program
-from checkpointflow.drivers.temporal.wire import Decision, Request, Start, Taken, make_refusal
-from checkpointflow.engine.actions import Action, Effect, StoredFile
+from checkpointflow.drivers.temporal.hearing import Case, Question
+from checkpointflow.drivers.temporal.wire import Decision, Request, make_refusal
+from checkpointflow.engine.actions import Effect
 from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.copying import copy_as
@@ -21,39 +20,7 @@ from checkpointflow.engine.run import Run, pending
 from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import CheckpointflowError, RunDiverged, StateCorrupt
 from checkpointflow.store.history import find_artifacts, find_sealed_files, fold
-from checkpointflow.store.locks import Wish
 from checkpointflow.store.seals import choose_changed
-
-
-class Question(NamedTuple):
-    """What a run hears as one, and whoever wants to know what follows.
-
-    idle: with a request: the actions that nobody is at; adopted: facts that follow on the checkpoint *after*.
-    """
-
-    answer: asyncio.Future[Taken]
-    now: str
-    messages: tuple[Message, ...] = ()
-    request: Request | None = None
-    adopted: list[Fact] | None = None
-    after: str = ""
-    wish: Wish | None = None
-    idle: tuple[Action, ...] = ()
-
-
-class Case(NamedTuple):
-    """What is to be decided, for the local activity in this same process: it is handed over as it is."""
-
-    start: Start
-    run: Run
-    facts: list[Fact]
-    questions: list[Question]
-    left: dict[str, StoredFile]
-    seals: dict[str, StoredFile]
-    is_foreign: bool
-
-
-CASES: dict[str, Case] = {}
 
 
 def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list[Decision]:

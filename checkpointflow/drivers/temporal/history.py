@@ -13,11 +13,24 @@ import msgspec
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from checkpointflow.drivers.temporal.wire import DECIDE, Decision, Done, Refusal, Start, check_names, take_up
-from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.drivers.temporal.shelf import Shelf
+from checkpointflow.drivers.temporal.wire import (
+    DECIDE,
+    Decision,
+    Done,
+    Refusal,
+    Start,
+    check_names,
+    read_past,
+    take_up,
+)
+from checkpointflow.engine.evolution import apply, chain, fork
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import StateCorrupt
+from checkpointflow.store.directory import RunDirectory
+from checkpointflow.store.files import list_files, make_private
+from checkpointflow.store.layout import HISTORY, OUTPUTS, STATE
 
 PAGE = 1000
 _CLOSED = {
@@ -111,3 +124,23 @@ async def _read_decisions(client: Client, marker: Any) -> list[Decision]:
     decisions: list[Decision]
     (decisions,) = await client.data_converter.decode(marker.details["result"].payloads, [list[Decision]])
     return decisions
+
+
+def write_out(shelf: Shelf, told: Told, directory: RunDirectory) -> list[str]:
+    """Make *directory* the run that was *told* of; returns the names of the files that make it."""
+    facts = [*read_past(shelf, told.start.past), *told.facts]
+    make_private(directory.place)
+    for name, data in told.start.documents.items():
+        directory.keep(name, data)
+    directory.commit(told.run, facts, None)
+    outputs = [f"{OUTPUTS}/{name}" for name, _ in list_files(directory.place / OUTPUTS)]
+    return [*told.start.documents, *outputs, HISTORY, STATE]
+
+
+def list_checkpoints(facts: list[Fact]) -> list[str]:
+    """The ids of the checkpoints that *facts* made, from the first on."""
+    found, checkpoint_id = list[str](), ""
+    for fact in facts:
+        checkpoint_id = chain(checkpoint_id, fact)
+        found.append(checkpoint_id)
+    return found

@@ -26,8 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
-from checkpointflow.drivers.temporal.history import Told, read_latest
-from checkpointflow.drivers.temporal.mirroring import write_out
+from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import RunNotFound, StateCorrupt

@@ -278,6 +278,7 @@ async def _await_patiently(waiting: asyncio.Future[Any], cluster: Cluster, more:
     while not (await asyncio.wait([waiting], timeout=PATIENCE_SECONDS))[0]:
         if not await cluster.is_attended():
             waiting.cancel()
+            await asyncio.wait([waiting])  # what it follows is let go of before the loop ends
             raise make_unattended(cluster, more)
     return await waiting
 

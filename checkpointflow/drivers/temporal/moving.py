@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.service import RPCError, RPCStatusCode
 
 from checkpointflow.drivers.secrets import list_secrets
 from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.drivers.temporal import wire
+from checkpointflow.drivers.temporal.history import list_checkpoints
 from checkpointflow.drivers.temporal.hosted import Cluster, HostedRun, HostedStore
 from checkpointflow.drivers.temporal.hosting import ask, start_workflow
-from checkpointflow.drivers.temporal.mirroring import list_checkpoints
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Start
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
-from checkpointflow.errors import CheckpointflowError, LockConflict, RunDiverged, RunNotEnded, RunNotFound
+from checkpointflow.errors import (
+    CheckpointflowError,
+    LockConflict,
+    NotDeletable,
+    RunDiverged,
+    RunNotEnded,
+    RunNotFound,
+)
 from checkpointflow.store.archive import Imported
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.history import find_artifacts, find_document_digests, find_sealed_files
 from checkpointflow.store.layout import RUNS
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import NotRemoved, Removal, Sweep, choose_outdated
+
+FORBIDDEN = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
 def bring(store: Store, directory: RunDirectory) -> Imported:
@@ -98,7 +108,13 @@ async def _delete_history(directory: HostedRun, *, is_closed: bool) -> None:
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=found.id, run_id=found.run_id),
         )
-        await client.workflow_service.delete_workflow_execution(request)
+        try:
+            await client.workflow_service.delete_workflow_execution(request)
+        except RPCError as error:
+            if error.status not in FORBIDDEN:
+                raise
+            place, run_id = directory.cluster.address, directory.run_id
+            raise NotDeletable(cluster=place, run_id=run_id, problem=error.message) from None
 
 
 def _describe(directory: HostedRun, workflow_id: str, status: str) -> Removal:

@@ -40,8 +40,14 @@ from checkpointflow.store.layout import RUNS, SENDING
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-OBJECT_STORES = ("s3", "gs", "az")
+OBJECT_STORES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+"""What the names of their environment variables begin with, by scheme."""
 SCHEMES = ("file", *OBJECT_STORES)
+CLIENT_OPTIONS = (
+    *("allow_http", "allow_invalid_certificates", "root_certificate", "connect_timeout", "read_timeout"),
+    *("timeout", "proxy_url", "proxy_ca_certificate", "proxy_excludes", "user_agent"),
+)
+_NO_STORE = "NoSuchBucket|ContainerNotFound"  # which says nothing of the name
 MAX_NAME = 4096
 MAX_SENDING_SECONDS = 86_400.0
 MAX_RETRIES, MAX_RETRY_SECONDS, MAX_SILENT_SECONDS, MAX_REQUEST_SECONDS = 4, 20, 30, 3600
@@ -345,9 +351,10 @@ class ObjectShelf:
         try:
             yield
         except (BaseError, ValueError, OSError, NotImplementedError) as error:
-            if may_lack and isinstance(error, FileNotFoundError):
+            if may_lack and isinstance(error, FileNotFoundError) and not re.search(_NO_STORE, str(error)):
                 raise
-            raise PersistenceError(file=self.url, problem=f"{name}: {_describe(error)}") from None
+            shown = name if name.isprintable() else repr(name)
+            raise PersistenceError(file=self.url, problem=f"{shown}: {_describe(error)}") from None
 
 
 def _open_store(url: str) -> ObjectStore:
@@ -358,16 +365,27 @@ def _open_store(url: str) -> ObjectStore:
         raise UsageError(problem=f"{url} needs: pip install 'checkpointflow[s3]'") from None
     from datetime import timedelta
 
-    retries = {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=MAX_RETRY_SECONDS)}
-    silence, whole = timedelta(seconds=MAX_SILENT_SECONDS), timedelta(seconds=MAX_REQUEST_SECONDS)
-    options: Any = {"retry_config": retries, "client_options": {"read_timeout": silence, "timeout": whole}}
+    options: dict[str, Any] = {}
+    if prefix := OBJECT_STORES.get(url.partition(":")[0]):
+        retries = {"max_retries": MAX_RETRIES, "retry_timeout": timedelta(seconds=MAX_RETRY_SECONDS)}
+        options = {"retry_config": retries, "client_options": _make_client_options(prefix)}
     try:
-        store: ObjectStore = from_url(url, **(options if url.startswith(OBJECT_STORES) else {}))
+        store: ObjectStore = from_url(url, **options)
     except (BaseError, ValueError) as error:
         raise UsageError(problem=f"{url} is no shelf: {_describe(error)}") from None
     return store
 
 
+def _make_client_options(prefix: str) -> dict[str, Any]:
+    """How long a connection may take, and what the environment says of it, which obstore would forget."""
+    asked = {name: os.environ.get(f"{prefix}_{name.upper()}") for name in CLIENT_OPTIONS}
+    times = {"read_timeout": f"{MAX_SILENT_SECONDS}s", "timeout": f"{MAX_REQUEST_SECONDS}s"}
+    return times | {name: value for name, value in asked.items() if value}
+
+
 def _describe(error: Exception) -> str:
-    """What *error* says of itself in its first line, without what may be a secret in a URL."""
-    return re.sub(r"\?[^\s\"']+", "?…", str(error).partition("\n")[0]).removeprefix("Generic ")
+    """What *error* says of itself, and the server in XML, without what may be a secret in a URL."""
+    text = str(error).partition("\n\nDebug source")[0]
+    said = re.search(r"<Message>([^<]+)", text)
+    first = re.split(r"[\n<]", text)[0].removeprefix("Generic ").rstrip(": ")
+    return re.sub(r"\?[^\s\"']+", "?…", first) + (f": {said[1]}" if said else "")

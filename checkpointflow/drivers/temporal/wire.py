@@ -267,15 +267,14 @@ def lay_down(shelf: Shelf, run_id: str, number: int, facts: list[Fact]) -> str:
 
 
 def read_past(shelf: Shelf, names: Iterable[str]) -> list[Fact]:
-    """The facts that were laid down as *names*."""
+    """The facts that were laid down as *names*. Raises StateCorrupt."""
     decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
     return [decoder.decode(line) for name in names for line in _read(shelf, name).splitlines()]
 
 
 def _read(shelf: Shelf, name: str) -> bytes:
-    """What the cluster says lies on the shelf as *name*. Raises PersistenceError."""
+    """What the cluster says lies on the shelf as *name*. Raises StateCorrupt."""
     try:
         return shelf.read(name)
     except FileNotFoundError:
-        problem = f"{name} is not there; is it the shelf that the workers of this cluster have?"
-        raise PersistenceError(file=shelf.url, problem=problem) from None
+        raise StateCorrupt(file=f"{shelf.url}/{name}", problem="it is not on this shelf") from None

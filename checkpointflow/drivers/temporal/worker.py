@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -21,10 +21,11 @@ from checkpointflow.documents.model import Document
 from checkpointflow.drivers.temporal.activities import Activities, Terms
 from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect
+from checkpointflow.drivers.temporal.locking import Lock
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.watchman import MARK, keep_watch
 from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
-from checkpointflow.drivers.temporal.workflow import HEARTBEAT, Hosted, Lock
+from checkpointflow.drivers.temporal.workflow import HEARTBEAT, Hosted
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.store.clock import make_id
@@ -37,9 +38,17 @@ DECIDING = 4
 
 
 async def work(
-    address: Address, shelf: Shelf, queues: Sequence[str], terms: Terms, grace_seconds: float, greeting: str
+    address: Address,
+    shelf: Shelf,
+    queues: Sequence[str],
+    terms: Terms,
+    grace_seconds: float,
+    begins: Callable[[], object],
 ) -> None:
-    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end."""
+    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end.
+
+    *begins* is called once all is ready.
+    """
     client = await connect(address, shelf)
     for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
         del os.environ[name]  # what lets us in is no matter of the commands of steps, which inherit the rest
@@ -49,7 +58,7 @@ async def work(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with be_at_work(client, queues, shelf, terms, grace_seconds):
-        print(greeting, flush=True)  # noqa: T201
+        begins()
         await stop.wait()
     assert watchman.stdin is not None
     watchman.stdin.close()

@@ -20,16 +20,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
-    WorkflowAlreadyStartedError,
 )
 from temporalio.exceptions import TimeoutError as TimedOut
 
-from checkpointflow.digests import sha256
 from checkpointflow.drivers.temporal import wire
-from checkpointflow.drivers.temporal.deciding import CASES, Case, Question
 from checkpointflow.drivers.temporal.heading import describe, is_news
+from checkpointflow.drivers.temporal.hearing import CASES, Case, Question
+from checkpointflow.drivers.temporal.locking import hold_lock
 from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
-from checkpointflow.engine.actions import Action, Effect, LockRequest, Sleep, Slept, StoredFile
+from checkpointflow.engine.actions import Action, Effect, Sleep, Slept, StoredFile
 from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import Breakdown, Cancellation, Fact
@@ -42,10 +41,11 @@ from checkpointflow.store.locks import Wish
 
 HEARTBEAT = timedelta(seconds=float(os.environ.get("CPF_HEARTBEAT_SECONDS", "60")))
 MAX_EVENTS = int(os.environ.get("CPF_MAX_EVENTS", "20000"))
+MAX_HISTORY_BYTES = 25 << 20  # Temporal ends a workflow at 50 MB, or at 51,200 events
+MAX_UNDER_WAY = 1500  # a workflow with more than 2,000 activities would not go on
 AGES = timedelta(days=3650)
 DECIDING = timedelta(seconds=60)
 KEEPING = timedelta(minutes=10)
-FIRST_LOOK, LAST_LOOK = timedelta(seconds=1), timedelta(minutes=1)
 PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 Key = tuple[str, int]
@@ -225,7 +225,8 @@ class Hosted:
 
     def _take(self, action: Action) -> None:
         key = _key(action)
-        if key not in self.under_way and key not in self.held:
+        has_room = isinstance(action, Sleep) or len(self.under_way) < MAX_UNDER_WAY
+        if has_room and key not in self.under_way and key not in self.held:
             self.under_way[key] = asyncio.create_task(self._do(key, action))
 
     async def _do(self, key: Key, action: Action) -> None:
@@ -240,7 +241,7 @@ class Hosted:
 
     async def _perform(self, action: Effect) -> list[Message]:
         deferred: list[Message] = [Defer(now=_now(), path=action.path, attempt=action.attempt)]
-        lock = None if action.lock is None else await self._lock(action.lock)
+        lock = None if action.lock is None else await hold_lock(action.lock)
         if action.lock is not None and lock is None:
             return deferred
         try:
@@ -298,21 +299,6 @@ class Hosted:
         self.printed += done.printed
         return [Recover(now=_now(), lost=(action,))]
 
-    async def _lock(self, wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, Any] | None:
-        """Hold a lock that all runs share: a workflow of its name, of which there can be one only."""
-        name = f"{wire.LOCK}/{sha256(wanted.key.encode(errors='replace')).hexdigest()}"
-        began = workflow.now()
-        deadline = began + timedelta(seconds=wanted.timeout_seconds)
-        while True:
-            try:
-                return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
-            except WorkflowAlreadyStartedError:
-                if workflow.now() >= deadline:
-                    return None
-                # The longer the more rarely: each look lengthens the history, which may not grow without end.
-                pause = min(max((workflow.now() - began) / 10, FIRST_LOOK), LAST_LOOK)
-                await workflow.sleep(min(pause, deadline - workflow.now()))
-
     def _is_idle(self, action: Action, *, resumes: bool) -> bool:
         """Whether nobody is at *action*; of a pause that is for whoever *resumes* to say."""
         record = self.run.steps[action.path]
@@ -358,7 +344,8 @@ class Hosted:
     def _is_long(self) -> bool:
         info = workflow.info()
         # Then nothing new begins, so that it comes to rest.
-        self.is_draining = info.get_current_history_length() > MAX_EVENTS
+        size, length = info.get_current_history_size(), info.get_current_history_length()
+        self.is_draining = length > MAX_EVENTS or size > MAX_HISTORY_BYTES
         return info.is_continue_as_new_suggested() or self.is_draining
 
     async def _continue_as_new(self) -> None:
@@ -393,15 +380,6 @@ class Hosted:
         if is_news(self.heading, heading):
             self.heading = heading
             workflow.upsert_memo({wire.HEAD: heading})
-
-
-@workflow.defn(name=wire.LOCK, sandboxed=False)
-class Lock:
-    """A lock that runs share: whoever has it is the parent of this workflow, and ends it."""
-
-    @workflow.run
-    async def hold(self, key: str) -> None:  # noqa: ARG002, its name tells it
-        await workflow.wait_condition(lambda: False)
 
 
 def _key(action: Action) -> Key:

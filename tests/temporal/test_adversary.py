@@ -207,3 +207,21 @@ def test_a_key_whose_run_the_cluster_has_forgotten_starts_no_other(site: Site) -
     assert (told.code, told.error_code) == (20, "ERR_RUN_KEY_TAKEN")
     assert run_id in told["error"]["message"]
     assert site.cpf("status", run_id).code == 10, "nothing was started"
+
+
+def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
+    """Nothing is wrong with the chain: whoever can change a state can make one."""
+    from checkpointflow.engine.evolution import apply, fork
+    from checkpointflow.engine.facts import StepSkipped
+    from checkpointflow.store.directory import RunDirectory
+
+    run_id = site.local.run(ask("q"))["run_id"]
+    directory = RunDirectory(site.local.directory(run_id))
+    with directory.hold("test", "2026-01-01T00:00:00.000Z"):
+        run = directory.load()
+        odd = StepSkipped(at=run.updated_at, path="nonesuch")
+        directory.commit(apply(fork(run), [odd]), [odd], run)
+    assert site.local("export", run_id, "-o", "run.tar.gz").code == 0
+    refused = site.cpf("import", "run.tar.gz")
+    assert (refused.code, refused.error_code) == (60, "ERR_STATE_CORRUPT"), refused
+    assert site.cpf("status", run_id).code == 10

@@ -46,7 +46,7 @@ def warnings_about(run: Run, directory: RunDirectory, *, is_placed: bool = False
     if run.status == "running" and not directory.seems_held():
         found.append(
             f"no process works on this run; go on with: {command_for('resume', directory)}"
-            if directory.runs_here
+            if directory.runs_here or directory.is_halted
             else f"no worker is there; the run goes on as soon as one is: {name_worker(directory)}"
         )
     return tuple(found)

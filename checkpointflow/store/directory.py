@@ -223,6 +223,11 @@ class RunDirectory(RunFiles):
         holder = read_holder(self.place / LOCK)
         return holder is not None and seems_alive(holder.pid, holder.host)
 
+    @property
+    def is_halted(self) -> bool:
+        """Whether it is hosted elsewhere, and goes on only once somebody says so."""
+        return False
+
     def _fetch(self, name: str) -> bytes:
         """What is too long for the snapshot and has the digest *name*."""
         data = self.read(output_name(name)) if is_digest(name) else b""

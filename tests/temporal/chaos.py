@@ -128,7 +128,7 @@ class ClusterStorm(Storm):
         self.site.work("--jobs", "6")
 
     def _close(self, at: dict[str, Any]) -> None:
-        run = next(self.site.shelf.glob(f"**/{self.books.run_id}"))
+        run = self.site.await_archive(self.books.run_id)
         until(lambda: json.loads((run / "state.json").read_text())["status"] == "completed")
         self.books.look(run)
         verified = self._ask("verify", *self.where, calm=1)

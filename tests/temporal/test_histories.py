@@ -45,7 +45,9 @@ def _replay(history: Any, place: Path) -> None:
 def _read(file: Path) -> Any:
     from temporalio.client import WorkflowHistory
 
-    return WorkflowHistory.from_json("a run", file.read_text())
+    text = file.read_text()
+    started = WorkflowHistory.from_json("", text).events[0].workflow_execution_started_event_attributes
+    return WorkflowHistory.from_json(started.workflow_id, text)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -14,27 +14,31 @@ from msgspec import Struct
 from temporalio import activity
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.outcomes import NotBegun
 from checkpointflow.drivers.perform import Executor
+from checkpointflow.drivers.secrets import list_secrets
 from checkpointflow.drivers.sources import read_copies
 from checkpointflow.drivers.temporal import wire
-from checkpointflow.drivers.temporal.deciding import decide
+from checkpointflow.drivers.temporal.deciding import decide, follows
 from checkpointflow.drivers.temporal.hearing import CASES
 from checkpointflow.drivers.temporal.history import read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
 from checkpointflow.engine.facts import Fact, Identity
-from checkpointflow.errors import CheckpointflowError, DirectoryGone
+from checkpointflow.engine.path import is_path
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import RunFiles, make_private
-from checkpointflow.store.layout import RUNS
+from checkpointflow.store.layout import RUNS, is_run_id
 from checkpointflow.store.seals import list_artifacts, seal, seal_logs
 
 BEAT_SECONDS = 0.5
 LISTENING_SECONDS = 0.2
+FETCHING_SECONDS = KEEPING_SECONDS = 2.0
 T = TypeVar("T")
 
 
@@ -73,57 +77,80 @@ class Activities:
     @activity.defn(name=wire.PERFORM)
     async def perform(self, work: Work) -> Done:
         """Do an action, telling all the while that somebody is at it."""
-        if (refused := self._refuse(work)) is not None:
-            return Done(outcome=refused)
+        _check_names(work.run_id, work)
         try:
-            files, is_stopped = await self._have_done(partial(self._fetch, work.run_id))
+            if (refused := await self._refuse(work)) is not None:
+                return Done(outcome=refused)
+            files = await self._have_fetched(work.run_id)
+            # Only once the cluster knows that somebody is at it: else it would be asked what it came to,
+            # though nobody ever got it.
+            if not await self._tell(wire.BEGUN):
+                return Done(has_begun=False)
         except CheckpointflowError as error:
             return Done(why=make_refusal(error))
-        # Only once the cluster knows that somebody is at it: else it would be asked what it came to, though
-        # nobody ever got it.
-        if is_stopped or not await self._announce():
-            return Done()
+        except (asyncio.CancelledError, RPCError):
+            return Done(has_begun=False)
         deed = _Deed(work, files, self._find_directory(work.cwd))
-        outcome, is_stopped = await self._have_done(deed.perform, deed.stop, wire.BEGUN)
+        outcome, is_stopped = await self._have_done(deed.perform, deed.stop)
         if isinstance(outcome, NotBegun):
             return Done(why=make_refusal(outcome.why))
-        done, _ = await self._have_done(partial(self._keep, work, files, outcome), note=wire.BEGUN)
+        stopping = threading.Event()
+        if is_stopped:
+            stopping.set()
+        done, _ = await self._have_done(
+            partial(self._keep_surely, work, files, outcome, stopping), stopping.set
+        )
         return done
 
-    def _refuse(self, work: Work) -> Failure | None:
-        """How a step fails of a document that this worker is not to run."""
-        allowed = self._terms.allowed
-        if allowed is None or allowed.issuperset(work.digests):
-            return None
-        other = next(digest for digest in work.digests if digest not in allowed)
-        message = f"the worker that it came to runs only what its operator allowed, not the document {other}"
-        return Failure(Error(code="ERR_NOT_ALLOWED", message=message))
+    async def _refuse(self, work: Work) -> Failure | None:
+        """How a step fails of a document that this worker is not to run, or that is not of its document.
 
-    async def _announce(self) -> bool:
-        """Tell the cluster that the deed begins; whether it is still wanted."""
-        info = activity.info()
-        (details,) = await self._client.data_converter.encode([wire.BEGUN])
+        What is asked for may come from anybody; so it is looked at whether it follows from the document.
+        """
+        allowed = self._terms.allowed
+        if allowed is None:
+            return None
+        told = await read_latest(self._client, work.run_id)
+        identity = told.run.workflow
+        others = {identity.digest, *identity.documents.values()} - allowed
+        if others:
+            return _forbid(f"not the document {min(others)}")
+        program = find_program(told.start, identity)
+        if follows(program, told.run, work.action) and set(work.secrets) == list_secrets(program):
+            return None
+        return _forbid("and this does not follow from it")
+
+    async def _have_fetched(self, run_id: str) -> RunFiles:
+        """The files of a run, on this machine."""
+        fetching = asyncio.get_running_loop().run_in_executor(self._hands, self._fetch, run_id)
+        while not (await asyncio.wait([fetching], timeout=FETCHING_SECONDS))[0]:
+            await self._tell()
+        return fetching.result()
+
+    async def _tell(self, *said: str) -> bool:
+        """Tell the cluster that somebody is at it, and have that acknowledged; whether it is still wanted.
+
+        What the SDK sends by itself may overtake each other, and a word that the deed has begun must be last.
+        """
+        payloads = await self._client.data_converter.encode(said)
         request = RecordActivityTaskHeartbeatRequest(
-            namespace=self._client.namespace, task_token=info.task_token, identity=self._client.identity
+            namespace=self._client.namespace,
+            task_token=activity.info().task_token,
+            identity=self._client.identity,
         )
-        request.details.payloads.append(details)
+        request.details.payloads.extend(payloads)
         told = await self._client.workflow_service.record_activity_task_heartbeat(request)
         return not told.cancel_requested
 
-    async def _have_done(
-        self, deed: Callable[[], T], stop: Callable[[], object] | None = None, note: str | None = None
-    ) -> tuple[T, bool]:
-        """What *deed* gives, done in a thread; whether the run, or this worker, was told to stop meanwhile.
-
-        *note*: what is told with each heartbeat.
-        """
+    async def _have_done(self, deed: Callable[[], T], stop: Callable[[], object]) -> tuple[T, bool]:
+        """What *deed* gives, done in a thread; whether the run, or the worker, was told to stop meanwhile."""
         future, is_stopped = asyncio.get_running_loop().run_in_executor(self._hands, deed), False
         while not future.done():
             try:
-                activity.heartbeat(*([] if note is None else [note]))
+                activity.heartbeat(wire.BEGUN)
                 await asyncio.wait([future], timeout=BEAT_SECONDS)
             except asyncio.CancelledError:
-                if stop is not None and not is_stopped:
+                if not is_stopped:
                     stop()
                 is_stopped = True
         return future.result(), is_stopped
@@ -131,6 +158,7 @@ class Activities:
     @activity.defn(name=wire.SALVAGE)
     def salvage(self, work: Work) -> Done:
         """What an attempt left of which nobody will hear any more."""
+        _check_names(work.run_id, work)
         return self._keep(work, self._fetch(work.run_id), None)
 
     def _fetch(self, run_id: str) -> RunFiles:
@@ -147,6 +175,17 @@ class Activities:
                     self._shelf.fetch(name, file)
         files.step_lock = self._terms.step_lock
         return files
+
+    def _keep_surely(
+        self, work: Work, files: RunFiles, outcome: Outcome | None, stopping: threading.Event
+    ) -> Done:
+        """The same as `_keep`, as often as need be: else what it came to would be lost, and be done again."""
+        while True:
+            try:
+                return self._keep(work, files, outcome)
+            except CheckpointflowError:
+                if stopping.wait(KEEPING_SECONDS):
+                    raise
 
     def _keep(self, work: Work, files: RunFiles, outcome: Outcome | None) -> Done:
         left = tuple(found for name in sorted(list_artifacts(files)) if (found := self._seal(files, name)))
@@ -177,11 +216,13 @@ class Activities:
     @activity.defn(name=wire.KEEP)
     def keep(self, run_id: str, number: int, facts: list[Fact]) -> str:
         """Lay a stretch of a run's history on the shelf."""
+        _check_names(run_id)
         return wire.lay_down(self._shelf, run_id, number, facts)
 
     @activity.defn(name=wire.ARCHIVE)
     async def archive(self, run_id: str) -> None:
         """Lay a run that has ended on the shelf, as a local cpf would have it."""
+        _check_names(run_id)
         told = await read_latest(self._client, run_id)
         await asyncio.to_thread(self._archive, run_id, told)
 
@@ -191,6 +232,20 @@ class Activities:
         if self._shelf.find_place(run_id) is None:
             for name in names:
                 self._shelf.send(f"{RUNS}/{run_id}/{name}", files.file(name))
+
+
+def _forbid(what: str) -> Failure:
+    message = f"the worker that it came to runs only what its operator allowed, {what}"
+    return Failure(Error(code="ERR_NOT_ALLOWED", message=message))
+
+
+def _check_names(run_id: str, work: Work | None = None) -> None:
+    """Raise StateCorrupt unless the run *run_id* itself asks, and for a step that can be: anybody may ask."""
+    is_odd = work is not None and not is_path(work.action.path)
+    if is_odd or not is_run_id(run_id) or activity.info().workflow_id != run_id:
+        raise StateCorrupt(
+            file=f"workflow {activity.info().workflow_id}", problem="it asks for what is not its own"
+        )
 
 
 class _Deed:

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.temporal.hearing import Case, Question
 from checkpointflow.drivers.temporal.wire import Decision, Request, make_refusal
+from checkpointflow.engine.actions import Effect
 from checkpointflow.engine.answers import find_wait
+from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.copying import copy_as
-from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.engine.evolution import fork
 from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.kinds import begin_attempt
 from checkpointflow.engine.messages import Cancel, ChooseDirectory, Deliver, Message, Recover, Retry, Seal
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, pending
-from checkpointflow.errors import CheckpointflowError
-from checkpointflow.store.history import find_artifacts, find_sealed_files
+from checkpointflow.engine.soundness import find_unsound
+from checkpointflow.errors import CheckpointflowError, RunDiverged, StateCorrupt
+from checkpointflow.store.history import find_artifacts, find_sealed_files, fold
 from checkpointflow.store.seals import choose_changed
 
 
@@ -26,19 +30,33 @@ def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list
     def history() -> list[Fact]:
         return [*past(), *facts]
 
+    begun: set[tuple[str, int]] = set()
     for question in case.questions:
-        decision, run = _decide(program, run, question, case, history)
+        idle = tuple(action for action in question.idle if (action.path, action.attempt) not in begun)
+        decision, run = _decide(program, run, question._replace(idle=idle), case, history)
+        if decision.refusal is None:
+            begun |= {(action.path, action.attempt) for action in idle}
         facts += decision.facts
         found.append(decision)
     return found
 
 
+def follows(program: Program, run: Run, action: Effect) -> bool:
+    """Whether *action* is what the document has *run* do next at its path, to the letter."""
+    if find_unsound(program, run) is not None or action not in pending(run):
+        return False
+    scene = Scene(program, run, run.updated_at)
+    body, step = locate(scene, action.path)
+    return begin_attempt(scene, body, step, action.path, action.attempt).action == action
+
+
 def _decide(
     program: Program, run: Run, question: Question, case: Case, history: Callable[[], list[Fact]]
 ) -> tuple[Decision, Run]:
-    if question.adopted is not None:
-        return Decision(facts=question.adopted), apply(fork(run), question.adopted)
     try:
+        if question.adopted is not None:
+            run = _adopt(program, run, question.adopted, question.after)
+            return Decision(facts=question.adopted, is_foreign=True), run
         messages = _list_messages(run, question, case, history)
         changed, facts = _advance(program, run, messages)
         if facts and not pending(changed):
@@ -50,17 +68,33 @@ def _decide(
         and bool(question.request.answers)
         and not any(isinstance(message, Deliver) for message in messages)
     )
-    return Decision(facts=facts, replayed=is_replayed), changed
+    is_placed = False if case.is_foreign and question.request is not None else None
+    return Decision(facts=facts, replayed=is_replayed, is_foreign=is_placed), changed
+
+
+def _adopt(program: Program, run: Run, facts: list[Fact], after: str) -> Run:
+    """*run* once *facts* have happened to it, which followed elsewhere. Raises RunDiverged, StateCorrupt."""
+    if run.checkpoint_id != after:
+        raise RunDiverged(problem=f"run {run.run_id} has gone on here as well: it is at {run.checkpoint_id}")
+    try:
+        run = fold(facts, fork(run))
+        problem = None if (odd := find_unsound(program, run)) is None else f"no run comes to it, at {odd}"
+    except ValueError as error:
+        problem = str(error)
+    if problem is not None:
+        raise StateCorrupt(file="the archive", problem=problem)
+    return run
 
 
 def _list_messages(
     run: Run, question: Question, case: Case, history: Callable[[], list[Fact]]
 ) -> list[Message]:
+    messages = list(question.messages)
     if question.wish is not None:
-        return [copy_as(question.wish, Cancel, now=question.now)]
+        messages.append(copy_as(question.wish, Cancel, now=question.now))
     if question.request is not None:
-        return _list_requested(run, question.request, question, case, history)
-    return list(question.messages)
+        messages += _list_requested(run, question.request, question, case, history)
+    return messages
 
 
 def _list_requested(
@@ -76,7 +110,7 @@ def _list_requested(
     if request.retries:
         messages.append(Retry(now=now, path=request.step))
     cwd = request.cwd or run.cwd
-    if cwd is not None and run.outcome is None and (cwd != run.cwd or case.is_foreign):
+    if cwd is not None and (cwd != run.cwd or case.is_foreign):
         messages.append(ChooseDirectory(now=now, cwd=cwd))
     return messages
 
@@ -84,6 +118,8 @@ def _list_requested(
 def _advance(program: Program, run: Run, messages: list[Message]) -> tuple[Run, list[Fact]]:
     facts: list[Fact] = []
     for message in messages:
+        if isinstance(message, ChooseDirectory) and run.outcome is not None:
+            continue  # nothing of it will run anywhere
         run, new = advance(program, run, message)
         facts += new
     return run, facts

@@ -14,9 +14,9 @@ from checkpointflow.store.locks import Wish
 
 
 class Question(NamedTuple):
-    """What a run hears as one, and whoever wants to know what follows: one of the first four is given.
+    """What a run hears as one, and whoever wants to know what follows.
 
-    idle: with a request: the actions that nobody is at.
+    idle: with a request: the actions that nobody is at; adopted: facts that follow on the checkpoint *after*.
     """
 
     answer: asyncio.Future[Taken]
@@ -24,6 +24,7 @@ class Question(NamedTuple):
     messages: tuple[Message, ...] = ()
     request: Request | None = None
     adopted: list[Fact] | None = None
+    after: str = ""
     wish: Wish | None = None
     idle: tuple[Action, ...] = ()
 

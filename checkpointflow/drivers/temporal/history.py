@@ -14,10 +14,20 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from checkpointflow.drivers.temporal.shelf import Shelf
-from checkpointflow.drivers.temporal.wire import DECIDE, Decision, Done, Refusal, Start, read_past, take_up
+from checkpointflow.drivers.temporal.wire import (
+    DECIDE,
+    Decision,
+    Done,
+    Refusal,
+    Start,
+    check_names,
+    read_past,
+    take_up,
+)
 from checkpointflow.engine.evolution import apply, chain, fork
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
+from checkpointflow.errors import StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import list_files, make_private
 from checkpointflow.store.layout import HISTORY, OUTPUTS, STATE
@@ -33,17 +43,33 @@ _CLOSED = {
 
 
 class Told(NamedTuple):
-    """A run as Temporal's history tells it. facts: since *start*; why: an action was last not begun."""
+    """A run as Temporal's history tells it. facts: since *start*; why: an action was last not begun.
+
+    is_foreign: it came in an archive, and nobody has said yet where its commands run.
+    """
 
     start: Start
     run: Run
     facts: list[Fact]
+    is_foreign: bool
     is_closed: bool = False
     why: Refusal | None = None
 
 
 async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIterator[Told]:
-    """The run each time that something has happened to it; with *follow* as it goes on, to its end."""
+    """The run each time that something has happened to it; with *follow* as it goes on, to its end.
+
+    Raises RPCError, PersistenceError, and StateCorrupt for a workflow that is none of ours.
+    """
+    try:
+        async for told in _tell(client, run_id, follow=follow):
+            yield told
+    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AssertionError) as error:
+        problem = f"it tells of no run that this cpf understands ({error!r})"
+        raise StateCorrupt(file=f"workflow {run_id}", problem=problem) from None
+
+
+async def _tell(client: Client, run_id: str, *, follow: bool) -> AsyncIterator[Told]:
     execution: str | None = None
     while True:
         handle = client.get_workflow_handle(run_id, run_id=execution)
@@ -53,16 +79,18 @@ async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIte
             if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
                 given = event.workflow_execution_started_event_attributes.input.payloads
                 (start,) = await client.data_converter.decode(given, [Start])
-                told = Told(start, take_up(start), list(start.facts))
+                told = Told(start, take_up(start), list(start.facts), start.is_foreign)
+                check_names(start, told.run, run_id)
                 yield told
                 continue
             assert told is not None, "a history begins with its start"
             if kind == EventType.EVENT_TYPE_MARKER_RECORDED:
-                facts = await _read_decisions(client, event.marker_recorded_event_attributes)
-                if facts:
-                    told.facts.extend(facts)
-                    told = told._replace(run=apply(fork(told.run), facts))
-                    yield told
+                for decision in await _read_decisions(client, event.marker_recorded_event_attributes):
+                    told.facts.extend(decision.facts)
+                    told = told._replace(run=apply(fork(told.run), decision.facts))
+                    if decision.is_foreign is not None:
+                        told = told._replace(is_foreign=decision.is_foreign)
+                yield told
             elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 payloads = event.activity_task_completed_event_attributes.result.payloads
                 if payloads and b'"why"' in payloads[0].data:
@@ -86,15 +114,16 @@ async def read_latest(client: Client, run_id: str) -> Told:
     return latest
 
 
-async def _read_decisions(client: Client, marker: Any) -> list[Fact]:
-    """The facts in the record of a local activity, if it is one of decisions."""
+async def _read_decisions(client: Client, marker: Any) -> list[Decision]:
+    """What is in the record of a local activity, if it is one of decisions."""
     if marker.marker_name != "core_local_activity":
         return []
     (data,) = marker.details["data"].payloads
     if msgspec.json.decode(data.data)["activity_type"] != DECIDE:
         return []
+    decisions: list[Decision]
     (decisions,) = await client.data_converter.decode(marker.details["result"].payloads, [list[Decision]])
-    return [fact for decision in decisions for fact in decision.facts]
+    return decisions
 
 
 def write_out(shelf: Shelf, told: Told, directory: RunDirectory) -> list[str]:

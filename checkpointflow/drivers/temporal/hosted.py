@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from checkpointflow.drivers.temporal import wire
@@ -28,9 +28,8 @@ from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
 from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
-from checkpointflow.engine.facts import DirectoryChosen
 from checkpointflow.engine.run import Run
-from checkpointflow.errors import RunNotFound
+from checkpointflow.errors import RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.layout import DOCUMENT, HISTORY, RUNS, STATE, is_artifact, is_log, is_run_id
@@ -58,7 +57,12 @@ class Cluster:
             return self._loop.run_until_complete(deed)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, and of whatever was broken off."""
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left))
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
@@ -89,11 +93,20 @@ class Cluster:
         """The runs by their ids, the newest first, each with as much as a list tells."""
         client, heads = await self.connect(), dict[str, Head | None]()
         async for found in client.list_workflows(f'WorkflowType = "{wire.WORKFLOW}"', page_size=PAGE):
-            if found.status != WorkflowExecutionStatus.CONTINUED_AS_NEW and found.id not in heads:
-                payload = found.raw_info.memo.fields.get(wire.HEAD)
-                decoded = [None] if payload is None else await client.data_converter.decode([payload], [Head])
-                heads[found.id] = decoded[0]
+            is_latest = found.status != WorkflowExecutionStatus.CONTINUED_AS_NEW and found.id not in heads
+            if is_latest and is_run_id(found.id):
+                heads[found.id] = await _read_head(client, found)
         return dict(sorted(heads.items(), reverse=True))
+
+
+async def _read_head(client: Client, found: WorkflowExecution) -> Head | None:
+    """What its memo tells of a run; None: nothing that can be understood, and one run must not hide all."""
+    try:
+        payload = found.raw_info.memo.fields[wire.HEAD]
+        (head,) = await client.data_converter.decode([payload], [Head])
+    except Exception:  # noqa: BLE001, what stands there may be anything
+        return None
+    return head if head.run_id == found.id else None
 
 
 class HostedStore(Store):
@@ -112,7 +125,9 @@ class HostedStore(Store):
         return sorted(self.cluster.do(self.cluster.list_heads()))
 
     def at(self, run_id: str) -> HostedRun:
-        """The run called *run_id*, whether there is one or not."""
+        """The run called *run_id*, whether there is one or not. Raises RunNotFound if there can be none."""
+        if not is_run_id(run_id):  # it comes from the shelf, or from the cluster
+            raise RunNotFound(problem=f"{run_id!r} is the id of no run")
         if self._copies is None:
             self._copies = Path(tempfile.mkdtemp(prefix="cpf-copies-"))
         return HostedRun(self.cluster, self._copies / RUNS / run_id, self.base)
@@ -199,21 +214,32 @@ class HostedRun(RunDirectory):
         return super().file(name)
 
     def _fetch_file(self, name: str) -> None:
-        """Have *name* lie here, if there is one; a log may have grown."""
+        """Have *name* lie here, if there is one; a log may have grown. Raises StateCorrupt."""
+        if {"", ".", ".."} & set(name.split("/")):
+            raise StateCorrupt(file=self.place / HISTORY, problem=f"{name!r} is no name of a file")
         if name in (STATE, HISTORY, DOCUMENT):
             assert self.told is not None
         elif is_log(name) or (is_artifact(name) and not (self.place / name).exists()):
             self.cluster.shelf.fetch(f"{RUNS}/{self.run_id}/{name}", self.place / name)
 
     def seems_held(self) -> bool:
-        """Whether anybody may be at work for it: some worker of the cluster is there."""
-        return self.cluster.do(self.cluster.is_attended())
+        """Whether anybody may be at work for it: nobody is needed first, and some worker is there."""
+        return not self.is_halted and self.cluster.do(self.cluster.is_attended())
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether somebody has ended its workflow in Temporal, and the run has not ended."""
+        return self.told.is_closed and self.told.run.outcome is None
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether it goes on only once somebody says so."""
+        return self.was_cut_off or self.is_foreign
 
     @property
     def is_foreign(self) -> bool:
         """Whether it came in an archive, and nobody has said yet that its commands may run here."""
-        is_chosen = any(isinstance(fact, DirectoryChosen) for fact in self.told.facts)
-        return self.told.start.is_foreign and not is_chosen
+        return self.told.is_foreign
 
     def gather(self) -> None:
         """Have all of it lie here."""

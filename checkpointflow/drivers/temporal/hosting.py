@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -33,7 +34,7 @@ from checkpointflow.drivers.temporal.wire import Request, Start, Taken
 from checkpointflow.engine.answers import Answer, find_wait
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.kinds import check_inputs
-from checkpointflow.engine.messages import Retry
+from checkpointflow.engine.messages import ChooseDirectory, Message, Retry
 from checkpointflow.engine.rules import advance
 from checkpointflow.engine.run import Run, Started, is_ending, pending
 from checkpointflow.errors import (
@@ -42,6 +43,7 @@ from checkpointflow.errors import (
     LockConflict,
     NotTrusted,
     PersistenceError,
+    RunKeyTaken,
     RunNotFound,
     RunNotWaiting,
     UsageError,
@@ -51,7 +53,7 @@ from checkpointflow.store.clock import make_id, name_user
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import digest
 from checkpointflow.store.history import find_artifacts, find_sealed_files
-from checkpointflow.store.layout import DOCUMENT, KEYS, document_name
+from checkpointflow.store.layout import DOCUMENT, KEYS, RUNS, STATE, document_name
 from checkpointflow.store.locks import Wish
 from checkpointflow.store.store import Store
 
@@ -105,6 +107,10 @@ def begin_once(
     try:
         run = directory.load()
     except RunNotFound:  # whoever claimed it, we or somebody who was killed, has not started it yet
+        place = f"{RUNS}/{directory.run_id}"
+        if any(name == f"{place}/{STATE}" for name, _ in store.cluster.shelf.list(place)):
+            why = "and the cluster has forgotten it: what it left lies on the shelf"
+            raise RunKeyTaken(run_id=directory.run_id, key=key, why=why) from None
         try:
             begun = begin(store, workflow, inputs, world, drives=drives, run_id=directory.run_id, key=key)
             return Begun(*begun, replayed=False)
@@ -158,7 +164,14 @@ def retry(
         return _follow(directory, taken.revision, world)
     cluster, run = directory.cluster, directory.load()
     told = directory.told
-    run, facts = advance(find_program(told.start, run.workflow), run, Retry(now=world.now(), path=step))
+    choose_directory(directory, run, place, world)
+    messages: list[Message] = [Retry(now=world.now(), path=step)]
+    if place.cwd is not None:
+        messages.append(ChooseDirectory(now=messages[0].now, cwd=os.path.abspath(place.cwd)))
+    program, facts = find_program(told.start, run.workflow), list[Fact]()
+    for message in messages:
+        run, new = advance(program, run, message)
+        facts += new
     try:
         cluster.do(start_workflow(cluster, _continue(cluster, told, facts), again=True))
     except WorkflowAlreadyStartedError:
@@ -185,7 +198,8 @@ def cancel(
         return run
     if run.outcome is not None:
         raise RunNotWaiting(run_id=run.run_id, status=run.status, problem="there is nothing to cancel")
-    return directory.cluster.do(_cancel(directory, run, wish, lock_timeout, world))
+    _take_up_again(directory)
+    return directory.cluster.do(_cancel(directory, run, wish, place, lock_timeout, world))
 
 
 def choose_directory(directory: RunDirectory, run: Run, place: Place, world: World) -> None:  # noqa: ARG001
@@ -210,11 +224,27 @@ def _request(directory: HostedRun, request: Request) -> Taken | None:
     """What the run's workflow answers; None: there is none that runs. Raises what it refuses."""
     try:
         taken: Taken | None = directory.cluster.do(ask(directory, wire.DELIVER, request))
+        if taken is None and _take_up_again(directory):
+            taken = directory.cluster.do(ask(directory, wire.DELIVER, request))
     except CheckpointflowError as error:
         if isinstance(error, RunNotFound | PersistenceError):
             raise
         raise error.about(directory.load(), directory) from None
     return taken
+
+
+def _take_up_again(directory: HostedRun) -> bool:
+    """Have a run go on whose workflow somebody has ended in Temporal; whether that was so.
+
+    As after a crash, what was under way is for whoever asks to say.
+    """
+    directory.load()
+    if not directory.was_cut_off:
+        return False
+    start = _continue(directory.cluster, directory.told, [], holds=True, is_foreign=directory.is_foreign)
+    with suppress(WorkflowAlreadyStartedError):  # somebody else has asked, too
+        directory.cluster.do(start_workflow(directory.cluster, start, again=True))
+    return True
 
 
 async def ask(directory: HostedRun, update: str, *arguments: Any) -> Taken | None:
@@ -259,10 +289,12 @@ def make_unattended(cluster: Cluster, more: str) -> PersistenceError:
     return PersistenceError(file=cluster.address, problem=problem)
 
 
-async def _cancel(directory: HostedRun, run: Run, wish: Wish, seconds: float, world: World) -> Run:
+async def _cancel(
+    directory: HostedRun, run: Run, wish: Wish, place: Place, seconds: float, world: World
+) -> Run:
     client = await directory.cluster.connect()
-    if is_ending(run):  # Temporal hears only the first wish
-        await ask(directory, wire.CANCEL, wish)
+    if is_ending(run) or _is_said(place):  # Temporal hears only the first wish, and not where
+        await ask(directory, wire.CANCEL, wish, _make_request(place) if _is_said(place) else None)
     else:
         reason = msgspec.json.encode(wish).decode()
         await client.get_workflow_handle(directory.run_id).cancel(reason=reason)
@@ -301,7 +333,10 @@ async def _rest(directory: HostedRun, revision: int, world: World) -> Run:
     async for told in _tell_patiently(directory):
         run = told.run
         world.observe(run)
-        if run.revision >= revision and (not pending(run) or told.is_closed):
+        if told.is_closed and run.outcome is None:
+            problem = "its workflow was ended in Temporal, and the run was not; `cpf resume` goes on with it"
+            raise PersistenceError(file=f"run {run.run_id}", problem=problem).about(run, directory)
+        if run.revision >= revision and not pending(run):
             deferred = _find_deferred(run)
             if run.outcome is None and deferred is not None:
                 raise _explain(deferred, told).about(run, directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from checkpointflow.digests import sha256
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.engine.actions import LockRequest
 
-LOOKING_SECONDS = 1.0
+FIRST_LOOK, LAST_LOOK = timedelta(seconds=1), timedelta(minutes=1)
 
 
 @workflow.defn(name=wire.LOCK, sandboxed=False)
@@ -28,11 +29,22 @@ class Lock:
 async def hold_lock(wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, Any] | None:
     """Hold the lock that *wanted* names, until what is returned is cancelled; None: its time is up."""
     name = f"{wire.LOCK}/{sha256(wanted.key.encode(errors='replace')).hexdigest()}"
-    deadline = workflow.now() + timedelta(seconds=wanted.timeout_seconds)
+    began = workflow.now()
+    deadline = began + timedelta(seconds=wanted.timeout_seconds)
     while True:
         try:
-            return await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            lock = await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            lock.add_done_callback(_take_note)
+            return lock
         except WorkflowAlreadyStartedError:
             if workflow.now() >= deadline:
                 return None
-            await workflow.sleep(min(timedelta(seconds=LOOKING_SECONDS), deadline - workflow.now()))
+            # The longer the more rarely: each look lengthens the history, which may not grow without end.
+            pause = min(max((workflow.now() - began) / 10, FIRST_LOOK), LAST_LOOK)
+            await workflow.sleep(min(pause, deadline - workflow.now()))
+
+
+def _take_note(lock: asyncio.Task[Any]) -> None:
+    """A lock ends by being cancelled, which asyncio would complain of: nobody waits for it."""
+    if not lock.cancelled():
+        lock.exception()

@@ -16,6 +16,7 @@ from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Start
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
+from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import (
     CheckpointflowError,
     LockConflict,
@@ -23,11 +24,12 @@ from checkpointflow.errors import (
     RunDiverged,
     RunNotEnded,
     RunNotFound,
+    StateCorrupt,
 )
 from checkpointflow.store.archive import Imported
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.history import find_artifacts, find_document_digests, find_sealed_files
-from checkpointflow.store.layout import RUNS
+from checkpointflow.store.layout import RUNS, STATE
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import NotRemoved, Removal, Sweep, choose_outdated
 
@@ -37,10 +39,14 @@ FORBIDDEN = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 def bring(store: Store, directory: RunDirectory) -> Imported:
     """Have the run in *directory*, which is whole, be one of the cluster, or go forward there to its state.
 
-    Nothing of it is done there before somebody goes on with it, and says where. Raises RunDiverged.
+    Nothing of it is done there before somebody goes on with it, and says where. Raises RunDiverged, and
+    StateCorrupt for a state that no run comes to: no worker looks for that.
     """
     assert isinstance(store, HostedStore)
     cluster, run = store.cluster, directory.load()
+    odd = find_unsound(read_own_copies(directory, run.workflow), run)
+    if odd is not None:
+        raise StateCorrupt(file=STATE, problem=f"it is in a state that no run comes to, at {odd}")
     facts, hosted = list(directory.facts(run)), store.at(run.run_id)
     try:
         here = hosted.load()
@@ -73,7 +79,7 @@ def _take_in(cluster: Cluster, directory: RunDirectory, run: Run, facts: list[Fa
         seals=find_sealed_files(facts) | find_artifacts(facts),
         secrets=tuple(sorted(list_secrets(read_own_copies(directory, run.workflow)))),
         holds=True,
-        is_foreign=run.outcome is None,
+        is_foreign=True,
     )
 
 

@@ -37,7 +37,7 @@ from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, StateCorrupt
-from checkpointflow.store.layout import RUNS
+from checkpointflow.store.layout import DOCUMENT, RUNS, digest_in, is_run_id
 from checkpointflow.store.snapshot import decode, encode
 
 WORKFLOW, LOCK = "checkpointflow", "checkpointflow.lock"
@@ -84,33 +84,37 @@ class Refusal(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The facts that follow from what a run heard; or why it makes no sense."""
+    """The facts that follow from what a run heard; or why it makes no sense.
+
+    is_foreign: whether from now on somebody must say first where its commands run, if that has changed.
+    """
 
     facts: list[Fact] = []
     replayed: bool = False
+    is_foreign: bool | None = None
     refusal: Refusal | None = None
 
 
 class Work(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An action for a worker. digests: of all documents of the run."""
+    """An action for a worker. secrets: all that the run's documents name."""
 
     run_id: str
     cwd: str | None
     action: Effect
-    digests: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
 
 class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker did. outcome: None if it was stopped, or not begun; why: it was not begun.
+    """What a worker did. outcome: None if it was stopped, or not begun; why: it cannot begin there.
 
-    printed: its logs; left: all that lies in `artifacts/`.
+    has_begun: else it is still to be done; printed: its logs; left: all that lies in `artifacts/`.
     """
 
     outcome: Outcome | None = None
     printed: tuple[StoredFile, ...] = ()
     left: tuple[StoredFile, ...] = ()
     why: Refusal | None = None
+    has_begun: bool = True
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,6 +155,17 @@ def take_up(start: Start) -> Run:
         run = evolve(run, fact)
     assert run is not None, "something has happened to it"
     return run
+
+
+def check_names(start: Start, run: Run, run_id: str) -> None:
+    """Raise StateCorrupt unless *start* is of the run *run_id*, and names no file but of it.
+
+    Whoever may write to the namespace can have started it, with what names he likes.
+    """
+    others = [name for name in start.documents if name != DOCUMENT and digest_in(name) is None]
+    others += [name for name in start.past if not name.startswith(f"{RUNS}/{run_id}/past/")]
+    if run.run_id != run_id or not is_run_id(run_id) or others:
+        raise StateCorrupt(file=f"workflow {run_id}", problem="it is not one that cpf has started")
 
 
 # Errors that go home
@@ -228,7 +243,7 @@ class _OnTheShelf(StorageDriver):
         return [await asyncio.to_thread(self._find, claim.claim_data["name"]) for claim in claims]
 
     def _find(self, name: str) -> Payload:
-        data = self._shelf.read(name)
+        data = _read(self._shelf, name)
         if sha256(data).hexdigest() != name.rpartition("/")[2]:
             raise ValueError(f"{name} is not what its name, a digest, says")
         return Payload.FromString(data)
@@ -254,10 +269,11 @@ def lay_down(shelf: Shelf, run_id: str, number: int, facts: list[Fact]) -> str:
 def read_past(shelf: Shelf, names: Iterable[str]) -> list[Fact]:
     """The facts that were laid down as *names*. Raises StateCorrupt."""
     decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-    return [decoder.decode(line) for name in names for line in _read_stretch(shelf, name).splitlines()]
+    return [decoder.decode(line) for name in names for line in _read(shelf, name).splitlines()]
 
 
-def _read_stretch(shelf: Shelf, name: str) -> bytes:
+def _read(shelf: Shelf, name: str) -> bytes:
+    """What the cluster says lies on the shelf as *name*. Raises StateCorrupt."""
     try:
         return shelf.read(name)
     except FileNotFoundError:

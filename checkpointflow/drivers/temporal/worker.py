@@ -50,6 +50,8 @@ async def work(
     *begins* is called once all is ready.
     """
     client = await connect(address, shelf)
+    for name in [name for name in os.environ if name.startswith("TEMPORAL_")]:
+        del os.environ[name]  # what lets us in is no matter of the commands of steps, which inherit the rest
     os.environ[MARK] = mark = make_id()
     watchman = keep_watch(mark)
     stop = asyncio.Event()

@@ -12,7 +12,6 @@ import asyncio
 import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from msgspec.structs import replace
@@ -60,6 +59,7 @@ class Hosted:
     def __init__(self, start: Start) -> None:
         self.start = start
         self.run = wire.take_up(start)
+        wire.check_names(start, self.run, workflow.info().workflow_id)
         self.facts = list(start.facts)
         self.seals = start.seals | find_sealed_files(start.facts) | find_artifacts(start.facts)
         self.left: dict[str, StoredFile] = {}
@@ -88,24 +88,30 @@ class Hosted:
                 raise asyncio.CancelledError
 
     async def _drive(self) -> None:
+        archived = 0
+        while archived != self.run.revision:  # what is asked of a run that is about to end may change it
+            await self._go_on()
+            await self._stop()
+            self._tell_heading()
+            archived = self.run.revision
+            await workflow.execute_activity(
+                wire.ARCHIVE, self.run.run_id, start_to_close_timeout=KEEPING, retry_policy=PERSISTENT
+            )
+            while not workflow.all_handlers_finished():
+                await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
+                await self._decide()
+
+    async def _go_on(self) -> None:
+        """Have what is pending done, and what follows, until the run has ended."""
         while self.run.outcome is None:
-            if self._is_long() and not self.under_way and not self.asked:
+            if self._is_long() and not self._is_at_work() and not self.asked:
                 await self._continue_as_new()
-            if not self.is_draining:
-                for action in pending(self.run):
+            if not self.is_foreign:  # else nobody has said yet that anything of it may be done here
+                for action in [] if self.is_draining else pending(self.run):
                     self._take(action)
-            self._set_alarms()
+                self._set_alarms()
             self._tell_heading()
             await workflow.wait_condition(lambda: bool(self.asked))
-            await self._decide()
-        await self._stop()
-        self._tell_heading()
-        await workflow.execute_activity(
-            wire.ARCHIVE, self.run.run_id, start_to_close_timeout=KEEPING, retry_policy=PERSISTENT
-        )
-        # Whoever asked something of a run that was about to end gets an answer.
-        while not workflow.all_handlers_finished():
-            await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
             await self._decide()
 
     # What comes from outside
@@ -113,16 +119,7 @@ class Hosted:
     @workflow.update(name=wire.DELIVER)
     async def deliver(self, request: Request) -> Taken:
         """Take answers, all or none, or do something again, and go on where nobody is at work."""
-        idle = tuple(
-            a
-            for a in unanswered(self.run)
-            if self._is_idle(a, resumes=not (request.answers or request.retries))
-        )
-        for action in idle:
-            task = self.under_way.pop(_key(action), None)
-            if task is not None:
-                task.cancel()
-        return await self._hear(request=request, idle=idle)
+        return await self._hear(request=request)
 
     @deliver.validator
     def _check(self, request: Request) -> None:
@@ -146,9 +143,9 @@ class Hosted:
             check_answer(self.run, path, answer.payload, _now())
 
     @workflow.update(name=wire.CANCEL)
-    async def cancel(self, wish: Wish) -> Taken:
-        """Cancel a run that is cancelled already, and in its `finally`, otherwise."""
-        return await self._hear(wish=wish)
+    async def cancel(self, wish: Wish, request: Request | None = None) -> Taken:
+        """Cancel one that is in its `finally` otherwise, or for which *request* says where that is done."""
+        return await self._hear(wish=wish, request=request)
 
     @workflow.update(name=wire.ADOPT)
     async def adopt(self, checkpoint_id: str, facts: list[Fact], secrets: tuple[str, ...]) -> Taken:
@@ -157,7 +154,7 @@ class Hosted:
             problem = f"run {self.run.run_id} has gone on here as well: it is at {self.run.checkpoint_id}"
             raise wire.make_failure(RunDiverged(problem=problem))
         self.start = replace(self.start, secrets=secrets)
-        return await self._hear(adopted=facts)
+        return await self._hear(adopted=facts, after=checkpoint_id)
 
     # What is decided
 
@@ -177,36 +174,51 @@ class Hosted:
         for question in list(self.asked):
             if question.wish is not None:
                 await self._stop(question.wish)
-        questions, key = list(self.asked), workflow.info().run_id
+        questions, key = [self._find_idle(question) for question in self.asked], workflow.info().run_id
         if self.printed:
             seal = Question(_nobody(), _now(), messages=(Seal(now=_now(), files=tuple(self.printed)),))
             questions, self.printed = [seal, *questions], []
         else:
             seal = None
         CASES[key] = Case(self.start, self.run, self.facts, questions, self.left, self.seals, self.is_foreign)
-        decisions = await workflow.execute_local_activity(
-            wire.DECIDE, key, result_type=list[Decision], start_to_close_timeout=DECIDING
-        )
-        CASES.pop(key, None)
+        try:
+            decisions = await workflow.execute_local_activity(
+                wire.DECIDE, key, result_type=list[Decision], start_to_close_timeout=DECIDING
+            )
+        finally:
+            CASES.pop(key, None)
         self.asked = self.asked[len(questions) - (seal is not None) :]
         for question, decision in zip(questions, decisions, strict=True):
             self._believe(question, decision)
+
+    def _find_idle(self, question: Question) -> Question:
+        """*question* with the actions that nobody is at: found late, or two who ask would begin one twice."""
+        request = question.request
+        if request is None:
+            return question
+        resumes = question.wish is None and not request.answers and not request.retries
+        idle = tuple(a for a in unanswered(self.run) if self._is_idle(a, resumes=resumes))
+        for action in idle:
+            task = self.under_way.pop(_key(action), None)
+            if task is not None:
+                task.cancel()
+        return question._replace(idle=idle)
 
     def _believe(self, question: Question, decision: Decision) -> None:
         if decision.facts:
             self.run = apply(fork(self.run), decision.facts)
             self.facts += decision.facts
             self.seals |= find_sealed_files(decision.facts) | find_artifacts(decision.facts)
-        if question.request is not None and decision.refusal is None:
+        if decision.refusal is None and question.request is not None:
             self.held -= {_key(action) for action in question.idle}
             self.is_foreign = False
-        elif question.adopted is not None:
+        elif decision.refusal is None and question.adopted is not None:
             self.held, self.is_foreign = {_key(action) for action in pending(self.run)}, True
         if question.answer.done():
             return
         if decision.refusal is None:
             question.answer.set_result(Taken(revision=self.run.revision, replayed=decision.replayed))
-        elif question.request is not None or question.wish is not None:
+        else:
             question.answer.set_exception(wire.revive(decision.refusal))
 
     # What is done
@@ -243,6 +255,8 @@ class Hosted:
                 lock.cancel()
         self.left |= {file.path: file for file in done.left}
         self.printed += done.printed
+        if not done.has_begun:
+            return []  # as above
         if done.why is not None:
             return deferred
         if done.outcome is None:
@@ -269,13 +283,8 @@ class Hosted:
             run_id=self.run.run_id,
             cwd=self.run.cwd,
             action=action,
-            digests=self._digests,
             secrets=self.start.secrets,
         )
-
-    @cached_property
-    def _digests(self) -> tuple[str, ...]:
-        return (self.run.workflow.digest, *sorted(set(self.run.workflow.documents.values())))
 
     async def _lose(self, action: Effect) -> list[Message]:
         """Nobody will hear of it any more; what it has printed is sealed as it lies there."""
@@ -306,7 +315,8 @@ class Hosted:
             self.alarms[key] = asyncio.create_task(self._alarm(key[1]))
 
     async def _alarm(self, at: str) -> None:
-        await workflow.sleep(_until(at))
+        while _until(at):
+            await workflow.sleep(_until(at))
         self._ask(messages=(Recover(now=_now(), lost=()),)).cancel()
 
     # How it ends
@@ -325,6 +335,11 @@ class Hosted:
             self.alarms = {}
         # Of one that was cut short nothing is to be heard.
         self.asked[before:] = [q for q in self.asked[before:] if _find_lost(q).isdisjoint(under_way)]
+
+    def _is_at_work(self) -> bool:
+        """Whether anything is under way but pauses, which can be gone on with in a new history."""
+        pauses = {_key(action) for action in pending(self.run) if isinstance(action, Sleep)}
+        return not self.under_way.keys() <= pauses
 
     def _is_long(self) -> bool:
         info = workflow.info()
@@ -345,7 +360,7 @@ class Hosted:
         await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
         if self.asked:
             return  # something came meanwhile: it is taken first
-        for task in self.alarms.values():
+        for task in (*self.under_way.values(), *self.alarms.values()):
             task.cancel()
         workflow.continue_as_new(
             Start(

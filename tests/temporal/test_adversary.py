@@ -1,0 +1,227 @@
+"""What others who may write to the namespace do, or do at a bad moment, takes nothing from anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from tests.conftest import Cpf, until
+from tests.helpers import ask, cli, end
+from tests.temporal.world import Site, finish
+
+LATE = ask("q", timeout_seconds=1, on_timeout={"next": "s"}), cli("s", "echo s >> done"), end("e")
+
+
+WHY = "--reason", "enough"
+
+
+@contextmanager
+def _connected(site: Site) -> Iterator[Any]:
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.hosted import Cluster
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+
+    with closing(Cluster(parse_address(site.url), open_shelf(str(site.shelf)))) as cluster:
+        yield cluster
+
+
+def _make_start(file: Path) -> Any:
+    """What a workflow of the document in *file* is started with."""
+    from checkpointflow.drivers.sources import make_beginning, read_workflow
+    from checkpointflow.drivers.temporal.wire import Start
+    from checkpointflow.engine.rules import advance
+    from checkpointflow.store.clock import now
+
+    checked = read_workflow(file)
+    message = replace(make_beginning(checked, {}, now()), cwd=str(file.parent))
+    _, facts = advance(checked.program, None, message)
+    return Start(documents={"workflow.yaml": checked.data}, facts=facts)
+
+
+def _start(site: Site, start: Any) -> str:
+    from checkpointflow.drivers.temporal.hosting import start_workflow
+
+    with _connected(site) as cluster:
+        cluster.do(start_workflow(cluster, start))
+    return str(start.facts[0].run_id)
+
+
+def _move(run_id: str, from_: Cpf, to: Cpf) -> None:
+    assert from_("export", run_id, "-o", "run.tar.gz", "--force").code == 0
+    taken = to("import", "run.tar.gz")
+    assert taken.code == 0, taken
+
+
+def test_names_in_what_a_workflow_was_started_with_lead_nowhere(site: Site) -> None:
+    start = _make_start(site.cwd / site.cpf.flow(ask("q")))
+    outside = site.place / "outside"
+    name = "../" * 30 + str(outside).lstrip("/")
+    run_id = _start(site, replace(start, documents=start.documents | {name: b"evil"}))
+    told = site.cpf("status", run_id)
+    assert (told.code, told.error_code) == (60, "ERR_STATE_CORRUPT")
+    assert site.cpf("list").code == 0, "it hides nothing"
+    site.work()
+    time.sleep(1)
+    assert not outside.exists()
+
+
+def test_a_worker_that_runs_only_some_documents_runs_nothing_in_their_name(site: Site) -> None:
+    """The facts with which a workflow is started may say anything."""
+    file = site.cpf.flow(cli("s", "echo good >> done"))
+    start = _make_start(site.cwd / file)
+    *before, began = start.facts
+    forged = replace(began, action=replace(began.action, script="echo evil >> done"))
+    site.work("--only", file)
+    assert site.cpf("run", file).code == 0
+    run_id = _start(site, replace(start, facts=[*before, forged]))
+    until(lambda: site.cpf("status", run_id)["status"] == "failed")
+    assert site.cpf("status", run_id)["error"]["code"] == "ERR_NOT_ALLOWED"
+    assert site.read("done") == ["good"]
+
+
+def test_a_run_that_was_brought_does_nothing_unasked(site: Site) -> None:
+    """Not even when the time of a wait is up, or somebody cancels it."""
+    site.work()
+    cleanup = [cli("clean", "echo clean >> done", idempotent=True)]
+    run_id = site.local.run(*LATE, **{"finally": cleanup})["run_id"]
+    _move(run_id, site.local, site.cpf)
+    time.sleep(2)
+    assert not site.read("done")
+    assert site.cpf("cancel", run_id, *WHY).error_code == "ERR_NOT_TRUSTED"
+    assert site.cpf("resume", run_id).error_code == "ERR_NOT_TRUSTED"
+    assert site.cpf("resume", run_id, "--trust").code == 0
+    assert site.read("done") == ["s", "clean"]
+
+
+def test_a_run_that_went_on_elsewhere_does_nothing_unasked(site: Site) -> None:
+    site.work()
+    cleanup = [cli("clean", "echo $PWD >> done", idempotent=True)]
+    run_id = site.cpf.run(ask("q"), ask("r"), **{"finally": cleanup})["run_id"]
+    _move(run_id, site.cpf, site.local)
+    assert site.local.resume(run_id, "q_event", {}, "--trust").code == 40
+    _move(run_id, site.local, site.cpf)
+    assert site.cpf("cancel", run_id, *WHY).error_code == "ERR_NOT_TRUSTED"
+    elsewhere = site.cwd / "elsewhere"
+    elsewhere.mkdir()
+    assert site.cpf("cancel", run_id, *WHY, "--cwd", str(elsewhere)).code == 0
+    assert (elsewhere / "done").read_text() == f"{elsewhere}\n"
+
+
+def test_an_ended_run_that_was_brought_is_tried_again_only_where_somebody_says(site: Site) -> None:
+    site.work()
+    run_id = site.local.run(cli("s", "test -e $PWD/now"))["run_id"]
+    _move(run_id, site.local, site.cpf)
+    assert site.cpf("retry", run_id).error_code == "ERR_NOT_TRUSTED"
+    (site.cwd / "there").mkdir()
+    (site.cwd / "there" / "now").touch()
+    assert site.cpf("retry", run_id, "--cwd", "there").code == 0
+
+
+def test_a_run_whose_workflow_was_terminated_goes_on(site: Site) -> None:
+    site.work()
+    run_id = site.cpf.run(ask("q"), cli("s", "echo s >> done"))["run_id"]
+    caller = site.cpf.start("run", site.cpf.flow(cli("t", "echo t >> done; sleep 60")))
+    site.await_lines("done")
+    busy = site.find_newest()
+
+    async def terminate(cluster: Any) -> None:
+        client = await cluster.connect()
+        for each in (run_id, busy):
+            await client.get_workflow_handle(each).terminate()
+
+    with _connected(site) as cluster:
+        cluster.do(terminate(cluster))
+    told = finish(caller)
+    assert (told.code, "cpf resume" in told["error"]["message"]) == (60, True)
+    assert told["run_id"] == busy
+    assert "cpf" in str(site.cpf("status", busy)["warnings"])
+    assert site.cpf("wait", busy)["status"] == "running", "and nobody waits for ever"
+    asked = site.cpf("resume", busy)
+    assert (asked.code, asked["wait"]["event_name"]) == (40, "step_outcome")
+    assert site.cpf("cancel", busy, *WHY).code == 0
+    assert site.cpf.resume(run_id, "q_event", {}).code == 0
+    assert site.read("done") == ["t", "s"]
+    for each in (run_id, busy):
+        assert site.cpf("verify", each).code == 0
+
+
+def test_a_run_that_is_tried_again_while_it_is_archived_goes_on(site: Site) -> None:
+    site.work()
+    block = 'test -e now || { mkdir "$CPF_RUN_DIR"/state.json; exit 1; }'
+    failed = site.cpf.run(cli("s", block), end("e", result="ok"))
+    assert failed["status"] == "failed"
+    (site.cwd / "now").touch()
+    caller = site.cpf.start("retry", failed["run_id"])
+    time.sleep(1)
+    (site.shelf / "runs" / failed["run_id"] / "state.json").rmdir()
+    assert finish(caller)["result"] == "ok"
+    assert site.cpf("status", failed["run_id"])["status"] == "completed"
+
+
+def test_two_who_go_on_at_once_begin_a_step_once(site: Site) -> None:
+    """What nobody is at when both ask is begun for the first, and the second finds somebody at it."""
+    site.work()
+    caller = site.local.start("run", site.local.flow(cli("s", "echo s >> done; kill -9 $PPID; exit 1")))
+    caller.communicate()
+    (left,) = (path.name for path in (site.local.base / "runs").iterdir())
+    _move(left, site.local, site.cpf)
+    from checkpointflow.drivers.temporal import wire
+    from checkpointflow.drivers.temporal.hosting import ask as request
+
+    async def both(cluster: Any) -> None:
+        from checkpointflow.drivers.temporal.hosted import HostedStore
+
+        directory = HostedStore(cluster, site.local.base).at(left)
+        one = wire.Request(retries=False, trust=True)
+        await asyncio.gather(*(request(directory, wire.DELIVER, one) for _ in range(2)))
+
+    with _connected(site) as cluster:
+        cluster.do(both(cluster))
+    facts = [fact["fact"] for fact in site.tell_facts(left)]
+    assert facts.count("wait_opened") + facts.count("step_started") <= 2, facts
+
+
+def test_commands_are_not_given_what_lets_a_worker_in(site: Site) -> None:
+    site.cpf.env["CPF_ON"] += "&tls=false"
+    site.work(TEMPORAL_API_KEY="hush-key")
+    done = site.cpf.run(cli("s", "env | grep -c hush-key || true"), end("e", result="${steps.s.stdout}"))
+    assert done["result"] == "0"
+
+
+def test_a_key_whose_run_the_cluster_has_forgotten_starts_no_other(site: Site) -> None:
+    """Temporal keeps what has ended for some days, and the shelf for ever."""
+    from checkpointflow.store.clock import make_id
+    from checkpointflow.store.files import digest
+
+    run_id = make_id()
+    for name, data in ((f"keys/{digest(b'k')}", run_id), (f"runs/{run_id}/state.json", "{}")):
+        (site.shelf / name).parent.mkdir(parents=True, exist_ok=True)
+        (site.shelf / name).write_text(data)
+    told = site.cpf("run", site.cpf.flow(cli("s", "echo s >> done")), "--run-key", "k")
+    assert (told.code, told.error_code) == (20, "ERR_RUN_KEY_TAKEN")
+    assert run_id in told["error"]["message"]
+    assert site.cpf("status", run_id).code == 10, "nothing was started"
+
+
+def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
+    """Nothing is wrong with the chain: whoever can change a state can make one."""
+    from checkpointflow.engine.evolution import apply, fork
+    from checkpointflow.engine.facts import StepSkipped
+    from checkpointflow.store.directory import RunDirectory
+
+    run_id = site.local.run(ask("q"))["run_id"]
+    directory = RunDirectory(site.local.directory(run_id))
+    with directory.hold("test", "2026-01-01T00:00:00.000Z"):
+        run = directory.load()
+        odd = StepSkipped(at=run.updated_at, path="nonesuch")
+        directory.commit(apply(fork(run), [odd]), [odd], run)
+    assert site.local("export", run_id, "-o", "run.tar.gz").code == 0
+    refused = site.cpf("import", "run.tar.gz")
+    assert (refused.code, refused.error_code) == (60, "ERR_STATE_CORRUPT"), refused
+    assert site.cpf("status", run_id).code == 10

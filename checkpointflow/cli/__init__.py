@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": "Check a workflow before anything runs.",
     "explore": "Walk every way that a workflow can go; nothing is run.",
     "flows": "List the workflows that can be run by their ids.",
+    "plan": "Say what a run would come to, before it does.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
     "status": "Show where a run stands.",

@@ -32,6 +32,7 @@ COMMANDS = {
     "explore": "Walk every way that a workflow can go; nothing is run.",
     "test": "Run the tests of workflows, in which nothing is started.",
     "flows": "List the workflows that can be run by their ids.",
+    "plan": "Say what a run would come to, before it does.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
     "status": "Show where a run stands.",

@@ -36,7 +36,7 @@ MAX_CHECKPOINT = (
 )
 
 LOOKING = ("inspect", "logs", "verify")
-READING = ("diff", "explore", "flows", "list", "overview", "test", "validate", "wait", "waits")
+READING = ("diff", "explore", "flows", "list", "overview", "plan", "test", "validate", "wait", "waits")
 """Commands that can be given again, to show all: about one run, which else `status` shows; and about more."""
 
 EXIT_CODES = {"completed": 0, "running": 0, "waiting": 40, "failed": 30, "cancelled": 50}

@@ -33,7 +33,7 @@ _MARKS: dict[Mark, tuple[Look, str, str]] = {
     "skipped": ("faint", "–", "skipped"),
     "ahead": ("faint", "·", "ahead  "),
 }
-_PLAIN = str.maketrans({"─": "-", "·": "-", "…": "..."})
+_PLAIN = str.maketrans({"─": "-", "·": "-", "…": "...", "‹": "<", "›": ">", "→": "->"})
 
 
 class Span(NamedTuple):

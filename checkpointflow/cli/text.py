@@ -61,6 +61,8 @@ def _view(answer: Reply, screen: Screen) -> Iterable[Line]:
         from checkpointflow.cli.verdicts import view_tests
 
         return view_tests(result, screen)
+    if command == "plan":
+        return view_ahead(answer, screen)
     if (
         command in ("export", "import", "report", "verify")
         and answer.run is not None
@@ -100,6 +102,22 @@ def view_overview(result: dict[str, Any], screen: Screen, shorten: Callable[[str
     width = max(map(len, result["commands"]))
     for line, about in result["commands"].items():
         yield "  ", Span(line.ljust(width), "strong"), f"  {about}"
+
+
+def view_ahead(answer: Reply, screen: Screen) -> Iterator[Line]:
+    """What is ahead of a run, begun or not, and what can be typed to go on."""
+    from checkpointflow.cli.ahead import view_plan
+
+    if answer.run is not None and answer.directory is not None:
+        yield from view_head(answer.run, find_short_id(answer.directory), now(), screen)
+        if answer.envelope.result is None:
+            yield ("  It has ended: nothing is ahead of it.",)
+    if answer.envelope.result is not None:
+        yield from view_plan(answer.envelope.result, screen)
+    yield from view_offers(answer)
+    for line in answer.envelope.next if answer.run is None else ():
+        yield ()
+        yield "  ", Span(line.command, "strong")
 
 
 def view_logs(logs: tuple[LogShown, ...]) -> Iterator[Line]:

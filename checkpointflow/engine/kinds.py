@@ -85,7 +85,7 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
             return StepSucceeded(at=scene.now, path=path, outputs=outputs)
         case Foreach():
             find_concurrency(scene, body, step)
-            items = _list_items(compiled, step, scope(scene, body))
+            items = list_items(compiled, step, scope(scene, body))
             return BlockOpened(at=scene.now, path=path, items=items)
         case Parallel() | Call():
             return BlockOpened(at=scene.now, path=path)
@@ -93,7 +93,7 @@ def start(scene: Scene, body: Body, step: AnyStep, path: str) -> Fact:
             assert_never(step)
 
 
-def _list_items(compiled: CompiledStep, step: Foreach, names: dict[str, Any]) -> list[Any]:
+def list_items(compiled: CompiledStep, step: Foreach, names: dict[str, Any]) -> list[Any]:
     """Its items, each with its key if they have keys."""
     items = compiled.read("items")
     is_expression = isinstance(items, Expression)

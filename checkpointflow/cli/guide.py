@@ -11,7 +11,7 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "testing", "cluster")]
+APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "testing", "cluster", "mcp")]
 
 
 @click.command()
@@ -21,7 +21,8 @@ def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 
     `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows,
-    `testing` all that it needs to test them; `cluster` is about many machines that work for runs.
+    `testing` all that it needs to test them; `cluster` is about many machines that work for runs,
+    `mcp` about models that have workflows as tools.
     """
     if topics:
         text = "".join(f"{name}\n" for name in read_topics())

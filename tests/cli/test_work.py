@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from checkpointflow.cli import work
+from checkpointflow.drivers import local
 from checkpointflow.store.locks import hold_lock
 from checkpointflow.store.store import Store
 from tests.conftest import Answer, Cpf, gone, until
@@ -285,13 +286,13 @@ def test_an_answer_is_kept_while_somebody_else_works_on_the_run(
     monkeypatch.chdir(cpf.cwd)
     run_id = cpf.run(question())["run_id"]
     worker = work.Worker(Store(cpf.base), work.Terms(f"echo x >> log; {GO}", 3, 9, 0, "none"))
-    deliver = work.local.deliver
+    deliver = local.deliver
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise work.LockConflict(what="the run", holder="another process")
 
     for held in (True, True, False):
-        monkeypatch.setattr(work.local, "deliver", refuse if held else deliver)
+        monkeypatch.setattr(local, "deliver", refuse if held else deliver)
         worker.take_all("agent", None)
         assert (len(worker.left), worker.has_failed) == (held, False)
     assert (lines(cpf), outputs(cpf, run_id), worker._kept) == (["x"], {"verdict": "go"}, {})

@@ -401,9 +401,9 @@ def test_of_the_lock_of_steps_it_gets_a_descriptor_that_every_shell_can_close(
     script = 'echo $CPF_LOCK_FD; eval "exec $CPF_LOCK_FD>&-"; ls /proc/self/fd | wc -l'
     running = command(place, script, keeps_stdout=True)
     with (place / "lock").open("w") as file:
-        running.directory.step_lock = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
+        running.files.step_lock = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
         found = perform(running)
-        os.close(running.directory.step_lock)
+        os.close(running.files.step_lock)
     if Path.cwd() == place / "work":  # else it keeps its number
         assert isinstance(found, Success)
         told, descriptors = map(int, (found.stdout or "").split())

@@ -221,3 +221,19 @@ def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
     refused = site.cpf("import", "run.tar.gz")
     assert (refused.code, refused.error_code) == (60, "ERR_STATE_CORRUPT"), refused
     assert site.cpf("status", run_id).code == 10
+
+
+def test_who_is_told_to_stop_following_says_so_and_leaves_nothing(site: Site) -> None:
+    site.work()
+    place = site.place / "tmp"
+    place.mkdir()
+    file = site.cpf.flow(cli("s", "echo s >> done; sleep 2; echo e >> done"))
+    caller = site.cpf.start("run", file, TMPDIR=str(place))
+    site.await_lines("done")
+    time.sleep(0.5)
+    caller.terminate()
+    told = finish(caller)
+    assert (told.code, told.error_code) == (20, "ERR_INTERRUPTED")
+    assert "SIGTERM; the run goes on" in told["error"]["message"]
+    assert not list(place.iterdir())
+    assert site.await_lines("done", 2) == ["s", "e"]

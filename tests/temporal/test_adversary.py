@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,8 +14,10 @@ from msgspec.structs import replace
 from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import StepSkipped, StepStarted
 from tests.conftest import Cpf, until
+from tests.crash.chaos import serve
 from tests.helpers import ask, cli, end
-from tests.temporal.world import Server, Site, fetch_events, finish
+from tests.temporal.test_same_under_both_drivers import DEMO, Player
+from tests.temporal.world import Server, Site, as_json, fetch_events, finish
 
 LATE = ask("q", timeout_seconds=1, on_timeout={"next": "s"}), cli("s", "echo s >> done"), end("e")
 
@@ -237,3 +240,15 @@ def test_who_is_told_to_stop_following_says_so_and_leaves_nothing(site: Site) ->
     assert "SIGTERM; the run goes on" in told["error"]["message"]
     assert not list(place.iterdir())
     assert site.await_lines("done", 2) == ["s", "e"]
+
+
+def test_a_worker_that_runs_only_some_documents_runs_all_of_these(site: Site) -> None:
+    """Whatever is in them: what a step is to do is worked out twice, and comes out the same."""
+    for file in DEMO.glob("*.yaml"):
+        shutil.copy(file, site.cwd)
+    site.work("--jobs", "8", "--only", "everything.yaml")
+    with serve(site.place / "ledger") as port:
+        inputs = {"port": port, "regions": ["north", "nowhere", "south"]}
+        told = Player(site.cpf).play("everything.yaml", "--input", as_json(inputs))
+    assert "ERR_NOT_ALLOWED" not in str(told)
+    assert (told["status"], told["result"]["failed"]) == ("completed", 1)

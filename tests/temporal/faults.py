@@ -345,7 +345,7 @@ def histories_in_sequence(site: Site) -> str:
 @slow_case
 def histories_drained(site: Site) -> str:
     """So is one that is never without a step under way: it comes to rest before each new history."""
-    return _go_through_histories(site, items=400, at_once=8, at_least=4, CPF_MAX_EVENTS="800")
+    return _go_through_histories(site, items=400, at_once=8, at_least=3, CPF_MAX_EVENTS="500")
 
 
 @slow_case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,9 +11,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from checkpointflow.engine.evolution import apply, fork
+from checkpointflow.engine.facts import StepSkipped, StepStarted
 from tests.conftest import Cpf, until
+from tests.crash.chaos import serve
 from tests.helpers import ask, cli, end
-from tests.temporal.world import Site, finish
+from tests.temporal.test_same_under_both_drivers import DEMO, Player
+from tests.temporal.world import Server, Site, as_json, fetch_events, finish
 
 LATE = ask("q", timeout_seconds=1, on_timeout={"next": "s"}), cli("s", "echo s >> done"), end("e")
 
@@ -31,8 +35,8 @@ def _connected(site: Site) -> Iterator[Any]:
         yield cluster
 
 
-def _make_start(file: Path) -> Any:
-    """What a workflow of the document in *file* is started with."""
+def _make_start(file: Path) -> tuple[Any, Any]:
+    """What a workflow of the document in *file* is started with, and what that means."""
     from checkpointflow.drivers.sources import make_beginning, read_workflow
     from checkpointflow.drivers.temporal.wire import Start
     from checkpointflow.engine.rules import advance
@@ -41,7 +45,7 @@ def _make_start(file: Path) -> Any:
     checked = read_workflow(file)
     message = replace(make_beginning(checked, {}, now()), cwd=str(file.parent))
     _, facts = advance(checked.program, None, message)
-    return Start(documents={"workflow.yaml": checked.data}, facts=facts)
+    return Start(documents={"workflow.yaml": checked.data}, facts=facts), checked.program
 
 
 def _start(site: Site, start: Any) -> str:
@@ -59,7 +63,7 @@ def _move(run_id: str, from_: Cpf, to: Cpf) -> None:
 
 
 def test_names_in_what_a_workflow_was_started_with_lead_nowhere(site: Site) -> None:
-    start = _make_start(site.cwd / site.cpf.flow(ask("q")))
+    start, _ = _make_start(site.cwd / site.cpf.flow(ask("q")))
     outside = site.place / "outside"
     name = "../" * 30 + str(outside).lstrip("/")
     run_id = _start(site, replace(start, documents=start.documents | {name: b"evil"}))
@@ -74,7 +78,7 @@ def test_names_in_what_a_workflow_was_started_with_lead_nowhere(site: Site) -> N
 def test_a_worker_that_runs_only_some_documents_runs_nothing_in_their_name(site: Site) -> None:
     """The facts with which a workflow is started may say anything."""
     file = site.cpf.flow(cli("s", "echo good >> done"))
-    start = _make_start(site.cwd / file)
+    start, _ = _make_start(site.cwd / file)
     *before, began = start.facts
     forged = replace(began, action=replace(began.action, script="echo evil >> done"))
     site.work("--only", file)
@@ -151,40 +155,37 @@ def test_a_run_whose_workflow_was_terminated_goes_on(site: Site) -> None:
         assert site.cpf("verify", each).code == 0
 
 
-def test_a_run_that_is_tried_again_while_it_is_archived_goes_on(site: Site) -> None:
+def test_a_run_that_is_tried_again_while_it_is_archived_goes_on(site: Site, server: Server) -> None:
     site.work()
     block = 'test -e now || { mkdir "$CPF_RUN_DIR"/state.json; exit 1; }'
     failed = site.cpf.run(cli("s", block), end("e", result="ok"))
     assert failed["status"] == "failed"
     (site.cwd / "now").touch()
     caller = site.cpf.start("retry", failed["run_id"])
-    time.sleep(1)
+    until(lambda: "UpdateAccepted" in fetch_events(server, failed["run_id"]).to_json())
     (site.shelf / "runs" / failed["run_id"] / "state.json").rmdir()
     assert finish(caller)["result"] == "ok"
     assert site.cpf("status", failed["run_id"])["status"] == "completed"
 
 
 def test_two_who_go_on_at_once_begin_a_step_once(site: Site) -> None:
-    """What nobody is at when both ask is begun for the first, and the second finds somebody at it."""
-    site.work()
-    caller = site.local.start("run", site.local.flow(cli("s", "echo s >> done; kill -9 $PPID; exit 1")))
-    caller.communicate()
-    (left,) = (path.name for path in (site.local.base / "runs").iterdir())
-    _move(left, site.local, site.cpf)
-    from checkpointflow.drivers.temporal import wire
-    from checkpointflow.drivers.temporal.hosting import ask as request
+    """The second finds somebody at what nobody was at when both asked, and is not told of a doubt."""
+    from checkpointflow.drivers.temporal.deciding import decide
+    from checkpointflow.drivers.temporal.hearing import Case, Question
+    from checkpointflow.drivers.temporal.wire import Request
+    from checkpointflow.engine.messages import Defer
+    from checkpointflow.engine.rules import advance
+    from checkpointflow.engine.run import pending, unanswered
 
-    async def both(cluster: Any) -> None:
-        from checkpointflow.drivers.temporal.hosted import HostedStore
-
-        directory = HostedStore(cluster, site.local.base).at(left)
-        one = wire.Request(retries=False, trust=True)
-        await asyncio.gather(*(request(directory, wire.DELIVER, one) for _ in range(2)))
-
-    with _connected(site) as cluster:
-        cluster.do(both(cluster))
-    facts = [fact["fact"] for fact in site.tell_facts(left)]
-    assert facts.count("wait_opened") + facts.count("step_started") <= 2, facts
+    start, program = _make_start(site.cwd / site.cpf.flow(cli("s")))
+    run = apply(None, start.facts)
+    (action,) = pending(run)
+    run, _ = advance(program, run, Defer(now=run.updated_at, path="s", attempt=1))
+    answer: Any = None
+    asked = [Question(answer, run.updated_at, request=Request(), idle=unanswered(run)) for _ in range(2)]
+    first, second = decide(program, Case(start, run, [], asked, {}, {}, False), list)
+    assert first.facts == [StepStarted(at=run.updated_at, path="s", action=action)]
+    assert second.facts == []
 
 
 def test_commands_are_not_given_what_lets_a_worker_in(site: Site) -> None:
@@ -211,8 +212,6 @@ def test_a_key_whose_run_the_cluster_has_forgotten_starts_no_other(site: Site) -
 
 def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
     """Nothing is wrong with the chain: whoever can change a state can make one."""
-    from checkpointflow.engine.evolution import apply, fork
-    from checkpointflow.engine.facts import StepSkipped
     from checkpointflow.store.directory import RunDirectory
 
     run_id = site.local.run(ask("q"))["run_id"]
@@ -225,3 +224,31 @@ def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
     refused = site.cpf("import", "run.tar.gz")
     assert (refused.code, refused.error_code) == (60, "ERR_STATE_CORRUPT"), refused
     assert site.cpf("status", run_id).code == 10
+
+
+def test_who_is_told_to_stop_following_says_so_and_leaves_nothing(site: Site) -> None:
+    site.work()
+    place = site.place / "tmp"
+    place.mkdir()
+    file = site.cpf.flow(cli("s", "echo s >> done; sleep 2; echo e >> done"))
+    caller = site.cpf.start("run", file, TMPDIR=str(place))
+    site.await_lines("done")
+    time.sleep(0.5)
+    caller.terminate()
+    told = finish(caller)
+    assert (told.code, told.error_code) == (20, "ERR_INTERRUPTED")
+    assert "SIGTERM; the run goes on" in told["error"]["message"]
+    assert not list(place.iterdir())
+    assert site.await_lines("done", 2) == ["s", "e"]
+
+
+def test_a_worker_that_runs_only_some_documents_runs_all_of_these(site: Site) -> None:
+    """Whatever is in them: what a step is to do is worked out twice, and comes out the same."""
+    for file in DEMO.glob("*.yaml"):
+        shutil.copy(file, site.cwd)
+    site.work("--jobs", "8", "--only", "everything.yaml")
+    with serve(site.place / "ledger") as port:
+        inputs = {"port": port, "regions": ["north", "nowhere", "south"]}
+        told = Player(site.cpf).play("everything.yaml", "--input", as_json(inputs))
+    assert "ERR_NOT_ALLOWED" not in str(told)
+    assert (told["status"], told["result"]["failed"]) == ("completed", 1)

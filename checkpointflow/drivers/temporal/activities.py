@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
+from shutil import rmtree
 from typing import TypeVar
 
 from msgspec import Struct
@@ -232,6 +233,9 @@ class Activities:
         if self._shelf.find_place(run_id) is None:
             for name in names:
                 self._shelf.send(f"{RUNS}/{run_id}/{name}", files.file(name))
+            rmtree(files.place, ignore_errors=True)  # or the copies of all runs would gather here
+        for key in [key for key in list(self._seals) if key[0] == str(files.place)]:
+            self._seals.pop(key, None)
 
 
 def _forbid(what: str) -> Failure:

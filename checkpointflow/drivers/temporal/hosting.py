@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from checkpointflow.drivers.local import CANCEL_SECONDS, HERE, WHERE_IT_WAS, Delivered, Place, World
 from checkpointflow.drivers.once import Begun, compare
 from checkpointflow.drivers.secrets import list_secrets
+from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.drivers.sources import CheckedWorkflow, make_beginning
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.activities import find_program
@@ -325,7 +326,7 @@ def _follow(directory: HostedRun, revision: int, world: World) -> Run:
     try:
         return directory.cluster.do(_rest(directory, revision, world))
     except KeyboardInterrupt:
-        error = Interrupted(signal="SIGINT; the run goes on without it")
+        error = Interrupted(signal=f"{PROCESS.name or 'SIGINT'}; the run goes on without it")
         raise error.about(directory.load(), directory) from None
 
 

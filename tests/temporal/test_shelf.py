@@ -36,7 +36,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
 
 
 def names(shelf: Shelf, prefix: str) -> dict[str, int]:
-    return dict(shelf.list(prefix))
+    return {found.name: found.size for found in shelf.list(prefix)}
 
 
 def test_what_is_written_is_read(shelf: Shelf) -> None:

@@ -61,6 +61,7 @@ class Activities:
     def __init__(self, shelf: Shelf, client: Client, scratch: Path, terms: Terms) -> None:
         self._shelf, self._client, self._scratch, self._terms = shelf, client, scratch, terms
         self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
+        self._versions: dict[str, str] = {}  # of what was fetched
         self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
 
     def list_all(self) -> list[Callable[..., object]]:
@@ -170,10 +171,11 @@ class Activities:
         else:
             files = RunFiles(self._scratch / RUNS / run_id)
             make_private(files.place)
-            for name, size in self._shelf.list(f"{RUNS}/{run_id}/artifacts"):
-                file = files.file(name.removeprefix(f"{RUNS}/{run_id}/"))
-                if not file.exists() or file.stat().st_size != size:
-                    self._shelf.fetch(name, file)
+            for found in self._shelf.list(f"{RUNS}/{run_id}/artifacts"):
+                file = files.file(found.name.removeprefix(f"{RUNS}/{run_id}/"))
+                if not file.exists() or self._versions.get(found.name) != found.version:
+                    self._shelf.fetch(found.name, file)
+                    self._versions[found.name] = found.version
         files.step_lock = self._terms.step_lock
         return files
 

@@ -109,7 +109,7 @@ def begin_once(
         run = directory.load()
     except RunNotFound:  # whoever claimed it, we or somebody who was killed, has not started it yet
         place = f"{RUNS}/{directory.run_id}"
-        if any(name == f"{place}/{STATE}" for name, _ in store.cluster.shelf.list(place)):
+        if any(found.name == f"{place}/{STATE}" for found in store.cluster.shelf.list(place)):
             why = "and the cluster has forgotten it: what it left lies on the shelf"
             raise RunKeyTaken(run_id=directory.run_id, key=key, why=why) from None
         try:

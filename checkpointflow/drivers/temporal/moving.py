@@ -125,7 +125,7 @@ async def _delete_history(directory: HostedRun, *, is_closed: bool) -> None:
 
 def _describe(directory: HostedRun, workflow_id: str, status: str) -> Removal:
     cluster = directory.cluster
-    size = sum(size for _, size in cluster.shelf.list(f"{RUNS}/{directory.run_id}"))
+    size = sum(found.size for found in cluster.shelf.list(f"{RUNS}/{directory.run_id}"))
     place = f"{cluster.address}/{directory.run_id}"
     return Removal(
         run_id=directory.run_id, workflow_id=workflow_id, status=status, directory=place, bytes=size

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from checkpointflow.errors import PersistenceError, UsageError
@@ -59,6 +59,14 @@ Fill = Callable[[IO[bytes]], object]
 """Writes what a file is to hold."""
 
 
+class Listed(NamedTuple):
+    """A file on a shelf. size: in bytes; version: what changes with its contents; "": that is not told."""
+
+    name: str
+    size: int
+    version: str = ""
+
+
 class Shelf(Protocol):
     """Files by name. All methods may be called by several threads, and raise PersistenceError."""
 
@@ -74,8 +82,8 @@ class Shelf(Protocol):
     def claim(self, name: str, data: bytes) -> bytes:
         """Put *data* under *name* unless something is there; returns what is there then."""
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """All names below the folder *prefix*, and their sizes in bytes."""
+    def list(self, prefix: str) -> Iterator[Listed]:
+        """All that lies below the folder *prefix*."""
 
     def fetch(self, name: str, to: Path) -> bool:
         """Make the file *to*, private and whole, a copy of *name*; False: it is not there."""
@@ -150,11 +158,11 @@ class DirectoryShelf:
     def claim(self, name: str, data: bytes) -> bytes:
         return _settle_claim(self, name, lambda: self._put(name, lambda out: out.write(data), _link))
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def list(self, prefix: str) -> Iterator[Listed]:
         _check_name(self.url, prefix)
         with suppress(FileNotFoundError), self._tell(prefix):
             for name, size in reach(self.base, prefix, _walk):
-                yield f"{prefix}/{name}", size
+                yield Listed(f"{prefix}/{name}", size)
 
     def fetch(self, name: str, to: Path) -> bool:
         try:
@@ -291,12 +299,12 @@ class ObjectShelf:
     def claim(self, name: str, data: bytes) -> bytes:
         return _settle_claim(self, name, lambda: self._put_new(name, data))
 
-    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def list(self, prefix: str) -> Iterator[Listed]:
         import obstore
 
         with self._tell(prefix):
             for page in obstore.list(self._store, prefix, chunk_size=MAX_AT_ONCE):
-                yield from ((str(entry["path"]), entry["size"]) for entry in page)
+                yield from (Listed(str(f["path"]), f["size"], f["e_tag"] or "") for f in page)
 
     def fetch(self, name: str, to: Path) -> bool:
         import obstore
@@ -321,7 +329,7 @@ class ObjectShelf:
     def remove(self, prefix: str) -> None:
         import obstore
 
-        names = [name for name, _ in self.list(prefix)]
+        names = [found.name for found in self.list(prefix)]
         for start in range(0, len(names), MAX_AT_ONCE):
             with suppress(FileNotFoundError), self._tell(prefix, may_lack=True):  # another removes it, too
                 obstore.delete(self._store, names[start : start + MAX_AT_ONCE])

@@ -415,3 +415,14 @@ open_shelf("/nowhere")
 assert not {"obstore", "temporalio"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_artifact_that_was_changed_elsewhere_is_fetched_again(tmp_path: Path) -> None:
+    """Failed with: what has the same size is the same."""
+    from checkpointflow.drivers.temporal.activities import Activities, Terms
+
+    shelf, name = open_shelf("memory://"), "runs/R/artifacts/app"
+    worker = Activities(shelf, None, tmp_path, Terms(jobs=1))  # type: ignore[arg-type]
+    for data in (b"one", b"two"):
+        shelf.write(name, data)
+        assert worker._fetch("R").file("artifacts/app").read_bytes() == data

@@ -112,6 +112,10 @@ class Server:
         self._log.close()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"temporal://{self.target}/default"
 

@@ -25,10 +25,10 @@ from checkpointflow.store.seals import choose_changed
 
 def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list[Decision]:
     """What follows from the questions of *case*, one after the other."""
-    run, facts, found = case.run, list(case.facts), list[Decision]()
+    run, new, found = case.run, list[Fact](), list[Decision]()
 
     def history() -> list[Fact]:
-        return [*past(), *facts]
+        return [*past(), *case.facts, *new]
 
     begun: set[tuple[str, int]] = set()
     for question in case.questions:
@@ -36,7 +36,7 @@ def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list
         decision, run = _decide(program, run, question._replace(idle=idle), case, history)
         if decision.refusal is None:
             begun |= {(action.path, action.attempt) for action in idle}
-        facts += decision.facts
+        new += decision.facts
         found.append(decision)
     return found
 

@@ -66,8 +66,14 @@ def test_a_finding_names_the_line_of_its_step_and_the_file(cpf: Cpf) -> None:
     wrong = {"id": "wrong", "kind": "switch", "cases": [{"when": "inputs.ok", "next": "e"}]}
     ok = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
     child = cpf.flow(wrong, end("e"), inputs=ok, name="child.yaml")
-    call = {"id": "c", "kind": "workflow", "workflow_ref": "child.yaml", "inputs": {"ok": "${inputs.ok}"}}
-    flow = cpf.flow(cli("a", outputs=ok), {**wrong, "id": "first"}, end("e"), call, end("f"), inputs=ok)
+    call = {
+        "id": "c",
+        "kind": "workflow",
+        "workflow_ref": "child.yaml",
+        "inputs": {"ok": "${steps.a.outputs.ok}"},
+    }
+    first = {"id": "first", "kind": "switch", "cases": [{"when": "inputs.ok", "next": "c"}]}
+    flow = cpf.flow(cli("a", outputs=ok), first, call, inputs=ok)
     places = {}
     for found in cpf("explore", flow)["result"]["findings"]:
         places[found["step"]] = [found["file"], found["line"], found["path"]]

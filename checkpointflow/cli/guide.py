@@ -11,7 +11,8 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "testing", "cluster", "mcp")]
+_APART = ("agents", "authoring", "exploring", "testing", "cluster", "mcp")
+APART = [GUIDE.with_name(f"{name}.md") for name in _APART]
 
 
 @click.command()

@@ -25,7 +25,7 @@ from tests.conftest import Cpf
 
 TEXT = GUIDE.read_text()
 PARTS = find_parts(TEXT)
-APART = ("agents", "authoring", "testing", "cluster", "mcp")
+APART = ("agents", "authoring", "exploring", "testing", "cluster", "mcp")
 TOPICS = list(dict.fromkeys((*PARTS, *APART)))
 HEADINGS = [line for line in re.sub(r"(?ms)^```.*?^```$", "", TEXT).splitlines() if line.startswith("##")]
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": "Check a workflow before anything runs.",
     "explore": "Walk every way that a workflow can go; nothing is run.",
     "test": "Run the tests of workflows, in which nothing is started.",
+    "record": "Print a run as such a test.",
     "flows": "List the workflows that can be run by their ids.",
     "run": "Start a run, to its end or to the next wait.",
     "resume": "Deliver an event, or go on where nothing is needed from outside.",
@@ -65,7 +66,7 @@ ALIASES = {"retry-step": "retry"}
 ALONE = "overview"
 """What `cpf` without a word means at a terminal."""
 
-TEXTS = ("guide", "graph", "completion", "mcp", "schema")
+TEXTS = ("guide", "graph", "record", "completion", "mcp", "schema")
 """Those whose answer is no envelope."""
 OWN_WORDS = ("list", "import", "answer", "test")
 

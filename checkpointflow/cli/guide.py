@@ -11,7 +11,7 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "testing")]
+APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "exploring", "testing")]
 
 
 @click.command()
@@ -21,7 +21,7 @@ def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 
     `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows,
-    `testing` all that it needs to test them.
+    `exploring` and `testing` all that it needs to prove and to test them.
     """
     if topics:
         text = "".join(f"{name}\n" for name in read_topics())

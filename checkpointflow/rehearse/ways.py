@@ -9,7 +9,9 @@ from msgspec import UNSET, convert
 
 from checkpointflow.diagnostics import shorten
 from checkpointflow.documents.program import Program
+from checkpointflow.engine.kinds import ENDLESS_LOOP
 from checkpointflow.engine.path import split
+from checkpointflow.engine.run import waits
 from checkpointflow.explore.findings import Ending, Exploration, Finding, Way
 from checkpointflow.explore.moves import MADE_UP
 from checkpointflow.rehearse.fixtures import Case
@@ -21,21 +23,29 @@ _SAID = ("outputs", "stdout", "stderr", "exit_code", "status_code")
 _KNOWN = ("succeeds", "fails", "answered", "times_out")
 
 
-def make_test(name: str, way: Way, expect: dict[str, Any]) -> dict[str, Any] | None:
+def make_test(program: Program, name: str, way: Way, expect: dict[str, Any]) -> dict[str, Any] | None:
     """The test *name* in which what happens on *way* is said; None if no test can say it: cpf is killed."""
-    test: dict[str, Any] = {
-        "name": name,
-        "inputs": way.inputs,
-        "env": getattr(way, "env", {}),
-        "steps": {},
-        "answers": {},
-    }
+    test: dict[str, Any] = {"name": name, "inputs": way.inputs, "env": way.env, "cancel": None}
+    test |= {"steps": {}, "answers": {}}
     for event in way.events:
-        if event["what"] not in _KNOWN:
+        if event["what"] == "cancelled":
+            test["cancel"] = _find_next(program, test)
+        elif event["what"] in _KNOWN:
+            part, said = _tell(event)
+            test[part][event["step"]] = said
+        else:
             return None
-        part, said = _tell(event)
-        test[part][event["step"]] = said
-    return {**{key: value for key, value in test.items() if value != {}}, "expect": expect}
+    return {**{key: value for key, value in test.items() if value not in ({}, None)}, "expect": expect}
+
+
+def _find_next(program: Program, test: dict[str, Any]) -> str:
+    """The first step that the run of *test* comes to and that does, or asks, what the test does not say."""
+    came = rehearse(program, convert(test, Case))
+    assert came.run is not None, "a way begins"
+    open_ = {one.path for one in came.issued} | waits(came.run).keys()
+    return next(
+        path for path in came.entered if path in open_ - test["steps"].keys() - test["answers"].keys()
+    )
 
 
 def _tell(event: dict[str, Any]) -> tuple[str, Any]:
@@ -62,7 +72,7 @@ def write_ways(program: Program, found: Any, workflow: str | None) -> str:
     for name, way, expect in _list_found(convert(found, Exploration)):
         names[name] = names.get(name, 0) + 1
         name += f" ({names[name]})" if names[name] > 1 else ""
-        test = None if way is None else make_test(name, way, expect)
+        test = None if way is None else make_test(program, name, way, expect)
         if test is not None and not expect:
             test["expect"] = _find_end(program, test)
         if test is not None and test["expect"]:
@@ -86,7 +96,7 @@ def _name_ending(ending: Ending) -> str:
         return (
             "completed" if ending.result is UNSET else f"completed, {shorten(write_flow(ending.result), 80)}"
         )
-    return f"failed at {ending.step or 'its end'}, {ending.code}"
+    return "cancelled" if ending.code is None else f"failed at {ending.step or 'its end'}, {ending.code}"
 
 
 def _name_finding(finding: Finding) -> str:
@@ -98,8 +108,11 @@ def _tell_ending(ending: Ending) -> dict[str, Any]:
     """What a test expects, by what was found."""
     if ending.status == "completed":
         return {"status": "completed"} if ending.result is UNSET else {"result": ending.result}
-    step = {} if ending.step is None else {"step": split(ending.step)[1]}
-    return {"error": {"code": ending.code, **step}}
+    if ending.code is None:
+        return {"status": ending.status}
+    if ending.step is None or ending.code == ENDLESS_LOOP:  # which may be blamed on any step of the loop
+        return {"error": {"code": ending.code}}
+    return {"error": {"code": ending.code, "step": split(ending.step)[1]}}
 
 
 def _find_end(program: Program, test: dict[str, Any]) -> dict[str, Any]:

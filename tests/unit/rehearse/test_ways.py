@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, event, given
+from hypothesis import event, given
 from msgspec import to_builtins
 
 from checkpointflow.documents.program import Program
@@ -16,7 +16,7 @@ from checkpointflow.rehearse.rehearsal import rehearse
 from checkpointflow.rehearse.verdict import judge
 from checkpointflow.rehearse.ways import make_test, write_ways
 from tests.helpers import ask, cli, end, program
-from tests.unit.explore.test_all_ways import CHILD, INPUTS, lists
+from tests.unit.explore.test_all_ways import CALLED, INPUTS, endings, lists
 
 MAX_STATES = 2000
 
@@ -31,10 +31,11 @@ def list_failures(made: Program, found: Exploration) -> list[str]:
     return [line for case in fixture.tests for line in tell(judge(case, rehearse(made, case)))]
 
 
-@given(lists())
-def test_each_way_comes_to_the_end_that_was_told(document: list[dict[str, Any]]) -> None:
-    assume("start_at" not in str(document))  # some of those take for ever to be explored
-    made = program(*document, inputs=INPUTS, called={"child.yaml": CHILD})
+@given(lists(), endings())
+def test_each_way_comes_to_the_end_that_was_told(
+    document: list[dict[str, Any]], ending: dict[str, Any]
+) -> None:
+    made = program(*document, inputs=INPUTS, called=CALLED, env=["E"], **ending)
     found = explore(made, most=MAX_STATES)
     event(f"ends: {min(len(found.endings), 5)}")
     assert list_failures(made, found) == []
@@ -75,18 +76,26 @@ def test_what_no_test_can_say_is_named() -> None:
     text = write_ways(loop, to_builtins(explore(loop)), None)
     assert "# no test can say: doubt: a, it can go on for ever, and nobody is asked\n" in text
     killed = Way(inputs={}, events=({"step": "a", "what": "crashes"},))
-    assert make_test("t", killed, {}) is None
+    assert make_test(HOUSE, "t", killed, {}) is None
 
 
 def test_an_answer_that_is_a_list_is_one_answer() -> None:
     way = Way(inputs={}, events=({"step": "q", "what": "answered", "answer": [1]},))
-    assert make_test("t", way, {}) == {"name": "t", "answers": {"q": [[1]]}, "expect": {}}
+    assert make_test(HOUSE, "t", way, {}) == {"name": "t", "answers": {"q": [[1]]}, "expect": {}}
 
 
 def test_a_question_that_nobody_answers_is_said_so() -> None:
     waits = program(ask("q", timeout_seconds=9, on_timeout={"next": "late"}), end("e"), end("late", result=1))
     assert list_failures(waits, explore(waits)) == []
     assert "    answers: {q: {times_out: true}}\n" in write_ways(waits, to_builtins(explore(waits)), None)
+
+
+def test_a_run_that_is_cancelled_is_so_at_the_step_that_was_next() -> None:
+    made = program(cli("a"), ask("q"), **{"finally": [cli("c", outputs={"required": ["ok"]})]})
+    assert list_failures(made, explore(made)) == []
+    text = write_ways(made, to_builtins(explore(made)), None)
+    assert "  - name: cancelled\n    cancel: a\n" in text
+    assert "    expect: {status: cancelled}\n" in text
 
 
 def test_what_stands_on_no_way_is_no_test() -> None:

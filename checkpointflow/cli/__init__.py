@@ -31,6 +31,7 @@ COMMANDS = {
     "validate": "Check a workflow before anything runs.",
     "explore": "Walk every way that a workflow can go; nothing is run.",
     "test": "Run the tests of workflows, in which nothing is started.",
+    "record": "Print a run as such a test.",
     "flows": "List the workflows that can be run by their ids.",
     "plan": "Say what a run would come to, before it does.",
     "run": "Start a run, to its end or to the next wait.",
@@ -69,7 +70,7 @@ ALONE = "overview"
 
 ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
 
-TEXTS = ("guide", "graph", "completion", "mcp", "schema")
+TEXTS = ("guide", "graph", "record", "completion", "mcp", "schema")
 """Those whose answer is no envelope."""
 OWN_WORDS = ("list", "import", "answer", "test")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -40,6 +41,7 @@ from checkpointflow.explore.verdict import explore
 @click.option(
     "--time-limit", metavar="SPAN", default="60s", show_default=True, help="Stop after this, and say so."
 )
+@click.option("--fixture", is_flag=True, help="Print the ends, and what is wrong, as tests for `cpf test`.")
 @base_dir_option
 def command(
     workflow: str | None,
@@ -51,8 +53,9 @@ def command(
     at_most_once: tuple[str, ...],
     crash: bool,
     time_limit: str,
+    fixture: bool,
     base_dir: str | None,
-) -> Reply:
+) -> Reply | int:
     """Walk every way that a workflow can go, with values made up; nothing is run (exit code 10: mistakes)."""
     checked = read_named(find_store(base_dir), workflow, file, to_run=False)
     schema = checked.program.workflow.inputs
@@ -61,6 +64,11 @@ def command(
     rules = [_read_rule(word, text) for word, texts in said.items() for text in texts]
     program = _add_rules(checked.program, rules) if rules else checked.program
     found, exit_code = explore_in_time(checked, program, parse_span(time_limit), given=inputs, crash=crash)
+    if fixture:
+        from checkpointflow.rehearse.ways import write_ways  # late: few ask for tests
+
+        sys.stdout.write(write_ways(program, found, None if checked.source is None else checked.source.name))
+        return exit_code
     name = program.workflow.name
     return wrap_result(
         "explore", found, exit_code=exit_code, workflow_id=program.workflow.id, workflow_name=name

@@ -22,8 +22,8 @@ def command(topic: str | None, topics: bool) -> None:
     """Print the whole user guide, or the part of it that TOPIC names.
 
     `agents` is all that an agent needs to drive runs, `authoring` all that it needs to write workflows,
-    `testing` all that it needs to test them; `cluster` is about many machines that work for runs,
-    `mcp` about models that have workflows as tools.
+    `exploring` and `testing` all that it needs to prove and to test them; `cluster` is about
+    many machines that work for runs, `mcp` about models that have workflows as tools.
     """
     if topics:
         text = "".join(f"{name}\n" for name in read_topics())

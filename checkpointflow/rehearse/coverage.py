@@ -12,24 +12,21 @@ from checkpointflow.documents.parts import Goto
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import name_of
 from checkpointflow.engine.facts import (
-    BlockOpened,
     BodyOpened,
     Fact,
     OfStep,
     StepFailed,
     StepSkipped,
-    StepStarted,
     StepSucceeded,
-    WaitOpened,
 )
 from checkpointflow.engine.path import owner
 from checkpointflow.rehearse.names import find_own
+from checkpointflow.rehearse.rehearsal import ENTERED
 
 Part: TypeAlias = tuple[str, str]
 """A step, by its id, and what of it: that it is come to (nothing), or one of the ways that it may go."""
 
 SKIPPED, RUN, ANSWERED, ON_ERROR, ON_TIMEOUT = "if not", "if", "answered", "on_error", "on_timeout"
-_FIRST = (StepStarted, WaitOpened, BlockOpened, StepSucceeded, StepFailed)
 
 
 class Coverage(Struct, frozen=True):
@@ -111,7 +108,7 @@ def find_ways(step: AnyStep, fact: OfStep) -> Iterator[str]:
     """The ways that *step* went, as far as *fact* tells; with nothing, that it was come to."""
     if isinstance(fact, StepSkipped):
         yield SKIPPED
-    if isinstance(fact, _FIRST):
+    if isinstance(fact, ENTERED):
         yield from ("", RUN)
     if isinstance(fact, StepSucceeded) and isinstance(step, AwaitEvent | Switch):
         yield ANSWERED if fact.next is None else _lead_to(fact.next)

@@ -10,7 +10,7 @@ from checkpointflow.documents.parts import say
 
 SCHEMA_VERSION = "checkpointflow-test/v1"
 
-Status = Literal["completed", "failed", "waiting"]
+Status = Literal["completed", "failed", "cancelled", "waiting"]
 
 
 class Said(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -128,6 +128,9 @@ class Case(Said, frozen=True, kw_only=True):
             {"approve": {"decision": "approve"}, "lead_answer": {"times_out": True}},
         ),
     ] = {}
+    cancel: Annotated[
+        str | None, say("The step at which somebody cancels the run: while it is under way, or asks.")
+    ] = None
     expect: Annotated[Expectation, say("What is to come of it.")] = Expectation()
 
 

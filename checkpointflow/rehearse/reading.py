@@ -61,6 +61,8 @@ class _Checker:
             yield from self._check_plays(name, plays if isinstance(plays, tuple) else (plays,))
         for name in case.answers:
             yield from self._check_wait(name, ("answers", name))
+        if case.cancel is not None:
+            yield from self._check_name(case.cancel, ("cancel",), at_name=False)
         wanted = case.expect
         for field in ("path", "never"):
             for number, name in enumerate(getattr(wanted, field) or ()):

@@ -25,7 +25,7 @@ from checkpointflow.engine.facts import (
     StepSucceeded,
     WaitOpened,
 )
-from checkpointflow.engine.messages import Begin, Deliver, Message, Recover, Report
+from checkpointflow.engine.messages import Begin, Cancel, Deliver, Message, Recover, Report
 from checkpointflow.engine.misfits import find_misfits
 from checkpointflow.engine.path import split
 from checkpointflow.engine.rules import advance
@@ -35,17 +35,21 @@ from checkpointflow.errors import CheckpointflowError
 from checkpointflow.expressions.evaluation import evaluate
 from checkpointflow.expressions.values import as_text
 from checkpointflow.rehearse.fixtures import Case, Play
-from checkpointflow.rehearse.names import list_names
+from checkpointflow.rehearse.names import is_meant, list_names
 from checkpointflow.rehearse.plays import come_to, find_lack, show_marks
-from checkpointflow.rehearse.samples import make_sample, write_flow
+from checkpointflow.rehearse.samples import make_sample
+from checkpointflow.rehearse.writing import write_flow
 from checkpointflow.shells.scripts import part_commands
 
 NOW = "2026-01-01T00:00:00.000Z"
-RUN_ID = "01KDVD5M00REHEARSA00000000"
-MAX_VISITS = 100
+RUN_ID = "0" * 26
+MAX_VISITS = 200  # more than the laps after which the engine itself calls a loop endless
 LISTS = "let what is said of a loop end: a list of answers, or a list of what a step comes to"
 WHOLE = "…"  # that somebody looks at all of it
 TIMES_OUT = {"times_out": True}
+
+ENTERED = (StepStarted, WaitOpened, BlockOpened, StepSucceeded, StepFailed)
+"""The first facts of a visit, unless it is skipped."""
 
 Perform = Callable[[Effect], Outcome]
 """Really performs an action."""
@@ -123,7 +127,7 @@ class _Stage:
 
     def __init__(self, program: Program, case: Case, perform: Perform) -> None:
         self.program, self.case, self.perform = program, case, perform
-        self.now = NOW
+        self.now, self.is_cancelled = NOW, False
         self.came = Rehearsal()
         self.plays = Script(case.steps, tuple, lasts=True)
         self.answers = Script(case.answers, list, lasts=False)
@@ -145,19 +149,30 @@ class _Stage:
         for path, names in self.looked_at.items():
             self._miss_outputs(path, dict.fromkeys([name for name in names if name != WHOLE] or names, "…"))
         if not self.came.gaps:
+            self.came.idle += ["cancel"] if self.case.cancel is not None and not self.is_cancelled else []
             self.came.idle += [f"steps.{name}" for name in self.plays.list_idle()]
             self.came.idle += [f"answers.{name}" for name in self.answers.list_idle()]
 
     def _take_turn(self) -> bool:
         """Whether something happens: a step comes to its end, a question is answered, time passes."""
         todo = pending(self.run)
+        if self.case.cancel is not None and not self.is_cancelled:
+            under_way = {action.path: action for action in todo if not isinstance(action, Sleep)}
+            meant = [path for path in (*under_way, *waits(self.run)) if is_meant(self.case.cancel, path)]
+            if meant:
+                self.is_cancelled = True
+                for effect in under_way.values():
+                    self._issue(effect)
+                return self._hear(Cancel(now=self.now, reason="the test cancels it"))
         for action in todo:
             if not isinstance(action, Sleep):
                 self._end_step(action)
                 return True
-        for path, record in waits(self.run).items():
+        for path, record in _sort_by_time(waits(self.run)):
             name, said = self._find_answer(path, record)
-            if name is not None and said is not UNSET and said != TIMES_OUT:
+            if said == TIMES_OUT:
+                break
+            if name is not None and said is not UNSET:
                 self.answers.take(name)
                 return self._hear(Deliver(now=self.now, path=path, payload=said))
         return self._pass_time([action for action in todo if isinstance(action, Sleep)])
@@ -193,9 +208,12 @@ class _Stage:
 
     # What steps come to
 
-    def _end_step(self, action: Effect) -> None:
+    def _issue(self, action: Effect) -> None:
         told = tell_action(Scene(self.program, self.run, self.now), action)
         self.came.issued.append(Issued(action.path, told))
+
+    def _end_step(self, action: Effect) -> None:
+        self._issue(action)
         name = self.plays.find(list_names(action.path))
         if name is None:
             outcome = self._end_silently(action)
@@ -237,7 +255,7 @@ class _Stage:
             return False
         self.came.run = run
         self.came.facts += facts
-        for path in (fact.path for fact in facts if isinstance(fact, _FIRST)):
+        for path in (fact.path for fact in facts if isinstance(fact, ENTERED)):
             self.came.entered[path] = None
             if split(path)[2] > MAX_VISITS:
                 step = split(path)[1]
@@ -253,7 +271,9 @@ class _Stage:
         self.came.gaps.append(Diagnostic(message, path, hint))
 
 
-_FIRST = (StepStarted, WaitOpened, BlockOpened, StepSucceeded, StepFailed)
+def _sort_by_time(open_: dict[str, Waiting]) -> list[tuple[str, Waiting]]:
+    """Those first whose time is up first."""
+    return sorted(open_.items(), key=lambda one: one[1].wait.timeout_at or "~")
 
 
 class Unsaid(dict[str, Any]):  # noqa: PLW1641, no dict has a hash

@@ -1,15 +1,10 @@
-"""Values that fit a schema well enough to show what is to be written, and values as YAML on one line."""
+"""Values that fit a schema well enough to show what is to be written."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from checkpointflow.documents.model import properties_of
-from checkpointflow.expressions.values import as_json
-
-_PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/. @%+-]*(?<! )")
-_CONSTANTS = ("true", "false", "null", "~", "True", "False", "Null", "TRUE", "FALSE", "NULL")
 
 
 def make_sample(schema: Any) -> Any:
@@ -30,16 +25,3 @@ def make_sample(schema: Any) -> Any:
         return {name: make_sample(properties.get(name)) for name in wanted or () if isinstance(name, str)}
     samples: dict[Any, Any] = {"boolean": True, "integer": 1, "number": 1, "array": [], "null": None}
     return samples.get(kind, "…") if isinstance(kind, str) else "…"
-
-
-def write_flow(value: Any) -> str:
-    """*value* as YAML on one line."""
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{write_flow(name)}: {write_flow(v)}" for name, v in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(write_flow, value)) + "]"
-        case str() if value == "…" or (_PLAIN.fullmatch(value) and value not in _CONSTANTS):
-            return value
-        case _:
-            return as_json(value)

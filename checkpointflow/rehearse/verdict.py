@@ -17,7 +17,8 @@ from checkpointflow.expressions.values import as_json
 from checkpointflow.rehearse.fixtures import Case, ErrorWanted, Expectation, Pattern, Wanted
 from checkpointflow.rehearse.names import is_meant
 from checkpointflow.rehearse.rehearsal import Issued, Rehearsal
-from checkpointflow.rehearse.samples import make_sample, write_flow
+from checkpointflow.rehearse.samples import make_sample
+from checkpointflow.rehearse.writing import write_flow
 
 
 class Difference(Struct, frozen=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from checkpointflow.cli import explore
+from checkpointflow.cli.init import NAMES
 from checkpointflow.explore.findings import KINDS
 from tests.cli.test_documents import EXAMPLES, example
 from tests.conftest import Cpf
@@ -28,9 +29,9 @@ def house(cpf: Cpf) -> str:
     return cpf.flow(REVIEW, cli("deploy", "exit 1", next="done"), end("no"), end("done"))
 
 
-@pytest.mark.parametrize("name", sorted(file.name for file in TEMPLATES.glob("*.yaml")))
+@pytest.mark.parametrize("name", NAMES)
 def test_no_mistake_is_told_of_a_template(cpf: Cpf, name: str) -> None:
-    answer = cpf("explore", str(TEMPLATES / name))
+    answer = cpf("explore", str(TEMPLATES / f"{name}.yaml"))
     assert answer.code == 0
     assert answer["result"]["complete"]
     assert [f for f in answer["result"]["findings"] if f["severity"] == "mistake"] == []

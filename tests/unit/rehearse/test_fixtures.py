@@ -10,7 +10,8 @@ from checkpointflow.documents.program import Program
 from checkpointflow.errors import InvalidWorkflow
 from checkpointflow.rehearse.names import find_own, find_unknown, list_names, list_steps
 from checkpointflow.rehearse.reading import check_fixture, decode_fixture
-from checkpointflow.rehearse.samples import make_sample, write_flow
+from checkpointflow.rehearse.samples import make_sample
+from checkpointflow.rehearse.writing import write_flow
 from tests.helpers import ask, branch, call, cli, end, foreach, parallel, program
 from tests.unit.rehearse.playing import complain
 
@@ -55,7 +56,7 @@ def told(text: str, made: Program = MADE) -> list[str]:
         ),
         (
             HEAD + "  - name: a\n    expect: {status: done}",
-            '4:22: expected "completed", "failed" or "waiting", and found "done"',
+            '4:22: expected "cancelled", "completed", "failed" or "waiting", and found "done"',
         ),
     ],
 )
@@ -113,6 +114,7 @@ def test_a_sound_test_is_not_complained_of() -> None:
         ("{answers: {aproval: {}}}",
          'there is no event, and no step that waits, "aproval" (did you mean "approval"?)'),
         ("{answers: {build: {}}}", 'there is no event, and no step that waits, "build"'),
+        ("{cancel: biuld}", 'there is no step "biuld" (did you mean "build"?)'),
         ("{expect: {path: [biuld]}}", 'there is no step "biuld" (did you mean "build"?)'),
         ("{expect: {never: [biuld]}}", 'there is no step "biuld" (did you mean "build"?)'),
         ("{expect: {commands: {biuld: x}}}", 'there is no step "biuld" (did you mean "build"?)'),
@@ -186,7 +188,7 @@ def test_a_sample_shows_what_a_schema_asks_for(schema: Any, sample: Any) -> None
     ("value", "text"),
     [
         ({"a": "b c", "d e": [1, True, None, "3", "true", "x: y", "…", ""]},
-         '{a: b c, d e: [1, true, null, "3", "true", "x: y", …, ""]}'),
+         "{a: b c, d e: [1, true, null, '3', 'true', 'x: y', …, '']}"),
         ({}, "{}"),
     ],
 )  # fmt: skip

@@ -257,6 +257,23 @@ def test_time_passes_in_its_order() -> None:
     assert (came.run.status, came.run.updated_at) == ("waiting", "2026-01-01T00:01:00.000Z")
 
 
+def test_somebody_cancels_the_run_at_a_step() -> None:
+    made = program(cli("a"), ask("q"), cli("b"), **{"finally": [cli("c")]})
+    assert (
+        tell(made, "{cancel: a, expect: {status: cancelled, never: [b], commands: {a: 'true', c: 'true'}}}")
+        == []
+    )
+    assert tell(made, "{cancel: q, expect: {status: cancelled, path: [a, q, '@finally/c']}}") == []
+    assert tell(program(ask("q")), "{cancel: q, expect: {status: cancelled}}") == []
+    assert tell(made, "{cancel: b, answers: {q: {}}}")[:2] == ["status", "- completed"]
+    made = program(cli("a"), switch("s", (True, "e")), end("e"), cli("b"))
+    assert tell(made, "{cancel: b}") == [
+        "cancel",
+        "- cancel",
+        "+ the run came to nothing that this is said of",
+    ]
+
+
 # What a test does not say
 
 

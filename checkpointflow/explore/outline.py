@@ -55,7 +55,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Loop(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """over: what it goes over; count: how many are still to come, if that is known; at_once: how many may."""
+    """over: what it goes over; count: how many are left, if that is known; at_once: how many may be."""
 
     over: str
     count: int | None = None

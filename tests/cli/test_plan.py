@@ -140,7 +140,7 @@ ALL = """
      up to 3 attempts, holds the lock k, goes on even if it fails
   q  asks a user: q_event
      only if steps.a.outputs.v
-      after 60s without an answer: ✗ the run fails
+      after 60s without an answer: the run fails
   s  goes on:
       since inputs.e == 'x': → t (below)
   t  goes where the first of these leads that holds:
@@ -162,8 +162,8 @@ ALL = """
         c  $ true
         finally, whatever happens:
           d  $ true
-  z  ✗ this fails: inputs has no "nothing"; it has: e, no, in ${inputs.nothing}
-  ✗ the run fails
+  z  this fails: inputs has no "nothing"; it has: e, no, in ${inputs.nothing}
+  the run fails
 
   finally, whatever happens:
     last  $ true

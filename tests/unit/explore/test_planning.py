@@ -711,7 +711,7 @@ def test_of_a_foreach_under_way_the_rest_is_told() -> None:
         ("1", "v", ["a", "b", "completed"]),
         ("2", "w", ["a", "b", "completed"]),
     ]
-    assert does(planned, "f") == {"over": "inputs.l", "count": 1, "at_once": 2}
+    assert does(planned, "f") == {"over": "inputs.l", "count": 3, "at_once": 2}
     story = Story(foreach("f", ["u", "v"], cli("a"), key="${item}"))
     assert [(inner.name, inner.item) for inner in bodies(resumed(story), "f")] == [("u", "u"), ("v", "v")]
 

@@ -65,10 +65,12 @@ class Story:
         if begun:
             self.begin({} if inputs is None else inputs)
 
-    def begin(self, inputs: Any) -> Story:
+    def begin(self, inputs: Any, env: dict[str, str] | None = None) -> Story:
         self.now = START
         return self.hear(
-            Begin(now=self.now, run_id="R1", inputs=inputs, digest="d", source="w.yaml", cwd="/")
+            Begin(
+                now=self.now, run_id="R1", inputs=inputs, digest="d", source="w.yaml", cwd="/", env=env or {}
+            )
         )
 
     def hear(self, message: Message) -> Story:

@@ -11,7 +11,7 @@ from checkpointflow.cli.completing import complete
 from checkpointflow.errors import UsageError
 
 GUIDE = Path(__file__).parent.parent / "guide.md"
-APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring")]
+APART = [GUIDE.with_name(f"{name}.md") for name in ("agents", "authoring", "exploring")]
 
 
 @click.command()

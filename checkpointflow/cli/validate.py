@@ -43,7 +43,7 @@ def command(workflow: str | None, file: str | None, strict: bool, explores: bool
     if explores:
         from checkpointflow.cli.explore import explore_in_time
 
-        more["explored"], exit_code = explore_in_time(checked.document.program, 60)
+        more["explored"], exit_code = explore_in_time(checked, checked.program, 60)
     result = {
         **more,
         "workflow_id": document.id,

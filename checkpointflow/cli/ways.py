@@ -41,7 +41,8 @@ def view_exploration(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
     for finding in result["findings"]:
         yield ()
         step = f"{finding['step']}: " if finding.get("step") else ""
-        yield Span(finding["severity"], _LOOKS[finding["severity"]]), f" {step}{finding['message']}"
+        place = f"{finding['file']}:{finding['line']}:{finding['column']}: "
+        yield place, Span(finding["severity"], _LOOKS[finding["severity"]]), f" {step}{finding['message']}"
         if finding.get("way") and finding["severity"] != "note":
             for line in _list_way(finding["way"]):
                 yield from screen.fold(("    ", line), 6)
@@ -55,16 +56,20 @@ def view_exploration(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
 def _tell_ending(ending: dict[str, Any]) -> str:
     if ending["status"] == "completed":
         return f"completed {_write(ending['result'])}" if "result" in ending else "completed"
+    if ending["status"] == "cancelled":
+        return "cancelled"
     return f"failed at {ending.get('step', 'its end')} ({ending['code']})"
 
 
 def _list_way(way: dict[str, Any]) -> Iterator[str]:
     yield f"inputs {_write(way['inputs'])}"
+    if way.get("env"):
+        yield f"env {_write(way['env'])}"
     for event in way.get("events", ()):
         more = event.get("outputs", event.get("answer"))
         told = "" if more is None else f" {_write(more)}"
         code = f" (exit code {event['exit_code']})" if "exit_code" in event else ""
-        yield f"{event['step']} {event['what'].replace('_', ' ')}{told}{code}"
+        yield f"{event.get('step', 'the run is')} {event['what'].replace('_', ' ')}{told}{code}"
 
 
 def _write(value: Any) -> str:

@@ -88,7 +88,7 @@ def check(program: Program, source: Source) -> tuple[list[Diagnostic], list[Diag
         _check_steps(program, source),
         _check_env(program.workflow.defaults.env, ("workflow", "defaults")),
         _check_outputs(program.workflow),
-        _check_invariants(program),
+        check_invariants(program),
         _check_schemas(program),
         _check_defaults(program),
         (fault for fault in found if isinstance(fault, Diagnostic)),
@@ -342,7 +342,8 @@ def _check_outputs(workflow: Workflow) -> Iterator[Diagnostic]:
             yield Diagnostic("`from` must be a path", (*at, "from"), "it is text")
 
 
-def _check_invariants(program: Program) -> Iterator[Diagnostic]:
+def check_invariants(program: Program) -> Iterator[Diagnostic]:
+    """What makes no sense of the invariants; whether their conditions can be read is told elsewhere."""
     for number, invariant in enumerate(program.workflow.invariants):
         at: Path = ("workflow", "invariants", number)
         named = {word: getattr(invariant, word) for word in ("never", "always", "at_most_once")}

@@ -67,7 +67,7 @@ class CheckedWorkflow(Struct, frozen=True):
     """A workflow that may run: the bytes of its document and of all that it calls, and their meaning.
 
     called: the bytes by name, those of files with environment variables as well; source: the file of the
-    document, absolute, if it came from one.
+    document, absolute, if it came from one; file: the same, as it was said.
     """
 
     data: bytes
@@ -75,11 +75,20 @@ class CheckedWorkflow(Struct, frozen=True):
     document: ReadDocument
     warnings: list[Diagnostic]
     source: Path | None
+    file: Path
 
     @property
     def program(self) -> Program:
         """What it means, with all that it calls."""
         return self.document.program
+
+    def locate(self, told: Diagnostic, refs: tuple[str, ...]) -> Diagnostic:
+        """*told*, with its line, of the document, or of the one that *refs*, one by one, lead to."""
+        name = ""
+        for ref in refs:
+            name = _resolve(name, ref)
+        data, file = (self.called[name], self.file.parent / name) if refs else (self.data, self.file)
+        return _parse(data, str(file)).locate(told)
 
     def find_variables(self) -> tuple[str, ...]:
         """The variables set here whose names stand in the documents: all that they read, and more.
@@ -117,7 +126,7 @@ def _check(reading: _Reading, name: str, source: Path | None, to_run: bool) -> C
     if reading.errors or document is None:
         raise InvalidWorkflow(reading.errors_in_order(), to_run=to_run)
     data = reading.data.pop(name)
-    return CheckedWorkflow(data, reading.data, document, reading.warnings, source)
+    return CheckedWorkflow(data, reading.data, document, reading.warnings, source, reading.directory / name)
 
 
 def read_own_copies(directory: RunDirectory, identity: Identity) -> Program:
@@ -183,6 +192,7 @@ def _find(cache: Cache, data: bytes) -> Understood | None:
 Locate = Callable[[Diagnostic], Diagnostic]
 
 
+@lru_cache(1)
 def _parse(data: bytes, file: str) -> Source:
     from checkpointflow.documents.yaml import parse  # late: only mistakes are looked for
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct
 
+from checkpointflow.diagnostics import Path
+
 Severity = Literal["mistake", "doubt", "note"]
 Then = Literal["asks", "runs_again", "may_run_twice"]
 
@@ -27,19 +29,28 @@ KINDS: dict[str, Severity] = {
 
 
 class Way(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What happens on a way, in its order: the inputs, then what steps come to and what is answered."""
+    """What happens on a way, in its order: the inputs, then what steps come to and what is answered.
+
+    env: the environment variables that the document declares.
+    """
 
     inputs: Any
+    env: dict[str, str] = {}
     events: tuple[dict[str, Any], ...] = ()
 
 
 class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """kind: one of KINDS; step: its id; way: a shortest one, if one leads there."""
+    """kind: one of KINDS; step: its id; way: a shortest one, if one leads there.
+
+    at: where it stands in its document; document: the `workflow_ref`s that lead to that, none to the first.
+    """
 
     kind: str
     severity: Severity
     message: str
     step: str | None = None
+    at: Path = ()
+    document: tuple[str, ...] = ()
     way: Way | None = None
 
 

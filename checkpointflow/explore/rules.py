@@ -1,14 +1,11 @@
-"""What must hold on every way: rules about which steps are begun when."""
+"""What must hold on every way: invariants about which steps are begun when."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TypeAlias, assert_never
+from collections.abc import Iterator
+from typing import TypeAlias
 
-from msgspec import Struct
-
-from checkpointflow.documents.graph import StepList
-from checkpointflow.documents.model import AnyStep, End, Switch
+from checkpointflow.documents.model import AnyStep, End, Invariant, Switch
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.actions import Sleep
 from checkpointflow.engine.bodies import Body, Scene, locate
@@ -30,51 +27,18 @@ from checkpointflow.expressions.syntax import Expression
 END = "end"
 
 
-class Never(Struct, frozen=True):
-    """The step never begins, unless the condition holds then."""
-
-    step: str
-    unless: Expression | None = None
+def name_step(rule: Invariant) -> str:
+    """The step that *rule* is about."""
+    return str(rule.never or rule.always or rule.at_most_once)
 
 
-class Always(Struct, frozen=True):
-    """The step has succeeded before another begins, or before the run completes (`end`)."""
-
-    step: str
-    before: str = END
-
-
-class AtMostOnce(Struct, frozen=True):
-    """The step begins at most once on any way, attempts included."""
-
-    step: str
-
-
-Rule: TypeAlias = Never | Always | AtMostOnce
-
-
-def list_rules(program: Program) -> Iterator[Rule]:
-    """The rules that the document has."""
-    for invariant, unless in zip(program.workflow.invariants, program.invariants, strict=True):
-        if invariant.never is not None:
-            yield Never(invariant.never, unless if isinstance(unless, Expression) else None)
-        elif invariant.always is not None:
-            yield Always(invariant.always, invariant.before)
-        elif invariant.at_most_once is not None:
-            yield AtMostOnce(invariant.at_most_once)
-
-
-def word(rule: Rule) -> str:
+def word(rule: Invariant) -> str:
     """*rule* as one would say it."""
-    match rule:
-        case Never(step=step, unless=unless):
-            return f"never {step}" + (f" unless {unless.text}" if unless is not None else "")
-        case Always(step=step, before=before):
-            return f"always {step} before {before}"
-        case AtMostOnce(step=step):
-            return f"at most once {step}"
-        case _:
-            assert_never(rule)
+    if rule.never is not None:
+        return f"never {rule.never}" + ("" if rule.unless is None else f" unless {rule.unless}")
+    return (
+        f"always {rule.always} before {rule.before}" if rule.always else f"at most once {rule.at_most_once}"
+    )
 
 
 Counts: TypeAlias = tuple[tuple[int, int], ...]
@@ -82,53 +46,39 @@ Counts: TypeAlias = tuple[tuple[int, int], ...]
 
 
 class Judge:
-    """Whether *rules* hold in a program."""
+    """Whether the invariants of *program* hold."""
 
-    def __init__(self, program: Program, rules: Iterable[Rule]) -> None:
-        self.program, self.rules = program, list(rules)
+    def __init__(self, program: Program) -> None:
+        self.program, self.rules = program, program.workflow.invariants
         self.start: Counts = ((0, 0),) * len(self.rules)
 
-    def list_conditions(self) -> Iterator[tuple[StepList, int, Expression]]:
-        """The conditions of the rules, each with the step that it is asked at."""
-        for rule in self.rules:
-            if isinstance(rule, Never) and rule.unless is not None:
-                compiled = self.program.step(rule.step)
-                yield compiled.body, compiled.index, rule.unless
-
-    def judge(self, run: Run, facts: list[Fact], counts: Counts) -> tuple[Counts, list[Rule]]:
+    def judge(self, run: Run, facts: list[Fact], counts: Counts) -> tuple[Counts, list[Invariant]]:
         """What *facts*, which led to *run*, make of *counts*, and the rules that they break."""
-        broken: list[Rule] = []
+        broken: list[Invariant] = []
         for fact in facts if self.rules else ():
             if isinstance(fact, OfStep):
                 body, step = locate(Scene(self.program, run, fact.at), fact.path)
                 if body.program is self.program:
                     if _begins(fact, step):
                         broken += self._find_broken(run, body, step.id, counts)
-                    counts = tuple(
-                        self._count(rule, fact, step, n) for rule, n in zip(self.rules, counts, strict=True)
-                    )
+                    both = zip(self.rules, counts, strict=True)
+                    counts = tuple(_count(rule, fact, step, known) for rule, known in both)
         if isinstance(run.outcome, Completion):
             ends = zip(self.rules, counts, strict=True)
-            broken += [r for r, (_, done) in ends if isinstance(r, Always) and r.before == END and not done]
+            broken += [rule for rule, (_, done) in ends if rule.always and rule.before == END and not done]
         return counts, broken
 
-    def _count(self, rule: Rule, fact: OfStep, step: AnyStep, known: tuple[int, int]) -> tuple[int, int]:
-        begun, done = known
-        if step.id != rule.step:
-            return known
-        return min(begun + _begins(fact, step), 2), max(done, int(isinstance(fact, StepSucceeded)))
-
-    def _find_broken(self, run: Run, body: Body, step: str, counts: Counts) -> Iterator[Rule]:
+    def _find_broken(self, run: Run, body: Body, step: str, counts: Counts) -> Iterator[Invariant]:
         """The rules that break as *step* begins in *body*."""
-        for rule, (begun, done) in zip(self.rules, counts, strict=True):
-            match rule:
-                case Never(step=name, unless=unless) if name == step:
-                    if unless is None or not self._holds(unless, run, body):
-                        yield rule
-                case Always(before=before) if before == step and not done:
-                    yield rule
-                case AtMostOnce(step=name) if name == step and begun:
-                    yield rule
+        for rule, unless, (begun, done) in zip(self.rules, self.program.invariants, counts, strict=True):
+            if rule.never == step:
+                is_broken = not (isinstance(unless, Expression) and self._holds(unless, run, body))
+            elif rule.always is not None:
+                is_broken = rule.before == step and not done
+            else:
+                is_broken = rule.at_most_once == step and begun > 0
+            if is_broken:
+                yield rule
 
     def _holds(self, condition: Expression, run: Run, body: Body) -> bool:
         """Whether it is true; what has no value is not."""
@@ -136,6 +86,13 @@ class Judge:
             return holds(condition, scope(Scene(self.program, run, ""), body))
         except CheckpointflowError:
             return False
+
+
+def _count(rule: Invariant, fact: OfStep, step: AnyStep, known: tuple[int, int]) -> tuple[int, int]:
+    begun, done = known
+    if step.id != name_step(rule):
+        return known
+    return min(begun + _begins(fact, step), 2), max(done, int(isinstance(fact, StepSucceeded)))
 
 
 def _begins(fact: OfStep, step: AnyStep) -> bool:

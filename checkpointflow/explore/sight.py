@@ -26,7 +26,7 @@ from checkpointflow.engine.path import ROOT, host_of, owner, split
 from checkpointflow.engine.run import Failed, Opened, Run, Started, Succeeded, Waiting, current_path, waits
 from checkpointflow.engine.scope import scope
 from checkpointflow.explore.lazy import INPUTS, Decisions, Lazy, Unknown
-from checkpointflow.expressions.syntax import Expression, Path, references
+from checkpointflow.expressions.syntax import Path, references
 
 Way: TypeAlias = tuple[str, ...]
 Names: TypeAlias = list[tuple[str, str, list[Way]]]
@@ -62,19 +62,18 @@ class Sight:
         if around.main is not None:
             self._reads.setdefault(around.main, {}).setdefault(EVERYWHERE, set()).update(paths)
 
-    def add_condition(self, body: StepList, index: int, condition: Expression) -> None:
-        """The same of a condition that the document does not have."""
-        self.add(body, index, references(condition))
-
     def _add_use(self, program: Program, use: Use) -> None:
         paths = references(use.expression)
         self._read |= {str(path[1]) for path in paths if path[0] == "steps" and len(path) > 1}
-        if use.number is not None or use.field != "defaults":
+        if use.field == "defaults":
+            for body in program.lists:
+                for index in range(len(body.steps)):
+                    self.add(body, index, paths)
+        elif use.field == "invariants":
+            asked = program.step(str(program.workflow.invariants[int(use.path[2])].never))
+            self.add(asked.body, asked.index, paths)
+        else:
             self.add(use.body, len(use.body.steps) if use.number is None else use.number, paths)
-            return
-        for body in program.lists:
-            for index in range(len(body.steps)):
-                self.add(body, index, paths)
 
     def _add_collected(self, body: StepList) -> None:
         """What an iteration or a branch puts out that has no end of its own: the outputs of all its steps."""
@@ -195,12 +194,13 @@ class Signature:
 
     def _freeze_body(self, body: Body) -> list[Any]:
         cursor = self.run.cursors[body.path]
-        if cursor.ending is not None:
+        if cursor.ending is not None:  # what comes after that, `finally` looks at
             return [forget_visits(body.path), self.freeze(cursor.ending)]
         path = current_path(self.run, body.path)
         live = self.sight.find_live(body, cursor.step)
         here = None if path is None else self._freeze_current(body, self.run.steps[path])
-        return [forget_visits(body.path), cursor.step, here, *self._look_around(body, live)]
+        at = [forget_visits(body.path), cursor.step, cursor.cancelled is not None]
+        return [*at, here, *self._look_around(body, live)]
 
     def _look_around(self, body: Body, live: Names) -> Iterator[Any]:
         names = scope(self.scene, body)
@@ -241,8 +241,11 @@ class Signature:
                 return ["waiting", wait.in_doubt is not None, wait.timeout_at is not None]
             case Opened():
                 step = body.steps.find(str(self.run.cursors[body.path].step))
-                is_read = self.sight.is_read(body.steps, step)
-                return self.freeze(record if is_read else replace(record, ended=()))
+                if self.sight.is_read(body.steps, step):
+                    return self.freeze(record)
+                limit = getattr(step, "max_failures", None)
+                failures = 0 if limit is None else sum(map(len, record.survived))
+                return [failures, self.freeze(replace(record, ended=(), survived=()))]
             case Failed():
                 return self.freeze(replace(record, block=None))
             case Succeeded(next=target):

@@ -16,10 +16,12 @@ from typing import Any, TypeAlias
 from msgspec import UNSET, Struct
 
 from checkpointflow.errors import CheckpointflowError
-from checkpointflow.explore.interest import ELEMENT, Part
-from checkpointflow.expressions.values import as_text
+from checkpointflow.explore.parts import ELEMENT, JSON_TEXT, Part
+from checkpointflow.expressions.values import as_json, as_text
 from checkpointflow.schemas.validation import Schema
 
+SAYING = frozenset({"type", "enum", "const", "oneOf", "anyOf", "allOf", "$ref", "if", "not"})
+"""Keywords that say what kind of value it is."""
 MAX_VALUES = 64
 MAX_DEPTH = 12
 UNMADE = "for a schema no value was found that fits it"
@@ -125,12 +127,14 @@ class Maker:
         """Values that fit *schema*, the plainest first."""
         resolved = self._resolve(schema)
         found = _drop_equal([*self._propose(resolved, part, depth), *(part.literals if part.decides else ())])
+        if not resolved.keys() & SAYING:
+            found = part.choices or [value for value in found if value is None or part.takes(value)]
         fitting = self._choose_fitting(schema, found)
         if len(fitting) > MAX_VALUES:
             self.doubts[f"of one thing, {MAX_VALUES} values are tried"] = None
         if not fitting and not resolved.keys() <= _SIMPLE:
             self.doubts[UNMADE] = None
-        if part.matters or part.parts:
+        if part.matters or part.parts or part.sizes or part.patterns:
             return fitting[:MAX_VALUES]
         return list({type(value): value for value in reversed(fitting)}.values())[::-1]  # one of each kind
 
@@ -183,12 +187,12 @@ class Maker:
         kinds = schema.get("type")
         if kinds is not None:
             return [kinds] if isinstance(kinds, str) else list(kinds)
+        if len(part.kinds) == 1:
+            return [_KINDS_TAKEN[part.kinds[0]]]
         if "properties" in schema or (part.parts and ELEMENT not in part.parts):
             return ["object"]
         if "items" in schema or "prefixItems" in schema or ELEMENT in part.parts:
             return ["array"]
-        if part.kinds:
-            return [_KINDS_IN_WORDS[part.kinds[0]]]
         compared = [_KINDS[type(known)] for known in part.literals if type(known) in _KINDS]
         if compared:
             return list(dict.fromkeys(compared))
@@ -235,13 +239,24 @@ class Maker:
             yield [*start, *(values[:1] * (least or 1))]
             return
         self.doubts[LISTS] = None
-        for size in dict.fromkeys((max(least, 1), least, max(least, 2))):
+        if len(values) == 1:
+            values += self._choose_fitting(inner, _vary(values[0]))
+        for size in dict.fromkeys((max(least, 1), least, *(max(least, n) for n in (2, *part.sizes)))):
             for shift in range(len(values) if size else 1):
                 yield [*start, *(values[(shift + n) % len(values)] for n in range(size) if values)]
+        if element is not None and element.has_key:
+            yield [*start, *values[:1], *values[:1]]
 
 
-_KINDS_IN_WORDS = {"text": "string", "a number": "number", "a list": "array", "an object": "object"}
+_KINDS_TAKEN = {"text": "string", "a number": "number", "a list": "array", JSON_TEXT: "string"}
 _KINDS = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+
+
+def _vary(value: Any) -> list[Any]:
+    """Another value like it, so that two elements need not be the same."""
+    if isinstance(value, str):
+        return [value + "2"]
+    return [value + 1] if type(value) is int else []
 
 
 def _drop_equal(values: Iterable[Any]) -> list[Any]:
@@ -253,20 +268,28 @@ def _drop_equal(values: Iterable[Any]) -> list[Any]:
 
 
 def _propose_texts(schema: dict[str, Any], part: Part) -> Iterator[str]:
-    literals = [known for known in part.literals if isinstance(known, str)]
-    spelled = [known for known in part.literals if type(known) in (int, float)]
-    shortest = int(schema.get("minLength", 0))
+    """Texts; of one that nobody declared, as of what a command prints, only those that its readers expect."""
+    known_literals = [known for known in part.literals if known is not None]
+    literals = [known for known in known_literals if isinstance(known, str)]
+    spelled = [known for known in known_literals if type(known) in (int, float)]
+    numbers = _find_neighbours(spelled, is_whole=False)
+    is_open = not schema and part.decides and not (part.sizes or part.patterns)
+    if is_open and len(spelled) == len(known_literals):
+        yield from map(as_text, numbers) if spelled else ("true", "false")
+        return
+    for pattern in [*part.patterns, *([schema["pattern"]] if "pattern" in schema else ())]:
+        yield from _sample(pattern)
     if "pattern" in schema or "format" in schema:
-        yield from (_sample(schema["pattern"]) if "pattern" in schema else ())
         yield from SAMPLES
-    yield "x" * max(shortest, 1)
+    yield "1" if JSON_TEXT in part.kinds else "x" * max(int(schema.get("minLength", 0)), 1)
+    yield from ("x" * size for size in part.sizes)
     if not part.decides:
         return
     for known in literals:
-        yield from (known + "~", known[:-1])
+        yield from (known + "~", known[:-1], as_json(known))
     if not part.literals:
         yield from ("true", "false")
-    yield from (as_text(known) for known in (*part.literals, *_find_neighbours(spelled, is_whole=False)))
+    yield from (as_text(known) for known in (*part.literals, *numbers))
     yield ""
 
 
@@ -279,6 +302,7 @@ def _propose_numbers(schema: dict[str, Any], part: Part, *, is_whole: bool) -> I
         float(known) for known in part.literals if isinstance(known, str) and _NUMBER.fullmatch(known)
     ]
     yield from _find_neighbours([*numbers, *limits], is_whole=is_whole)
+    yield from part.sizes
     yield 0
     yield schema.get("multipleOf", 1)
 

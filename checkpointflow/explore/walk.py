@@ -8,22 +8,24 @@ on which as little happens as can be. Nothing is guessed: what bounds the walk i
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from checkpointflow.documents.model import ActionStep, AnyStep
+from checkpointflow.documents.model import ActionStep, AnyStep, Invariant
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.evolution import apply, fork
-from checkpointflow.engine.facts import Completion, Fact
+from checkpointflow.engine.facts import Completion, Fact, StepFailed
+from checkpointflow.engine.kinds import ENDLESS_LOOP
 from checkpointflow.engine.messages import Begin
-from checkpointflow.engine.path import ROOT
+from checkpointflow.engine.path import split
 from checkpointflow.engine.rules import conclude, receive
-from checkpointflow.engine.run import Record, Run, Waiting, pending, waits
+from checkpointflow.engine.run import Record, Run, Waiting, name_position, pending, waits
 from checkpointflow.engine.settle import is_overdue
 from checkpointflow.errors import CheckpointflowError, InvalidInput
 from checkpointflow.explore.findings import Then, Way
@@ -31,7 +33,7 @@ from checkpointflow.explore.graph import States
 from checkpointflow.explore.interest import Interest
 from checkpointflow.explore.lazy import INPUTS, Decisions, Oracle, decide_all, fill, make
 from checkpointflow.explore.moves import DIGEST, NOW, UNCHAINED, Choice, Move, World, expect_object
-from checkpointflow.explore.rules import Counts, Judge, Rule
+from checkpointflow.explore.rules import Counts, Judge
 from checkpointflow.explore.sight import Sight, Signature, forget_visits
 from checkpointflow.explore.values import UNMADE, Maker
 
@@ -46,7 +48,8 @@ class State:
         self.before: State | None = None
         self.choice: Choice | None = None
         self.number = -1
-        self.place = run.cursors[ROOT].step
+        position = name_position(run.cursors, run.outcome)
+        self.place = None if position is None else split(position)[1]
         self.is_crashed = False
 
     def follow(self, new: Turn, decisions: Decisions, now: str, choice: Choice | None) -> State:
@@ -74,18 +77,8 @@ class State:
                 choices.append(state.choice)
             state = state.before
         first, *rest = reversed(choices)
-        events = tuple(_tell_choice(choice, self.decisions) for choice in rest)
-        return Way(inputs=fill(first.value, self.decisions), events=events)
-
-
-def _tell_choice(choice: Choice, decisions: Decisions) -> dict[str, Any]:
-    told: dict[str, Any] = {"step": choice.path, "what": choice.what}
-    names = {"fails": "code", "succeeds": "outputs", "answered": "answer"}
-    if choice.what in names:
-        told[names[choice.what]] = fill(choice.value, decisions)
-    if choice.exit_code:
-        told["exit_code"] = choice.exit_code
-    return told if choice.stdout is None else {**told, "stdout": choice.stdout}
+        events = tuple(choice.tell(self.decisions) for choice in rest)
+        return Way(**fill(first.said, self.decisions), events=events)
 
 
 class Turn(Struct, frozen=True):
@@ -94,7 +87,7 @@ class Turn(Struct, frozen=True):
     run: Run
     facts: list[Fact]
     counts: Counts
-    broken: list[Rule]
+    broken: list[Invariant]
 
 
 class Watcher:
@@ -107,9 +100,6 @@ class Watcher:
         self, state: State, choice: Choice, decisions: Decisions, error: CheckpointflowError
     ) -> None:
         """At *state* something was not taken that fits its schema."""
-
-    def see_circle(self, state: State) -> None:
-        """The run has failed in *state*, since steps that do nothing lead to each other for ever."""
 
     def see_stuck(self, state: State) -> None:
         """Nothing leads on from *state*."""
@@ -128,20 +118,16 @@ class Walk:
     def __init__(
         self,
         program: Program,
-        rules: Iterable[Rule],
         watcher: Watcher,
         *,
         given: Any = UNSET,
         crash: bool = False,
     ) -> None:
         self.program, self.given, self.crash, self.watcher = program, given, crash, watcher
-        self.judge = Judge(program, rules)
+        self.judge = Judge(program)
         self.oracle = Oracle()
         self.interest = Interest(program)
         self.sight = Sight(self.interest.programs)
-        for body, index, condition in self.judge.list_conditions():
-            self.interest.add_condition(body, condition)
-            self.sight.add_condition(body, index, condition)
         self.world = World(program, self.interest, self.oracle)
         self.states = States()
         self.starts: list[int] = []
@@ -168,7 +154,8 @@ class Walk:
             if any(new.closes_silent_circle() for new in followers):
                 followers = [self._number(new) for new in self._run_in_circles(state)]
             for new in followers:
-                self.states.join(state.number, new.number, is_asked=_is_asked(new.choice))
+                if new.choice is None or new.choice.what != "cancelled":  # a way out that no document needs
+                    self.states.join(state.number, new.number, is_asked=_is_asked(new.choice))
             ahead = [new for new in followers if new.number not in self.seen]
             queue.extendleft(new for new in reversed(ahead) if new.choice is None)
             queue.extend(new for new in ahead if new.choice is not None)
@@ -189,8 +176,8 @@ class Walk:
             found = make(self.oracle, INPUTS, maker.shape(self.interest.of(self.program, "", INPUTS)))
         else:
             found = [self.given]
-        for inputs in found:
-            begin = Begin(now=NOW, run_id="0" * 26, inputs=fill(inputs, {}), digest=DIGEST)
+        for inputs, env in product(found, self.world.list_environments()):
+            begin = Begin(now=NOW, run_id="0" * 26, inputs=fill(inputs, {}), digest=DIGEST, env=env)
             try:
                 run = apply(None, receive(self.program, None, begin), UNCHAINED)
             except InvalidInput:
@@ -200,7 +187,7 @@ class Walk:
                 continue
             lazy = replace(run, inputs=inputs if self.given is UNSET else run.inputs)
             state = State(lazy, NOW, {}, self.judge.start)
-            state.choice = Choice("starts", value=lazy.inputs)
+            state.choice = Choice("starts", said={"inputs": lazy.inputs, "env": env})
             yield state
 
     def _find_followers(self, state: State) -> Iterator[State]:
@@ -218,15 +205,14 @@ class Walk:
         """What the engine makes of steps that do nothing and lead to each other for ever, from *state* on."""
 
         def run_on() -> Turn:
-            run, laps = state.run, Counter[tuple[str, str]]()
-            while run.outcome is None:
-                run = apply(fork(run), conclude(Scene(self.program, run, state.now), laps), UNCHAINED)
-            return Turn(run, [], state.counts, [])
+            run, laps, facts = state.run, Counter[tuple[str, str]](), list[Fact]()
+            while not any(isinstance(f, StepFailed) and f.error.code == ENDLESS_LOOP for f in facts):
+                facts = conclude(Scene(self.program, run, state.now), laps)
+                run = apply(fork(run), facts, UNCHAINED)
+            return Turn(run, facts, state.counts, [])
 
         for decisions, turn in self.oracle.branch(state.decisions, run_on):
-            new = state.follow(turn, decisions, state.now, None)
-            self.watcher.see_circle(new)
-            yield new
+            yield self._show(state.follow(turn, decisions, state.now, None), turn)
 
     def _show(self, state: State, turn: Turn) -> State:
         self.watcher.see(state, turn)
@@ -248,13 +234,13 @@ class Walk:
     def _move_on(self, state: State, decisions: Decisions) -> Iterator[State]:
         """What can happen in *state*, which is at rest."""
         is_stuck = True
-        moves = [*self.world.list_moves(state.run, state.now), *self._list_crashes(state)]
+        moves = [*self.world.list_moves(state.run, state.now), *self._list_interruptions(state)]
         for move in moves:
             for known, turn in self.oracle.branch(decisions, partial(self._try, move, state.counts)):
                 if isinstance(turn, CheckpointflowError):
                     self.watcher.see_refusal(state, move.choice, known, turn)
                     continue
-                is_stuck = False
+                is_stuck = is_stuck and move.choice.what == "cancelled"
                 new = state.follow(turn, known, move.now, move.choice)
                 if move.choice.what == "crashes":
                     path = move.choice.path
@@ -273,8 +259,11 @@ class Walk:
             return error
         return self._judge(run, facts, counts)
 
-    def _list_crashes(self, state: State) -> Iterator[Move]:
-        """A crash in each step, once."""
+    def _list_interruptions(self, state: State) -> Iterator[Move]:
+        """That somebody cancels the run; and a crash in each step, once."""
+        cancelled = None if state.is_crashed else self.world.cancel(state.run, state.now)
+        if cancelled is not None:
+            yield cancelled
         todo = pending(state.run)
         if self.crash and todo and not state.is_crashed and forget_visits(todo[0].path) not in self.crashes:
             yield self.world.crash(state.run, state.now)

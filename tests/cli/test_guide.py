@@ -25,7 +25,7 @@ from tests.conftest import Cpf
 
 TEXT = GUIDE.read_text()
 PARTS = find_parts(TEXT)
-TOPICS = [*PARTS, "agents", "authoring"]
+TOPICS = [*PARTS, "agents", "authoring", "exploring"]
 HEADINGS = [line for line in re.sub(r"(?ms)^```.*?^```$", "", TEXT).splitlines() if line.startswith("##")]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from hypothesis import event, given
 from hypothesis import strategies as st
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from checkpointflow.documents.program import Program
-from checkpointflow.engine.actions import Action, Failure, Sleep, Slept, Success
+from checkpointflow.engine.actions import Action, Failure, RunCommand, Sleep, Slept, Success
 from checkpointflow.engine.bodies import Scene, locate
-from checkpointflow.engine.messages import Begin, Deliver, Message, Recover, Report
+from checkpointflow.engine.messages import Begin, Cancel, Deliver, Message, Recover, Report
 from checkpointflow.engine.rules import advance
-from checkpointflow.engine.run import Breakdown, Completion, Run, pending, waits
+from checkpointflow.engine.run import Breakdown, Cancellation, Completion, Run, pending, waits
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.explore.interest import Interest
 from checkpointflow.explore.lazy import Oracle
@@ -35,9 +36,10 @@ OUTPUTS = {
 }
 INPUTS = {
     "type": "object",
-    "required": ["yes", "l"],
+    "required": ["yes", "l", "c"],
     "properties": {
         "yes": {"type": "boolean"},
+        "c": {"type": "integer", "minimum": 0, "maximum": 2},
         "mode": {"enum": ["a", "b"]},
         "l": {"type": "array", "maxItems": 2, "items": {"enum": ["p", "q"]}},
     },
@@ -47,6 +49,12 @@ CHILD = program(
     end("done", result={"was": "${inputs.flag}", "ok": "${steps.inner.outputs.ok}"}),
     inputs={"type": "object", "required": ["flag"], "properties": {"flag": {"type": "boolean"}}},
 )
+CLEAN = program(
+    cli("inner"),
+    inputs=CHILD.workflow.inputs,
+    **{"finally": [cli("clean", on_error="continue", **{"if": 'run.outcome.status != "completed"'})]},
+)
+CALLED = {"child.yaml": CHILD, "a": CHILD, "b": CLEAN}
 
 
 class TooMany(Exception):
@@ -66,7 +74,8 @@ class BruteForce:
         schema = expect_object(self.program.workflow.inputs)
         part = self.world.interest.of(self.program, "", "inputs")
         for inputs in expand(Maker(schema, {}, fills_defaults=True).shape(part)):
-            self.hear(None, Begin(now=NOW, run_id="R", inputs=inputs, digest="d"), MAX_MESSAGES)
+            for env in self.world.list_environments():
+                self.hear(None, Begin(now=NOW, run_id="R", inputs=inputs, digest="d", env=env), MAX_MESSAGES)
         return self.ends
 
     def hear(self, run: Run | None, message: Message, left: int) -> None:
@@ -80,6 +89,8 @@ class BruteForce:
         if new.outcome is not None:
             self.ends.add(label(new))
             return
+        if self.world.cancel(new, message.now) is not None:
+            self.hear(new, Cancel(now=message.now, reason="no"), left - 1)
         for action in pending(new):
             self.end_action(new, action, left - 1)
         for path, record in waits(new).items():
@@ -93,11 +104,17 @@ class BruteForce:
         if isinstance(action, Sleep):
             self.hear(run, Report(now=NOW, path=action.path, attempt=action.attempt, outcome=Slept()), left)
             return
-        outcomes: list[Any] = [
-            Success(outputs=outputs, exit_code=0) for outputs in expand(self.world._shape(body, step))
+        assert isinstance(action, RunCommand)
+        outcomes: list[Success | Failure] = [
+            *self.world._list_successes(body, step, action),
+            *self.world._list_failures(body, step, action),
         ]
-        outcomes += [Failure(error) for error in self.world._list_errors(body, step)]
-        for outcome in outcomes:
+        outputs = list(expand(self.world._shape(body, step)))
+        for outcome in (
+            one if one.outputs is UNSET else replace(one, outputs=value)
+            for one in outcomes
+            for value in (outputs if one.outputs is not UNSET else [UNSET])
+        ):
             self.hear(
                 run,
                 Report(now=run.updated_at, path=action.path, attempt=action.attempt, outcome=outcome),
@@ -121,6 +138,8 @@ def label(run: Run) -> str:
     if isinstance(run.outcome, Completion):
         result = run.outcome.result
         return f"completed {'' if result is UNSET else json.dumps(result, sort_keys=True)}"
+    if isinstance(run.outcome, Cancellation):
+        return "cancelled"
     assert isinstance(run.outcome, Breakdown)
     return f"failed {run.outcome.error.code} at {forget_visits(str(run.outcome.error.step_id))}"
 
@@ -131,11 +150,8 @@ def found(program: Program) -> set[str]:
     ends = set()
     for ending in explored.endings:
         result = "" if ending.result is UNSET else json.dumps(ending.result, sort_keys=True)
-        ends.add(
-            f"completed {result}"
-            if ending.status == "completed"
-            else f"failed {ending.code} at {ending.step}"
-        )
+        failed = f"failed {ending.code} at {ending.step}"
+        ends.add({"completed": f"completed {result}", "cancelled": "cancelled"}.get(ending.status, failed))
     return ends
 
 
@@ -149,10 +165,12 @@ def lists(draw: st.DrawFn, prefix: str = "s", depth: int = 0, in_each: bool = Fa
 
 
 def conditions(before: list[str], in_each: bool) -> st.SearchStrategy[str]:
-    some = ["inputs.yes", 'inputs.mode == "a"', "inputs.mode != null"]
+    some = ["inputs.yes", 'inputs.mode == "a"', "inputs.mode != null", "inputs.c * 2 > 1", 'env.E == "x"']
+    some += ["length(inputs.l) > 1", 'contains(inputs.l, "q")', 'inputs.mode in ["b", "c"]']
     for name in before:
         some += [f"steps.{name}.outputs.ok", f"steps.{name}.outputs.n > 2", f"steps.{name}.error != null"]
         some += [f"steps.{name}.outputs.n != null and steps.{name}.outputs.ok"]
+        some += [f"default(steps.{name}.outputs.n, 0) + 1 > 3", f"steps.{name}.exit_code == 3"]
     return st.sampled_from(some + (['item == "p"', "item_index == 1"] if in_each else []))
 
 
@@ -185,13 +203,13 @@ def steps(
             more["timeout_seconds"] = draw(st.sampled_from([5, 9]))
         return ask(id, input_schema=schema, **more)
     if kind == "foreach":
-        return foreach(
-            id,
-            "${inputs.l}",
-            *draw(lists(f"{id}_", depth + 1, True)),
-            max_concurrency=draw(st.integers(1, 2)),
-            **more,
-        )
+        items = draw(st.sampled_from(["${inputs.l}", ["p", "q"], {"count": "${inputs.c}"}]))
+        if draw(st.booleans()):
+            more |= {"on_item_error": "continue", **draw(st.sampled_from([{}, {"max_failures": 1}]))}
+        if draw(st.booleans()):
+            more["key"] = "${item}"
+        body = draw(lists(f"{id}_", depth + 1, True))
+        return foreach(id, items, *body, max_concurrency=draw(st.integers(1, 2)), **more)
     if kind == "parallel":
         branches = [branch(f"{id}_{n}", *draw(lists(f"{id}_{n}_", depth + 1))) for n in range(2)]
         return parallel(id, *branches, **more)
@@ -199,15 +217,29 @@ def steps(
         return parallel(id, {"start_at": draw(st.sampled_from(later))}, **more)
     if kind == "call":
         flag = draw(st.sampled_from(["inputs.yes", *(f"steps.{name}.outputs.ok" for name in before)]))
-        return call(id, "child.yaml", inputs={"flag": f"${{{flag}}}"}, **more)
+        chosen = draw(st.sampled_from([("child.yaml", {}), ("${inputs.mode}", {"one_of": ["a", "b"]})]))
+        return call(id, chosen[0], inputs={"flag": f"${{{flag}}}"}, **chosen[1], **more)
     if draw(st.integers(0, 3)) == 0:
         more["retry"] = {"max_attempts": 2, "backoff_seconds": draw(st.sampled_from([0, 1]))}
     return cli(id, outputs=draw(st.sampled_from([OUTPUTS, None])), **more)
 
 
-@given(lists())
-def test_the_ends_are_those_of_all_ways(document: list[dict[str, Any]]) -> None:
-    made = program(*document, inputs=INPUTS, called={"child.yaml": CHILD})
+@st.composite
+def endings(draw: st.DrawFn) -> dict[str, Any]:
+    """Nothing, or a `finally` that looks at what there was before."""
+    if draw(st.integers(0, 2)):
+        return {}
+    of_outcome = st.sampled_from(['run.outcome.status == "cancelled"', "run.outcome.error != null"])
+    when = draw(st.one_of(of_outcome, conditions(["s0"], False)))
+    steps = [
+        cli("clean", outputs=OUTPUTS, **{"if": when}, **draw(st.sampled_from([{}, {"on_error": "continue"}])))
+    ]
+    return {"finally": steps if draw(st.booleans()) else [*steps, cli("swept")]}
+
+
+@given(lists(), endings())
+def test_the_ends_are_those_of_all_ways(document: list[dict[str, Any]], ending: dict[str, Any]) -> None:
+    made = program(*document, inputs=INPUTS, called=CALLED, env=["E"], **ending)
     brute = BruteForce(made)
     try:
         ends = brute.go()

@@ -12,11 +12,9 @@ from checkpointflow.documents.program import Program
 from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.errors import InvalidInput
 from checkpointflow.explore.findings import KINDS, Exploration
-from checkpointflow.explore.interest import Interest
-from checkpointflow.explore.rules import Always, AtMostOnce, Never, Rule
+from checkpointflow.explore.interest import COMPUTES
 from checkpointflow.explore.sight import Sight, Signature
 from checkpointflow.explore.verdict import explore
-from checkpointflow.expressions.syntax import Comparison, Constant, Expression, Reference, parse_condition
 from tests.helpers import Story, ask, branch, call, cli, end, foreach, parallel, program, switch
 
 
@@ -27,7 +25,6 @@ def obj(required: str = "", **properties: Any) -> dict[str, Any]:
 BOOL, TEXT = {"type": "boolean"}, {"type": "string"}
 OK = obj("ok", ok=BOOL)
 ASK = obj("decision", decision={"enum": ["approve", "reject"]})
-APPROVED = parse_condition('steps.review.outputs.decision == "approve"')
 
 
 def results(explored: Exploration) -> list[Any]:
@@ -51,21 +48,30 @@ def deploying(**more: Any) -> Program:
     )
 
 
+def ruled(document: Program, *rules: dict[str, Any]) -> Program:
+    """*document* with these invariants."""
+    own = convert(rules, tuple[Invariant, ...])
+    return Program(structs.replace(document.workflow, invariants=own), document.called)
+
+
+NEVER_UNAPPROVED = {"never": "deploy", "unless": 'steps.review.outputs.decision == "approve"'}
+
+
 @pytest.mark.parametrize(
     ("rule", "verdict"),
     [
-        (Never("deploy", APPROVED), "proved"),
-        (Never("deploy"), "refuted"),
-        (Never("deploy", parse_condition("steps.notify.outputs.x")), "refuted"),
-        (Always("notify", before="no"), "refuted"),
-        (Always("review", before="deploy"), "proved"),
-        (Always("notify"), "refuted"),
-        (Always("review"), "proved"),
-        (AtMostOnce("deploy"), "proved"),
+        (NEVER_UNAPPROVED, "proved"),
+        ({"never": "deploy"}, "refuted"),
+        ({"never": "deploy", "unless": "steps.notify.outputs.x"}, "refuted"),
+        ({"always": "notify", "before": "no"}, "refuted"),
+        ({"always": "review", "before": "deploy"}, "proved"),
+        ({"always": "notify"}, "refuted"),
+        ({"always": "review"}, "proved"),
+        ({"at_most_once": "deploy"}, "proved"),
     ],
 )
-def test_a_rule_is_proved_or_refuted(rule: Rule, verdict: str) -> None:
-    explored = explore(deploying(), rules=[rule])
+def test_a_rule_is_proved_or_refuted(rule: dict[str, Any], verdict: str) -> None:
+    explored = explore(ruled(deploying(), rule))
     assert list(explored.rules.values()) == [verdict]
     assert ("broken_rule" in kinds(explored)) == (verdict == "refuted")
 
@@ -84,28 +90,15 @@ def test_a_rule_is_proved_or_refuted(rule: Rule, verdict: str) -> None:
     ],
 )
 def test_a_step_that_may_be_tried_twice_is_not_done_at_most_once(document: Program) -> None:
-    assert explore(document, rules=[AtMostOnce("a")]).rules == {"at most once a": "refuted"}
-
-
-def test_the_invariants_of_a_document_are_rules() -> None:
-    invariants = [
-        {"never": "deploy", "unless": 'steps.review.outputs.decision == "approve"'},
-        {"never": "no"},
-        {"always": "review"},
-        {"at_most_once": "deploy"},
-        {"before": "end"},
-    ]
-    own = convert(invariants, tuple[Invariant, ...])
-    explored = explore(Program(structs.replace(deploying().workflow, invariants=own)))
-    assert [*explored.rules.values()] == ["proved", "refuted", "proved", "proved"]
+    assert explore(ruled(document, {"at_most_once": "a"})).rules == {"at most once a": "refuted"}
 
 
 def test_of_a_switch_and_of_a_block_a_rule_tells_too() -> None:
     document = program(
         parallel("p", branch("b", cli("x", on_error="continue"))), switch("s", (True, "e")), end("e")
     )
-    rules: list[Rule] = [Never("p"), Never("s"), Never("e"), AtMostOnce("s"), Never("x")]
-    assert [*explore(document, rules=rules).rules.values()] == [
+    rules = [{"never": "p"}, {"never": "s"}, {"never": "e"}, {"at_most_once": "s"}, {"never": "x"}]
+    assert [*explore(ruled(document, *rules)).rules.values()] == [
         "refuted",
         "refuted",
         "refuted",
@@ -114,32 +107,28 @@ def test_of_a_switch_and_of_a_block_a_rule_tells_too() -> None:
     ]
 
 
+def test_a_rule_holds_in_finally_too() -> None:
+    document = program(cli("a"), **{"finally": [cli("clean")]})
+    rules = [{"always": "clean"}, {"never": "clean", "unless": 'run.outcome.status != "failed"'}]
+    assert [*explore(ruled(document, *rules)).rules.values()] == ["proved", "refuted"]
+
+
 def test_what_was_not_walked_is_not_proved() -> None:
-    explored = explore(deploying(), rules=[Never("deploy", APPROVED)], most=3)
-    assert (explored.complete, explored.rules) == (
-        False,
-        {f"never deploy unless {APPROVED.text}": "not_refuted"},
-    )
+    explored = explore(ruled(deploying(), NEVER_UNAPPROVED), most=3)
+    rule = 'never deploy unless steps.review.outputs.decision == "approve"'
+    assert (explored.complete, explored.rules) == (False, {rule: "not_refuted"})
     assert "unreached_step" not in kinds(explored)
     assert explore(deploying(), is_over=lambda: True).states == 0
 
 
-def test_what_is_not_understood_proves_nothing() -> None:
-    condition = Expression("env.X", Comparison("==", Reference(("env", "X")), Constant("1")))
-    explored = explore(deploying(), rules=[Never("notify", condition), AtMostOnce("deploy")])
-    assert "what `env` holds is not made up" in explored.limits
-    assert explored.rules["at most once deploy"] == "not_refuted"
-
-
-def test_what_is_computed_is_looked_through() -> None:
-    document = deploying()
-    interest = Interest(document)
-    interest.add_condition(document.root, parse_condition("steps.review.outputs.n[5] + 3 > 4"))
-    assert interest.of(document, "review", "outputs").at(("n", 5)).literals == [3, 4]
-    assert [*interest.doubts][:2] == [
-        "an expression computes with values",
-        "an element beyond the second of a list is looked at",
+def test_what_is_computed_proves_nothing() -> None:
+    rules = [
+        {"never": "notify", "unless": 'upper(steps.review.outputs.decision) == "X"'},
+        {"at_most_once": "deploy"},
     ]
+    explored = explore(ruled(deploying(), *rules))
+    assert COMPUTES in explored.limits
+    assert explored.rules["at most once deploy"] == "not_refuted"
 
 
 # Crashes
@@ -284,7 +273,7 @@ def test_steps_of_called_workflows_are_nobody_elses() -> None:
                default="e"),
         end("e", result="${steps.s.outputs}"), called={"child": called},
     )  # fmt: skip
-    explored = explore(document, rules=[AtMostOnce("a")])
+    explored = explore(ruled(document, {"at_most_once": "a"}))
     assert explored.rules == {"at most once a": "not_refuted"}
     assert "two values are compared with each other" in explored.limits
 
@@ -359,7 +348,7 @@ def test_text_that_is_put_together_is_a_limit() -> None:
     assert "a condition looks at text that is put together" in explore(document).limits
 
 
-def test_values_that_go_round_are_a_limit() -> None:
+def test_values_that_go_round_are_traced_once() -> None:
     around = program(
         cli("t"),
         inputs=obj(mode=TEXT),
@@ -369,6 +358,17 @@ def test_values_that_go_round_are_a_limit() -> None:
         call("c", "pass", inputs={"mode": "${steps.c.outputs.mode}"}),
         switch("s", ('steps.c.outputs.mode == "x"', "e"), default="e"), end("e"), called={"pass": around},
     )  # fmt: skip
+    assert explore(document).limits == ()
+
+
+def test_where_a_value_comes_from_may_be_too_long_a_way() -> None:
+    sources = ["inputs.l", *(f"steps.f{n}.outputs.iterations" for n in range(20))]
+    passed_on = [foreach(f"f{n}", items, end(f"e{n}", result="${item}")) for n, items in enumerate(sources)]
+    document = program(
+        *passed_on,
+        cli("a", **{"if": 'steps.f20.outputs.iterations[0] == "x"'}),
+        inputs=obj("l", l={"type": "array"}),
+    )
     assert "where a value comes from is too long a way" in explore(document).limits
 
 

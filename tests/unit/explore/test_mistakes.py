@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from checkpointflow.documents.program import Program
-from checkpointflow.engine.actions import Success
+from checkpointflow.engine.actions import Error, Failure, StoredFile, Success
 from checkpointflow.explore.findings import Exploration, Finding
 from checkpointflow.explore.verdict import explore
 from tests.helpers import Story, ask, branch, call, cli, end, foreach, parallel, program, switch
@@ -54,6 +54,15 @@ def take(path: str) -> str:
 
 def mapped(schema: Any, path: str, **more: Any) -> dict[str, Any]:
     return {"outputs": {"type": "object", "properties": {"v": {**schema, "from": path}}, **more}}
+
+
+def last(*steps: dict[str, Any]) -> dict[str, Any]:
+    return {"finally": list(steps)}
+
+
+def choose(id: str, inputs: Any = None) -> dict[str, Any]:
+    one_of = ["child.yaml", "lax.yaml"]
+    return call(id, "${inputs.which}.yaml", one_of=one_of, inputs=inputs or {"flag": True})
 
 
 # What is wrong, where; the document with the mistake; the same without it.
@@ -291,6 +300,139 @@ TABLE: dict[str, tuple[str, str | None, Document, Document]] = {
         doc(cli("a", outputs=OK), cli("b", **{"if": "steps.a.outputs.oke"})),
         doc(cli("a", outputs=OK), cli("b", **{"if": "steps.a.outputs.ok"})),
     ),
+    "what is cleaned up may never have been made": (
+        "no_value", "clean",
+        doc(cli("a", outputs=OK), **last(cli("clean", take("steps.a.outputs.ok")))),
+        doc(cli("a", outputs=OK), **last(cli("clean", take("steps.a.outputs.ok"), **{"if": "steps.a.outputs != null"}))),
+    ),
+    "after a success there is no error to tell of": (
+        "no_value", "clean",
+        doc(cli("a"), **last(cli("clean", take("run.outcome.error.code")))),
+        doc(cli("a"), **last(cli("clean", take("run.outcome.error.code"), **{"if": 'run.outcome.status == "failed"'}))),
+    ),
+    "an outcome that there is not": (
+        "unreached_step", "clean",
+        doc(cli("a"), **last(cli("clean", **{"if": 'run.outcome.status == "stopped"'}))),
+        doc(cli("a"), **last(cli("clean", **{"if": 'run.outcome.status == "cancelled"'}))),
+    ),
+    "a failure of the cleaning that nothing catches": (
+        "uncaught_failure", "clean",
+        doc(cli("a", **CAUGHT), **last(cli("clean"))), doc(cli("a", **CAUGHT), **last(cli("clean", **CAUGHT))),
+    ),
+    "a reason of the outcome that is forgotten": (
+        "no_case", "s",
+        doc(cli("a"), **last(switch("s", ('run.outcome.status == "failed"', "x"), ('run.outcome.status == "completed"', "x")), end("x"))),
+        doc(cli("a"), **last(switch("s", ('run.outcome.status == "failed"', "x"), default="x"), end("x"))),
+    ),
+    "a variable of the environment that is none of those asked for": (
+        "no_case", "s",
+        doc(switch("s", ('env.MODE == "a"', "e")), end("e"), env=["MODE"]),
+        doc(switch("s", ('env.MODE == "a"', "e"), default="e"), end("e"), env=["MODE"]),
+    ),
+    "a failure that printed something": (
+        "no_case", "s",
+        doc(cli("a", outputs=OK, on_error={"next": "s"}), end("fine"), switch("s", ("steps.a.outputs == null", "e")), end("e")),
+        doc(cli("a", outputs=OK, on_error={"next": "s"}), end("fine"),
+            switch("s", ("steps.a.outputs == null", "e"), ("steps.a.outputs.ok", "e"), default="e"), end("e")),
+    ),
+    "another complaint on stderr": (
+        "no_case", "s",
+        doc(cli("a", on_error={"next": "s"}), end("fine"), switch("s", ('contains(steps.a.stderr, "full")', "e")), end("e")),
+        doc(cli("a", on_error={"next": "s"}), end("fine"), switch("s", ('contains(steps.a.stderr, "full")', "e"), default="e"), end("e")),
+    ),
+    "nothing can be divided by zero": (
+        "no_value", "b",
+        doc(cli("b", **{"if": "10 / inputs.n > 4"}), inputs=obj("n", n={**INT, "minimum": 0})),
+        doc(cli("b", **{"if": "10 / inputs.n > 4"}), inputs=obj("n", n={**INT, "minimum": 1})),
+    ),
+    "what a command prints is read as a number": (
+        "no_case", "s",
+        doc(cli("a"), switch("s", ("from_json(steps.a.stdout) < 3", "e"), ("from_json(steps.a.stdout) > 3", "e")), end("e")),
+        doc(cli("a"), switch("s", ("from_json(steps.a.stdout) + 1 < 3", "e"), default="e"), end("e")),
+    ),
+    "a function of null": (
+        "no_value", "b",
+        doc(cli("b", **{"if": 'upper(inputs.t) == "X"'}), inputs=obj("t", t={"type": ["string", "null"]})),
+        doc(cli("b", **{"if": 'upper(default(inputs.t, "")) == "X"'}), inputs=obj(t={"type": ["string", "null"]})),
+    ),
+    "a length between two": (
+        "no_case", "s",
+        doc(switch("s", ("length(inputs.l) < 5", "e"), ("length(inputs.l) > 5", "e")), end("e"), inputs=obj("l", l={"type": "array"})),
+        doc(switch("s", ("length(inputs.l) < 5", "e"), ("length(inputs.l) >= 5", "e")), end("e"), inputs=obj("l", l={"type": "array"})),
+    ),
+    "a list of members that forgets one": (
+        "no_case", "s",
+        doc(switch("s", ('inputs.mode in ["a", "b"]', "e")), end("e"), inputs=MODE),
+        doc(switch("s", ('inputs.mode in ["a", "b", "c"]', "e")), end("e"), inputs=MODE),
+    ),
+    "an iteration that never comes": (
+        "unreached_step", "b",
+        doc(foreach("f", "inputs.l", cli("b", **{"if": "item_index > 4"})), inputs=obj("l", l={"type": "array", "maxItems": 3})),
+        doc(foreach("f", "inputs.l", cli("b", **{"if": "item_index > 4"})), inputs=obj("l", l={"type": "array", "maxItems": 6})),
+    ),
+    "an artifact that may be missing": (
+        "no_value", "b",
+        doc(cli("a", artifacts=[{"name": "log", "path": "x", "if_missing": "skip"}]), cli("b", take("steps.a.artifacts.log.path"))),
+        doc(cli("a", artifacts=[{"name": "log", "path": "x"}]), cli("b", take("steps.a.artifacts.log.path"))),
+    ),
+    "the second file of a set": (
+        "no_value", "b",
+        doc(cli("a", artifacts=[{"name": "logs", "path": "logs/*"}]), cli("b", take("steps.a.artifacts.logs.files[1].name"))),
+        doc(cli("a", artifacts=[{"name": "logs", "path": "logs/*"}]), cli("b", take("steps.a.artifacts.logs.files[0].name"))),
+    ),
+    "what a failed item would have yielded": (
+        "no_value", "c",
+        doc(foreach("f", [1], cli("b", outputs=OK), on_item_error="continue"), cli("c", take("steps.f.outputs.iterations[0].b.ok"))),
+        doc(foreach("f", [1], cli("b", outputs=OK)), cli("c", take("steps.f.outputs.iterations[0].b.ok"))),
+    ),
+    "one failed item too many": (
+        "uncaught_failure", "b",
+        doc(foreach("f", [1, 2], cli("b"), on_item_error="continue", max_failures=1)),
+        doc(foreach("f", [1, 2], cli("b"), on_item_error="continue", max_failures=2)),
+    ),
+    "the error of an item is of another kind": (
+        "no_case", "s",
+        doc(foreach("f", [1], cli("b"), on_item_error="continue"),
+            switch("s", ("length(steps.f.outputs.failures) == 0", "e"), ('steps.f.outputs.failures[0].error.code == "ERR_TIMEOUT"', "e")), end("e")),
+        doc(foreach("f", [1], cli("b"), on_item_error="continue"),
+            switch("s", ("length(steps.f.outputs.failures) == 0", "e"), ('steps.f.outputs.failures[0].error.code == "ERR_TIMEOUT"', "e"), default="e"), end("e")),
+    ),
+    "two items may have the same key": (
+        "bad_key", "f",
+        doc(foreach("f", "inputs.l", cli("b"), key="${item}"), inputs=obj("l", l={"type": "array", "items": TEXT})),
+        doc(foreach("f", "inputs.l", cli("b"), key="${item}"), inputs=obj("l", l={"type": "array", "items": TEXT, "uniqueItems": True})),
+    ),
+    "inputs of an item that may not fit, though the others go on": (
+        "bad_inputs", "f",
+        doc(foreach("f", "inputs.l", workflow_ref="child.yaml", inputs={"flag": "${item}"}, on_item_error="continue"),
+            inputs=obj("l", l={"type": "array", "items": {"enum": [True, "x"]}})),
+        doc(foreach("f", "inputs.l", workflow_ref="child.yaml", inputs={"flag": "${item}"}, on_item_error="continue"),
+            inputs=obj("l", l={"type": "array", "items": {"enum": [True, False]}})),
+    ),
+    "a count that may be none": (
+        "no_value", "c",
+        doc(foreach("f", {"count": "${inputs.n}"}, cli("b", outputs=OK)), cli("c", take("steps.f.outputs.iterations[0].b.ok")),
+            inputs=obj("n", n={**INT, "minimum": 0})),
+        doc(foreach("f", {"count": "${inputs.n}"}, cli("b", outputs=OK)), cli("c", take("steps.f.outputs.iterations[0].b.ok")),
+            inputs=obj("n", n={**INT, "minimum": 1})),
+    ),
+    "a number that is never counted to": (
+        "unreached_step", "b",
+        doc(foreach("f", {"from": 1, "to": "${inputs.n}"}, cli("b", **{"if": "item == 7"})), inputs=obj("n", n={**INT, "maximum": 5})),
+        doc(foreach("f", {"from": 1, "to": "${inputs.n}"}, cli("b", **{"if": "item == 7"})), inputs=obj("n", n={**INT, "maximum": 9})),
+    ),
+    "a workflow that is none of those to choose from": (
+        "no_value", "c",
+        doc(choose("c"), inputs=obj("which", which={"enum": ["child", "lax", "other"]})),
+        doc(choose("c"), inputs=obj("which", which={"enum": ["child", "lax"]})),
+    ),
+    "what one of the chosen workflows leaves out": (
+        "no_value", "b",
+        doc(choose("c", {"flag": "${inputs.ok}"}), cli("b", take("steps.c.outputs.ok")),
+            inputs=obj("which ok", which={"enum": ["child", "lax"]}, ok=BOOL)),
+        doc(choose("c", {"flag": "${inputs.ok}"}), cli("b", take("steps.c.outputs.ok")),
+            inputs=obj("which ok", which={"enum": ["child"]}, ok=BOOL)),
+    ),
 }  # fmt: skip
 
 
@@ -335,7 +477,7 @@ def replay(document: Document, finding: Finding, explored: Exploration) -> None:
     assert way is not None
     story = Story(*steps, begun=False)
     story.workflow = make(document)
-    story.begin(way.inputs)
+    story.begin(way.inputs, way.env)
     refusal: Exception | None = None
     for told in way.events:
         try:
@@ -359,12 +501,17 @@ def replay(document: Document, finding: Finding, explored: Exploration) -> None:
 
 
 def happen(story: Story, told: dict[str, Any]) -> None:
-    path = told["step"]
+    path = told.get("step", "")
+    said = {name: told[name] for name in ("outputs", "stdout", "stderr") if name in told}
     match told["what"]:
         case "succeeds":
-            story.report(path, Success(outputs=told["outputs"], exit_code=told.get("exit_code", 0)))
+            files = {name: StoredFile(path=name, size=1, sha256="0") for name in told.get("artifacts", ())}
+            story.report(path, Success(**said, exit_code=told.get("exit_code", 0), artifacts=files))
         case "fails":
-            story.fail(path, code=told["code"], exit_code=told.get("exit_code", 1))
+            error = Error(code=told["code"], message="no", exit_code=told.get("exit_code"))
+            story.report(path, Failure(error, **said))
+        case "cancelled":
+            story.cancel()
         case "answered":
             story.deliver(path, told["answer"])
         case "times_out":

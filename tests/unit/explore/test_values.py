@@ -49,7 +49,7 @@ def values(schema: dict[str, Any], part: Part | None = None) -> list[Any]:
         ({}, decided({"a": 1}), [{"a": 1}]),
         ({}, decided(), [True, False]),
         ({"properties": {"a": {"const": 1}}, "minProperties": 1}, decided(at=("a",)), [{"a": 1}]),
-        ({"type": "array", "items": {"type": "integer"}}, decided(), [[], [1], [1, 1]]),
+        ({"type": "array", "items": {"type": "integer"}}, decided(), [[], [1], [1, 2]]),
         ({"items": {"enum": ["p", "q"]}}, decided("p", at=(0,)), [["p"], ["q"], ["p", "q"]]),
         ({"type": "array", "prefixItems": [{"const": 9}], "items": False}, None, [[9]]),
         ({"type": "array", "minItems": 3, "items": {"const": 1}}, decided(), [[1, 1, 1]]),

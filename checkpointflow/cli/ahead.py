@@ -79,6 +79,8 @@ class Tree:
             yield from self._view_inner(inner, step, depth + 2)
         for arm in step.get("arms", ()):
             yield from self._view_arm(arm, step, depth + 2)
+        if step.get("does", {}).get("refuses"):
+            yield from self._fold(depth + 2, Span("any other answer is refused", "faint"))
 
     def _list_heads(self, step: Told) -> list[list[Span | str]]:
         """What it does, and what is to be said of that."""
@@ -186,8 +188,6 @@ def _list_notes(step: Told, does: Told) -> Iterator[str]:
         yield f"in {does['cwd']}"
     if step.get("goes_on"):
         yield "goes on even if it fails"
-    if does.get("refuses"):
-        yield "any other answer is refused"
 
 
 def _shorten(text: str) -> Iterator[str]:

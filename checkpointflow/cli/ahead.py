@@ -12,7 +12,7 @@ from checkpointflow.cli.view import view_fields
 
 MAX_LINES = 6
 """Of a command, or of another text, more are folded."""
-MAX_WIDTH_OF_IDS = 24
+MAX_WIDTH_OF_IDS = 16
 
 Told = dict[str, Any]
 
@@ -184,6 +184,8 @@ def _list_notes(step: Told, does: Told) -> Iterator[str]:
         yield f"holds the lock {limits['lock']}"
     if "at_once" in does:
         yield f"{does['at_once']} at once"
+    if "may_fail" in does:
+        yield "all go on if some fail" if does["may_fail"] is None else f"up to {does['may_fail']} may fail"
     if "cwd" in does:
         yield f"in {does['cwd']}"
     if step.get("goes_on"):

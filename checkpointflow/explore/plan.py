@@ -235,6 +235,7 @@ class Layout:
             over=items.shown if isinstance(items, Later) else _name_items(step.items),
             count=None if isinstance(items, Later) else len(begun) + len(items),
             at_once=find_parameter(compiled, scope, "max_concurrency"),
+            may_fail=step.max_failures if step.on_item_error == "continue" else 0,
         )
         bodies = (self._enter_item(lane, step, compiled, scope, n) for n in _list_shown(step, items, first))
         return Doing(loop, bodies=(*begun, *(inner for found in bodies for inner in found)))

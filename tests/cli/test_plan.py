@@ -115,7 +115,8 @@ def test_all_that_a_step_can_be_told_as(cpf: Cpf) -> None:
         switch("t", ("steps.q.outputs.ok", "f"), default="p"),
         cli("skipped", **{"if": "inputs.no"}),
         foreach("f", ["x"], cli("i")),
-        foreach("g", "steps.a.outputs.l", cli("j"), max_concurrency=2),
+        foreach("g", "steps.a.outputs.l", cli("j"), max_concurrency=2, on_item_error="continue"),
+        foreach("h", [], cli("k"), on_item_error="continue", max_failures=1),
         parallel("p", branch("m", cli("n"))),
         call("w", "c.yaml"),
         cli("z", "echo ${inputs.nothing}"),
@@ -152,9 +153,11 @@ ALL = """
             [0] x:
               i  $ true
         g  for each of ‹a.outputs.l›
-           2 at once
+           2 at once, all go on if some fail
             each item:
               j  $ true
+        h  for each of a list (0 items)
+           up to 1 may fail
         → p (below)
       else: → p (below)
   p  at the same time:

@@ -578,6 +578,12 @@ def test_few_items_are_told_one_by_one() -> None:
     assert bodies(planned, "f")[0].way[-1] == Ending(ends="item", status="completed")
 
 
+@pytest.mark.parametrize(("more", "may_fail"), [({}, None), ({"max_failures": 2}, 2)])
+def test_how_many_items_may_fail_is_told(more: Any, may_fail: int | None) -> None:
+    planned = plan_of(foreach("f", [], cli("a"), on_item_error="continue", **more))
+    assert does(planned, "f") == {"over": "a list", "count": 0, "may_fail": may_fail}
+
+
 @pytest.mark.parametrize(
     ("items", "over", "count"),
     [

@@ -12,7 +12,7 @@ from checkpointflow.cli.view import view_fields
 
 MAX_LINES = 6
 """Of a command, or of another text, more are folded."""
-MAX_WIDTH_OF_IDS = 24
+MAX_WIDTH_OF_IDS = 16
 
 Told = dict[str, Any]
 
@@ -67,8 +67,8 @@ class Tree:
     def _write_ending(self, ending: Told) -> list[Span | str]:
         is_done = ending["status"] == "completed"
         what = _ENDS.get(ending["ends"], "it")
-        said = f" {what} {'completes' if is_done else 'fails'}"
-        return [self.screen.mark("done" if is_done else "failed"), said, _write_result(ending)]
+        said = Span(f"{what} {'completes' if is_done else 'fails'}", "good" if is_done else "bad")
+        return [said, _write_result(ending)]
 
     def _view_step(self, step: Told, depth: int, width: int) -> Iterator[Line]:
         first, *rest = self._list_heads(step)
@@ -79,12 +79,13 @@ class Tree:
             yield from self._view_inner(inner, step, depth + 2)
         for arm in step.get("arms", ()):
             yield from self._view_arm(arm, step, depth + 2)
+        if step.get("does", {}).get("refuses"):
+            yield from self._fold(depth + 2, Span("any other answer is refused", "faint"))
 
     def _list_heads(self, step: Told) -> list[list[Span | str]]:
         """What it does, and what is to be said of that."""
         if step.get("runs", True) is False:
-            why = f" skipped, since this does not hold: {step['condition']}"
-            return [[self.screen.mark("skipped"), why]]
+            return [[Span("skipped", "faint"), f", since this does not hold: {step['condition']}"]]
         does = step.get("does", {})
         lines: list[list[Span | str]] = [[text] for text in _list_doings(step, does)]
         if "ends" in does:
@@ -96,7 +97,7 @@ class Tree:
         if notes := list(_list_notes(step, does)):
             lines.append([Span(", ".join(notes), "faint")])
         if "fails" in step:
-            lines.append([self.screen.mark("failed"), f" this fails: {step['fails']}"])
+            lines.append([Span("this fails", "bad"), f": {step['fails']}"])
         return lines or [[""]]
 
     def _view_inner(self, inner: Told, step: Told, depth: int) -> Iterator[Line]:
@@ -106,7 +107,7 @@ class Tree:
             name = "each item" if name == "each" else f"[{name}]"
         yield from self._fold(depth, Span(name, "strong"), item, ":")
         if "fails" in inner:
-            yield from self._fold(depth + 1, self.screen.mark("failed"), f" this fails: {inner['fails']}")
+            yield from self._fold(depth + 1, Span("this fails", "bad"), f": {inner['fails']}")
         yield from self.view_way(inner.get("way", []), depth + 1, ends_quietly=True)
         if inner.get("cleanup"):
             yield from self._fold(depth + 1, Span("finally", "strong"), ", whatever happens:")
@@ -162,7 +163,8 @@ def _list_doings(step: Told, does: Told) -> Iterator[str]:
         yield from _shorten(does.get("summary", ""))
     elif "over" in does:
         count = does.get("count")
-        size = "" if count is None else f" ({count:,} item{'' if count == 1 else 's'})"
+        left = " left" if step.get("now") else ""
+        size = "" if count is None else f" ({count:,} item{'' if count == 1 else 's'}{left})"
         yield f"{now}for each of {does['over']}{size}"
     elif step["kind"] == "parallel":
         yield f"{now}at the same time:"
@@ -182,12 +184,12 @@ def _list_notes(step: Told, does: Told) -> Iterator[str]:
         yield f"holds the lock {limits['lock']}"
     if "at_once" in does:
         yield f"{does['at_once']} at once"
+    if "may_fail" in does:
+        yield "all go on if some fail" if does["may_fail"] is None else f"up to {does['may_fail']} may fail"
     if "cwd" in does:
         yield f"in {does['cwd']}"
     if step.get("goes_on"):
         yield "goes on even if it fails"
-    if does.get("refuses"):
-        yield "any other answer is refused"
 
 
 def _shorten(text: str) -> Iterator[str]:

@@ -334,11 +334,8 @@ def _add_field(part: Part, use: Use) -> None:
 
 def _find_foreach(body: StepList) -> tuple[StepList, Foreach]:
     """The nearest foreach around *body*, and the list that it stands in."""
-    for inner, _ in body.walk_outwards():
-        step = inner.outer.steps[inner.at] if inner.outer is not None else None
-        if inner.outer is not None and isinstance(step, Foreach):
-            return inner.outer, step
-    raise LookupError("there is no item here")
+    around = [(outer, outer.steps[at]) for outer, at in body.walk_outwards() if at is not None]
+    return next((outer, step) for outer, step in around if isinstance(step, Foreach))
 
 
 def _find_choices(text: str, refs: Iterable[str]) -> list[str]:

@@ -55,11 +55,15 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Loop(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """over: what it goes over; count: how many are still to come, if that is known; at_once: how many may."""
+    """over: what it goes over; count: how many are left, if that is known; at_once: how many may be.
+
+    may_fail: how many items may without failing the step; None: all.
+    """
 
     over: str
     count: int | None = None
     at_once: int | str = 1
+    may_fail: int | None = 0
 
 
 class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):

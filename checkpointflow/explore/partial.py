@@ -84,20 +84,23 @@ def show(value: Any) -> Any:
 
 
 def join(one: Any, other: Any, name: str) -> Any:
-    """What is known of what is called *name* and is either of the two; UNSET: it is not there."""
-    if one is other:
-        return one
+    """What is known of what is called *name* and is either of the two; UNSET: it is not there.
+
+    It is *one* itself if that is not known any less.
+    """
     match one, other:
         case dict(), dict():
             inner = f"{name}." if name else ""
-            keys = dict.fromkeys((*one, *other))
-            return {key: join(one.get(key, UNSET), other.get(key, UNSET), f"{inner}{key}") for key in keys}
+            odd = [key for key in {**one, **other} if one.get(key, UNSET) is not other.get(key, UNSET)]
+            known = {key: join(one.get(key, UNSET), other.get(key, UNSET), f"{inner}{key}") for key in odd}
+            is_new = any(known[key] is not one.get(key) for key in odd)
+            return {**one, **known} if is_new else one  # of many members, few differ
         case Later(shown, parts), Later(same, others) if shown == same:
-            return Later(
-                shown, {key: parts[key] for key in parts if repr(parts[key]) == repr(others.get(key))}
-            )
+            both = {key: parts[key] for key in parts if repr(parts[key]) == repr(others.get(key))}
+            return one if both == parts else Later(shown, both)
         case _:
-            return one if repr(one) == repr(other) else name_later(name)
+            joined = one if repr(one) == repr(other) else name_later(name)
+            return one if one == joined else joined
 
 
 # What expressions make of it

@@ -166,12 +166,11 @@ class Layout:
         usual = [t for t in turns if t.caught and (fault is not None or t.why not in _MISHAPS)]
         main = _choose(lane, usual)
         onward = None if main is None or main.to is None else main.to.id
-        later = below if onward is None else {*below, *lane.find_ahead(onward, lane.shown)}
         alike = {t.why for t in turns if _leads_to(t, main)}
         unsaid = {None, "skipped", *(["fails"] if None in alike or len(usual) == 1 else [])}
-        arms = tuple(
-            self._make_arm(lane, t, later) for t in turns if t.why not in unsaid or not _leads_to(t, main)
-        )
+        told = [t for t in turns if t.why not in unsaid or not _leads_to(t, main)]
+        ahead = lane.find_ahead(onward, lane.shown) if told and onward is not None else []
+        arms = tuple(self._make_arm(lane, t, {*below, *ahead}) for t in told)
         if isinstance(does, Ending) and outlook.runs is True and fault is None:
             return [does], None
         condition = lane.body.program.step(step.id).condition
@@ -234,8 +233,9 @@ class Layout:
             items, first = _find_items(compiled, step, scope), 0
         loop = Loop(
             over=items.shown if isinstance(items, Later) else _name_items(step.items),
-            count=None if isinstance(items, Later) else len(items),
+            count=None if isinstance(items, Later) else len(begun) + len(items),
             at_once=find_parameter(compiled, scope, "max_concurrency"),
+            may_fail=step.max_failures if step.on_item_error == "continue" else 0,
         )
         bodies = (self._enter_item(lane, step, compiled, scope, n) for n in _list_shown(step, items, first))
         return Doing(loop, bodies=(*begun, *(inner for found in bodies for inner in found)))

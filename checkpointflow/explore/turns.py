@@ -92,7 +92,7 @@ class Lane:
                     continue
                 before = self.before.get(to.id)
                 after = new if before is None else join(before, new, "")
-                if before is None or repr(before) != repr(after):
+                if after is not before:
                     self.before[to.id], ahead[to.id] = after, to
         self.at_end = ends or {}
 
@@ -128,10 +128,14 @@ class Lane:
 
     def find_ahead(self, name: str, passed: Set[str]) -> list[str]:
         """The steps that can be come to from *name* on, itself the first, past none of those *passed*."""
-        found = [] if name in passed else [name]
-        for known in found:  # which grows meanwhile
-            found += [new for new in self.onward.get(known, ()) if new not in passed and new not in found]
-        return found
+        found = {} if name in passed else {name: None}
+        ahead = list(found)
+        for known in ahead:  # which grows meanwhile
+            for new in self.onward.get(known, ()):
+                if new not in passed and new not in found:
+                    found[new] = None
+                    ahead.append(new)
+        return ahead
 
     # What follows if it does what it should
 

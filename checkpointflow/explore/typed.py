@@ -16,7 +16,13 @@ from checkpointflow.expressions.syntax import Constant, Expression
 from checkpointflow.expressions.urls import UrlTemplate, fill_url
 from checkpointflow.expressions.values import as_text
 from checkpointflow.shells.contexts import DOCUMENT
-from checkpointflow.shells.scripts import CommandHole, command_holes, parse_command, render_command
+from checkpointflow.shells.scripts import (
+    CommandHole,
+    CommandTemplate,
+    command_holes,
+    parse_command,
+    render_command,
+)
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")
 
@@ -115,15 +121,13 @@ def write_command(compiled: CompiledStep, scope: Mapping[str, Any]) -> str:
     if not any(is_later(_find_held(hole, scope)) for hole in command_holes(compiled.command)):
         render_command(compiled.command, scope)
     said = compiled.step.command
-    parts = (said,) if isinstance(said, str) else said
-    return "\n".join("".join(_write_parts(compiled, part, scope)) for part in parts)
+    parts = [compiled.command] if isinstance(said, str) else [parse_command(p, compiled.shell) for p in said]
+    return "\n".join("".join(_write_pieces(part, scope)) for part in parts)
 
 
-def _write_parts(compiled: CompiledStep, part: str, scope: Mapping[str, Any]) -> Iterator[str]:
-    for piece in parse_command(part, compiled.shell).pieces:
-        yield (
-            piece if isinstance(piece, str) else _write_hole(piece, _find_held(piece, scope), compiled.shell)
-        )
+def _write_pieces(part: CommandTemplate, scope: Mapping[str, Any]) -> Iterator[str]:
+    for piece in part.pieces:
+        yield piece if isinstance(piece, str) else _write_hole(piece, _find_held(piece, scope), part.shell)
 
 
 def _find_held(hole: CommandHole, scope: Mapping[str, Any]) -> Any:

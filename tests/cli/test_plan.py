@@ -40,7 +40,7 @@ def test_each_template_has_a_plan(cpf: Cpf, name: str) -> None:
         "the run completes"
         in cpf("plan", str(TEMPLATES / f"{name}.yaml"), "--input", INPUTS[name], "--text").text
     )
-    assert not (cpf.base / "runs").exists()
+    assert not cpf.base.exists()
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
@@ -115,16 +115,20 @@ def test_all_that_a_step_can_be_told_as(cpf: Cpf) -> None:
         switch("t", ("steps.q.outputs.ok", "f"), default="p"),
         cli("skipped", **{"if": "inputs.no"}),
         foreach("f", ["x"], cli("i")),
-        foreach("g", "steps.a.outputs.l", cli("j"), max_concurrency=2),
+        foreach("g", "steps.a.outputs.l", cli("j"), max_concurrency=2, on_item_error="continue"),
+        foreach("h", [], cli("k"), on_item_error="continue", max_failures=1),
         parallel("p", branch("m", cli("n"))),
         call("w", "c.yaml"),
         cli("z", "echo ${inputs.nothing}"),
     ]  # fmt: skip
     lines = told(cpf, *steps, given='{"e": "x", "no": false}', **{"finally": [cli("last")]})
     assert "\n".join(lines) == ALL.strip("\n")
-    assert told(cpf, REVIEW, cli("deploy"), end("no"), given='{"v": "a\\nb"}')[:2] == [
+    strict = {**REVIEW, "transitions": REVIEW["transitions"][:1]}
+    assert told(cpf, strict, cli("deploy"), given='{"v": "a\\nb"}')[:4] == [
         "  review  asks a user: Deploy a",
         "          b?",
+        "      if ok: → deploy (below)",
+        "      any other answer is refused",
     ]
 
 
@@ -140,7 +144,7 @@ ALL = """
      up to 3 attempts, holds the lock k, goes on even if it fails
   q  asks a user: q_event
      only if steps.a.outputs.v
-      after 60s without an answer: ✗ the run fails
+      after 60s without an answer: the run fails
   s  goes on:
       since inputs.e == 'x': → t (below)
   t  goes where the first of these leads that holds:
@@ -149,9 +153,11 @@ ALL = """
             [0] x:
               i  $ true
         g  for each of ‹a.outputs.l›
-           2 at once
+           2 at once, all go on if some fail
             each item:
               j  $ true
+        h  for each of a list (0 items)
+           up to 1 may fail
         → p (below)
       else: → p (below)
   p  at the same time:
@@ -162,8 +168,8 @@ ALL = """
         c  $ true
         finally, whatever happens:
           d  $ true
-  z  ✗ this fails: inputs has no "nothing"; it has: e, no, in ${inputs.nothing}
-  ✗ the run fails
+  z  this fails: inputs has no "nothing"; it has: e, no, in ${inputs.nothing}
+  the run fails
 
   finally, whatever happens:
     last  $ true

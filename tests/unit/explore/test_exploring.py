@@ -12,7 +12,7 @@ from checkpointflow.documents.program import Program
 from checkpointflow.engine.run import Cursor, Run
 from checkpointflow.errors import InvalidInput
 from checkpointflow.explore.findings import KINDS, Exploration
-from checkpointflow.explore.interest import COMPUTES
+from checkpointflow.explore.interest import COMPUTES, FAR
 from checkpointflow.explore.sight import Sight, Signature
 from checkpointflow.explore.verdict import explore
 from tests.helpers import Story, ask, branch, call, cli, end, foreach, parallel, program, switch
@@ -310,6 +310,48 @@ def test_what_all_steps_look_at_can_be_looked_at_to_the_end() -> None:
         inputs=obj("dir", dir=TEXT), defaults={"cwd": "${inputs.dir}"},
     )  # fmt: skip
     assert kinds(explore(document)) == set()
+
+
+CLEANING = program(cli("inner"), **{"finally": [cli("swept", on_error="continue")]})
+LIST = obj("l t", l={"type": "array"}, t=TEXT)
+CAUGHT = {"on_error": "continue"}
+GOES_ON = {"on_item_error": "continue"}
+CODE_READ = "${steps.a.outputs.c}"
+CODE = 'error.code == "ERR_TIMEOUT"'
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [cli("z", **{"if": "matches(inputs.t, '^v[0-9]+$')"})],
+        [cli("a"), cli("z", **{"if": 'from_json(steps.a.stdout) == "up"'})],
+        [cli("z", **{"if": "length(inputs.l) > 3 and inputs.l[3] == 7"})],
+        [cli("z", **{"if": "length(inputs.l) > 20 and inputs.l[20] == 7"})],
+        [cli("z", **{"if": "inputs.t in inputs.l"})],
+        [foreach("f", "inputs.l", cli("z", **{"if": "item == 3"}))],
+        [foreach("f", "inputs.l", cli("b"), **GOES_ON),
+         cli("z", **{"if": "steps.f.outputs.failures != [] and steps.f.outputs.failures[0].item == 3"})],
+        [foreach("f", "inputs.l", cli("b"), **GOES_ON), cli("z", "echo ${to_json(steps.f.outputs)}")],
+        [parallel("p", {"start_at": "q"}, branch("b", call("c", "clean"), call("d", "wipe")), **CAUGHT),
+         cli("q", next="end"), end("end"), cli("z", **{"if": f"steps.p.error != null and steps.p.{CODE}"})],
+        [cli("a", outputs={"type": "object"}),
+         cli("z", timeout_seconds="${steps.a.outputs.n}", retry={"max_attempts": "${steps.a.outputs.m}"})],
+        [cli("a", outputs={"type": "object"}),
+         {"id": "z", "kind": "api", "url": "https://x.example/", "success": {"status_codes": [CODE_READ]}}],
+        [cli("a", outputs={"type": "object"}), foreach("f", "${steps.a.outputs.l}", cli("z"))],
+        [cli("a", outputs={"type": "object"}), cli("z", "echo ${steps.a.outputs.n * 2}")],
+        [call("c", "clean", on_error="continue"), call("d", "wipe", on_error="continue"), cli("z")],
+        [call("c", "${inputs.t}", one_of=["clean", "wipe"], on_error="continue"), cli("z")],
+    ],
+)  # fmt: skip
+def test_what_is_computed_raises_no_false_alarm(steps: list[dict[str, Any]]) -> None:
+    document = program(*steps, inputs=LIST, called={"clean": CLEANING, "wipe": program(cli("inner"))})
+    explored = explore(document)
+    assert kinds(explored) <= {"undeclared_output", "no_value"}
+    assert [f for f in explored.findings if f.severity == "mistake"] == []
+    ways = [f.way for f in explored.findings if f.way]
+    is_reached = any(str(event.get("step"))[-1:] == "z" for way in ways for event in way.events)
+    assert is_reached == (FAR not in explored.limits)
 
 
 # Where values come from

@@ -578,6 +578,12 @@ def test_few_items_are_told_one_by_one() -> None:
     assert bodies(planned, "f")[0].way[-1] == Ending(ends="item", status="completed")
 
 
+@pytest.mark.parametrize(("more", "may_fail"), [({}, None), ({"max_failures": 2}, 2)])
+def test_how_many_items_may_fail_is_told(more: Any, may_fail: int | None) -> None:
+    planned = plan_of(foreach("f", [], cli("a"), on_item_error="continue", **more))
+    assert does(planned, "f") == {"over": "a list", "count": 0, "may_fail": may_fail}
+
+
 @pytest.mark.parametrize(
     ("items", "over", "count"),
     [
@@ -711,7 +717,7 @@ def test_of_a_foreach_under_way_the_rest_is_told() -> None:
         ("1", "v", ["a", "b", "completed"]),
         ("2", "w", ["a", "b", "completed"]),
     ]
-    assert does(planned, "f") == {"over": "inputs.l", "count": 1, "at_once": 2}
+    assert does(planned, "f") == {"over": "inputs.l", "count": 3, "at_once": 2}
     story = Story(foreach("f", ["u", "v"], cli("a"), key="${item}"))
     assert [(inner.name, inner.item) for inner in bodies(resumed(story), "f")] == [("u", "u"), ("v", "v")]
 

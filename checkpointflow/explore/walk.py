@@ -20,7 +20,7 @@ from checkpointflow.documents.model import ActionStep, AnyStep, Invariant
 from checkpointflow.documents.program import Program
 from checkpointflow.engine.bodies import Scene, locate
 from checkpointflow.engine.evolution import apply, fork
-from checkpointflow.engine.facts import Completion, Fact, StepFailed
+from checkpointflow.engine.facts import Completion, Fact, OfStep, StepFailed
 from checkpointflow.engine.kinds import ENDLESS_LOOP
 from checkpointflow.engine.messages import Begin
 from checkpointflow.engine.path import split
@@ -41,13 +41,17 @@ MAX_STATES = 200_000
 
 
 class State:
-    """A run that can be come to, and the way there."""
+    """A run that can be come to, and the way there.
+
+    laps: how often steps were come to since something happened, as the engine counts them.
+    """
 
     def __init__(self, run: Run, now: str, decisions: Decisions, counts: Counts) -> None:
         self.run, self.now, self.decisions, self.counts = run, now, decisions, counts
         self.before: State | None = None
         self.choice: Choice | None = None
         self.number = -1
+        self.laps: Counter[tuple[str, str]] = Counter()
         position = name_position(run.cursors, run.outcome)
         self.place = None if position is None else split(position)[1]
         self.is_crashed = False
@@ -56,6 +60,8 @@ class State:
         """The state after this one."""
         state = State(new.run, now, decisions, new.counts)
         state.before, state.choice = self, choice
+        if choice is None:
+            state.laps = self.laps + Counter(split(f.path)[:2] for f in new.facts if isinstance(f, OfStep))
         state.is_crashed = self.is_crashed or (choice is not None and choice.what == "crashes")
         return state
 
@@ -205,7 +211,7 @@ class Walk:
         """What the engine makes of steps that do nothing and lead to each other for ever, from *state* on."""
 
         def run_on() -> Turn:
-            run, laps, facts = state.run, Counter[tuple[str, str]](), list[Fact]()
+            run, laps, facts = state.run, state.laps.copy(), list[Fact]()
             while not any(isinstance(f, StepFailed) and f.error.code == ENDLESS_LOOP for f in facts):
                 facts = conclude(Scene(self.program, run, state.now), laps)
                 run = apply(fork(run), facts, UNCHAINED)

@@ -166,6 +166,27 @@ def test_a_crash_asks_runs_again_or_may_run_twice() -> None:
     assert explored.ways is None
 
 
+def test_a_circle_is_told_of_the_step_that_a_run_tells_it_of() -> None:
+    around = [
+        switch("a", ("inputs.ok", "b")),
+        cli("b", on_error={"next": "a"}, **{"if": "steps.a.exit_code == 3"}),
+    ]
+    block = parallel("p", branch("x", end("e", result="${inputs.ok}")), branch("y", *around))
+    document = program(block, inputs=OK)
+    told = {ending.step for ending in explore(document).endings if ending.code == "ERR_ENDLESS_LOOP"}
+    assert told == {Story(block, inputs={"ok": True}).error.step_id}
+
+
+def test_a_circle_before_finally_is_told_and_left() -> None:
+    document = program(switch("s", (True, "s")), **{"finally": [cli("clean")]})
+    explored = explore(document)
+    assert "endless_loop" in kinds(explored)
+    assert [(ending.status, ending.step) for ending in explored.endings] == [
+        ("failed", "s"),
+        ("failed", "@finally/clean"),
+    ]
+
+
 # Inputs
 
 

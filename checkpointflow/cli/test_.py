@@ -18,6 +18,7 @@ from checkpointflow.cli.validate import find_cache
 from checkpointflow.diagnostics import Diagnostic
 from checkpointflow.documents.program import Program
 from checkpointflow.documents.yaml import Source
+from checkpointflow.drivers.catalog import DIRECTORY, TESTS
 from checkpointflow.drivers.sources import read_workflow
 from checkpointflow.errors import FileMissing, InvalidWorkflow, UsageError
 from checkpointflow.rehearse.coverage import Counter
@@ -28,12 +29,12 @@ from checkpointflow.rehearse.rehearsal import Perform, Rehearsal, refuse_real, r
 from checkpointflow.rehearse.verdict import Verdict, judge
 from checkpointflow.store.cache import Cache
 from checkpointflow.store.files import read_file, translate_errors
+from checkpointflow.store.layout import RUNS
 
-END = ".test.yaml"
 SKIPPED = (".git", ".venv", "node_modules", "__pycache__")
 
 
-class Tests(Struct, frozen=True):
+class TestFile(Struct, frozen=True):
     """A file of tests, where its parts stand, and what it tests."""
 
     file: str
@@ -62,7 +63,7 @@ def command(paths: tuple[str, ...], part: str, junit: str | None, min_coverage: 
     files = list(_find_files(paths or (".",)))
     if not files:
         raise UsageError(
-            problem=f"there are no tests in {', '.join(paths or ('this directory',))}: no file *{END}"
+            problem=f"there are no tests in {', '.join(paths or ('this directory',))}: no file *{TESTS}"
         )
     all_tests = _read_all(files, find_cache())
     counters: dict[str, Counter] = {}
@@ -84,7 +85,7 @@ def _find_files(paths: Iterable[str]) -> Iterator[str]:
         if os.path.isdir(path):
             found |= dict.fromkeys(_walk(path))
             continue
-        file = path if path.endswith(END) else f"{os.path.splitext(path)[0]}{END}"
+        file = path if path.endswith(TESTS) else f"{os.path.splitext(path)[0]}{TESTS}"
         if not os.path.isfile(file):
             raise FileMissing(file=file, problem="there is no such file")
         found[file] = None
@@ -93,15 +94,16 @@ def _find_files(paths: Iterable[str]) -> Iterator[str]:
 
 def _walk(directory: str) -> Iterator[str]:
     for above, below, names in os.walk(directory):
-        below[:] = sorted(name for name in below if name not in SKIPPED)
+        is_store = os.path.basename(above) == DIRECTORY
+        below[:] = sorted(name for name in below if name not in SKIPPED and not (is_store and name == RUNS))
         for name in sorted(names):
-            if name.endswith(END):
+            if name.endswith(TESTS):
                 yield os.path.normpath(os.path.join(above, name))
 
 
-def _read_all(files: list[str], cache: Cache) -> list[Tests]:
+def _read_all(files: list[str], cache: Cache) -> list[TestFile]:
     """All of them, or InvalidWorkflow with all that is wrong with any."""
-    read, problems = list[Tests](), list[Diagnostic]()
+    read, problems = list[TestFile](), list[Diagnostic]()
     for file in files:
         try:
             tests = _read(file, cache)
@@ -115,19 +117,19 @@ def _read_all(files: list[str], cache: Cache) -> list[Tests]:
     return read
 
 
-def _read(file: str, cache: Cache) -> Tests:
+def _read(file: str, cache: Cache) -> TestFile:
     fixture, source = decode_fixture(read_file(Path(file)), file)
-    name = fixture.workflow or os.path.basename(file).removesuffix(END) + ".yaml"
+    name = fixture.workflow or os.path.basename(file).removesuffix(TESTS) + ".yaml"
     workflow = os.path.normpath(os.path.join(os.path.dirname(file), name))
     if not os.path.isfile(workflow):
         hint = "name the workflow: `workflow: FILE`, relative to this file"
         wrong = Diagnostic(f"there is no workflow {workflow}", ("workflow",), hint)
         raise InvalidWorkflow([source.locate(wrong)])
     program = read_workflow(Path(workflow), cache=cache).program
-    return Tests(file, fixture, source, workflow, program)
+    return TestFile(file, fixture, source, workflow, program)
 
 
-def _run(tests: Tests, part: str, counter: Counter) -> Iterator[tuple[Verdict, float]]:
+def _run(tests: TestFile, part: str, counter: Counter) -> Iterator[tuple[Verdict, float]]:
     for number, case in enumerate(tests.fixture.tests):
         if part not in case.name:
             continue
@@ -154,7 +156,7 @@ def _rehearse(program: Program, case: Case) -> Rehearsal:
 
 
 def _sum_up(
-    all_tests: list[Tests], suites: list[Suite], counters: dict[str, Counter], least: float | None
+    all_tests: list[TestFile], suites: list[Suite], counters: dict[str, Counter], least: float | None
 ) -> dict[str, Any]:
     shown = [
         _show(tests, verdict, seconds)
@@ -178,7 +180,7 @@ def _sum_up(
     }
 
 
-def _show(tests: Tests, verdict: Verdict, seconds: float) -> dict[str, Any]:
+def _show(tests: TestFile, verdict: Verdict, seconds: float) -> dict[str, Any]:
     number = next(n for n, case in enumerate(tests.fixture.tests) if case.name == verdict.name)
     shown: dict[str, Any] = {
         "file": tests.file,

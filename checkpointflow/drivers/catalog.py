@@ -19,6 +19,8 @@ from checkpointflow.store.files import describe_sharing, read_file
 
 DIRECTORY = ".checkpointflow"
 SUFFIXES = (".yaml", ".yml")
+TESTS = ".test.yaml"
+"""How the files end that hold tests of workflows."""
 
 
 class Found(Struct, frozen=True):
@@ -46,7 +48,7 @@ def list_files(here: Path, base: Path | None) -> Iterator[Path]:
     """The files that may hold one, the nearest first."""
     for directory in list_directories(here, base):
         for name in sorted(os.listdir(directory)):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
+            if name.endswith(SUFFIXES) and not name.startswith(".") and not name.endswith(TESTS):
                 yield directory / name
 
 

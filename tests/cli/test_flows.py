@@ -44,6 +44,7 @@ def test_workflows_here_above_and_in_the_store_are_listed(cpf: Cpf) -> None:
         put(cpf.base, "c.yaml", "c", name="C"),
     ]
     put(cpf.cwd / ".checkpointflow", "notes.txt", "no")
+    put(cpf.cwd / ".checkpointflow", "b.test.yaml", "tests")
     assert listed(cpf, below) == [
         {"id": "a", "description": "First.", "file": str(files[0])},
         {"id": "b", "version": "2", "file": str(files[1])},

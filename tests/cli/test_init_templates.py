@@ -61,8 +61,9 @@ def test_a_template_says_what_it_is_and_how_to_start_it(template: str) -> None:
     assert rest.count("# ") >= 2
 
 
-def test_the_template_approval_is_the_quick_start_word_for_word_but_for_comments() -> None:
+def test_the_template_approval_is_the_quick_start_but_for_comments_and_invariants() -> None:
     without = re.sub(r"(?m)^ *#.*\n| #.*$", "", (TEMPLATES / "approval.yaml").read_text())
+    without = re.sub(r"  invariants:\n(    - .*\n)+\n", "", without)
     assert without == (QUICK_START / "workflow.yaml").read_text()
 
 
@@ -109,6 +110,14 @@ def test_the_tests_of_a_template_pass_and_cover_all_of_it(cpf: Cpf, template: st
     assert cpf("init", "--template", template, "--file", file)["result"]["tests"] == "flow.test.yaml"
     answer = cpf("test", "--min-coverage", "100")
     assert (answer.code, answer["result"]["failed"]) == (0, 0), answer.text
+
+
+@pytest.mark.parametrize("template", NAMES)
+def test_a_template_says_what_must_hold_and_it_does(cpf: Cpf, template: str) -> None:
+    cpf("init", "--template", template)
+    rules = cpf("explore", "checkpointflow.yaml", "--full")["result"]["rules"]
+    assert rules
+    assert "refuted" not in rules.values()
 
 
 @pytest.mark.parametrize("template", NAMES)
@@ -263,6 +272,7 @@ def hasty(cpf: Cpf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable
             assert text.count(f"timeout_seconds: {seconds}\n") == 1
             text = text.replace(f"timeout_seconds: {seconds}\n", "timeout_seconds: 0.05\n")
         (tmp_path / "runbook.yaml").write_text(text)
+        (tmp_path / "runbook.test.yaml").write_text((TEMPLATES / "runbook.test.yaml").read_text())
         monkeypatch.setattr("checkpointflow.cli.init.TEMPLATES", tmp_path)
         return begun(cpf, "runbook", {"service": "shop"}, **env)
 

@@ -104,7 +104,8 @@ def test_tests_are_looked_for_below_and_named_by_files_workflows_and_words(cpf: 
     assert names("-k", "t") == ["three", "two"]
     assert cpf("test", "gone.yaml").error_code == "ERR_FILE_NOT_FOUND"
     assert cpf("test", "flows/node_modules/..").code == 0
-    (cpf.cwd / "empty").mkdir()
+    (cpf.cwd / "empty" / ".checkpointflow" / "runs").mkdir(parents=True)
+    cpf.write("empty/.checkpointflow/runs/x.test.yaml", "no")
     assert cpf("test", "empty").code == 2
 
 

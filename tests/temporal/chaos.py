@@ -54,7 +54,7 @@ class ClusterStorm(Storm):
     def rage(self) -> None:
         """From the first `run` to the end of the run. Raises AssertionError."""
         try:
-            for _ in range(min(kills, 2)):
+            for _ in range(min(self.max_kills, 2)):
                 self._add_worker()
             at = self._ask("run", "main.yaml", "--run-key", "one").envelope
             for _ in range(MAX_ROUNDS):

@@ -114,6 +114,19 @@ def attempts_left(site: Site) -> str:
 
 
 @case
+def killed_as_it_begins(site: Site) -> str:
+    """kill -9 of a worker in the very moment in which a step begins: the step is doubted, not done again."""
+    site.work()
+    caller = site.cpf.start("run", site.cpf.flow(cli("s", "echo did >> marks; kill -9 $PPID")))
+    site.await_lines("marks")
+    site.work()
+    asked = finish(caller)
+    assert asked.code == 40 and asked["wait"]["event_name"] == "step_outcome", asked
+    assert site.read("marks") == ["did"]
+    return ""
+
+
+@case
 def stolen(site: Site) -> str:
     """A task that the server gave to nobody who lives is begun by another worker, and not doubted."""
     site.work()

@@ -14,6 +14,8 @@ from msgspec import Struct
 from temporalio import activity
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.outcomes import NotBegun
@@ -81,8 +83,8 @@ class Activities:
             return Done(why=make_refusal(error))
         # Only once the cluster knows that somebody is at it: else it would be asked what it came to, though
         # nobody ever got it.
-        if is_stopped or not await self._announce():
-            return Done()
+        if is_stopped or not await self._tell(wire.BEGUN):
+            raise ApplicationError("it was not begun", type=wire.NOT_BEGUN, non_retryable=True)
         deed = _Deed(work, files, self._find_directory(work.cwd))
         outcome, is_stopped = await self._have_done(deed.perform, deed.stop, wire.BEGUN)
         if isinstance(outcome, NotBegun):
@@ -99,15 +101,18 @@ class Activities:
         message = f"the worker that it came to runs only what its operator allowed, not the document {other}"
         return Failure(Error(code="ERR_NOT_ALLOWED", message=message))
 
-    async def _announce(self) -> bool:
-        """Tell the cluster that the deed begins; whether it is still wanted."""
-        info = activity.info()
-        (details,) = await self._client.data_converter.encode([wire.BEGUN])
+    async def _tell(self, *notes: str) -> bool:
+        """Tell the cluster that somebody is at it; whether it has heard so, and still wants it."""
         request = RecordActivityTaskHeartbeatRequest(
-            namespace=self._client.namespace, task_token=info.task_token, identity=self._client.identity
+            namespace=self._client.namespace,
+            task_token=activity.info().task_token,
+            identity=self._client.identity,
         )
-        request.details.payloads.append(details)
-        told = await self._client.workflow_service.record_activity_task_heartbeat(request)
+        request.details.payloads.extend(await self._client.data_converter.encode(notes))
+        try:
+            told = await self._client.workflow_service.record_activity_task_heartbeat(request)
+        except RPCError:
+            return False
         return not told.cancel_requested
 
     async def _have_done(
@@ -115,12 +120,16 @@ class Activities:
     ) -> tuple[T, bool]:
         """What *deed* gives, done in a thread; whether the run, or this worker, was told to stop meanwhile.
 
-        *note*: what is told with each heartbeat.
+        *note*: what is told with each heartbeat. One of the SDK, which sends it when it likes, could take away
+        the word that the deed has begun: so before that word we tell by ourselves.
         """
         future, is_stopped = asyncio.get_running_loop().run_in_executor(self._hands, deed), False
         while not future.done():
             try:
-                activity.heartbeat(*([] if note is None else [note]))
+                if note is None:
+                    await self._tell()
+                else:
+                    activity.heartbeat(note)
                 await asyncio.wait([future], timeout=BEAT_SECONDS)
             except asyncio.CancelledError:
                 if stop is not None and not is_stopped:

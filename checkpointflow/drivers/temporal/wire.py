@@ -45,6 +45,7 @@ DECIDE, PERFORM, SALVAGE, KEEP, ARCHIVE = "decide", "perform", "salvage", "keep"
 DELIVER, ADOPT, CANCEL = "deliver", "adopt", "cancel"
 HEAD = "cpf"
 BEGUN = "begun"  # of a deed, in the heartbeats of whoever does it
+NOT_BEGUN = "not_begun"  # the type of the failure of one that is still to be done
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 

@@ -378,9 +378,13 @@ def _find_lost(question: Question) -> set[Key]:
 
 
 def _has_begun(error: ActivityError) -> bool:
-    """Whether the worker of which nothing is heard any more had begun the deed: it says so before."""
-    timeout = error.cause
-    return not isinstance(timeout, TimedOut) or wire.BEGUN in timeout.last_heartbeat_details
+    """Whether the worker that does not tell what it came to had begun the deed: it says so before."""
+    match error.cause:
+        case TimedOut(last_heartbeat_details=details):
+            return wire.BEGUN in details
+        case ApplicationError(type=wire.NOT_BEGUN):
+            return False
+    return True
 
 
 def _read_wish(reason: str | None) -> Wish:

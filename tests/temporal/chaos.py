@@ -27,7 +27,6 @@ from tests.temporal.faults import SHORT_HISTORIES
 from tests.temporal.world import Server, Site, finish
 
 KILLS = 8
-WORKERS = 2
 LATEST_SECONDS = 2.0
 AFTER_A_KILL = (*WENT_ON, 20, 60, 70)
 
@@ -38,7 +37,7 @@ class ClusterStorm(Storm):
     def __init__(self, seed: str, place: Path, kills: int, port: int) -> None:
         self.chance = random.Random(f"{seed}, on a cluster")
         self.max_kills, self.kills = kills, 0
-        self.workflow = Workflow(seed, port, size=max(kills, 4), is_slow=True)
+        self.workflow = Workflow(seed, port, size=max(kills, 3), is_slow=kills > 1)
         self.books = Reckoning(self.workflow, place / "ledger")
         self.secret = f"hush-{self.chance.getrandbits(64):x}"
         self.place, self.trust = place, ()
@@ -55,7 +54,7 @@ class ClusterStorm(Storm):
     def rage(self) -> None:
         """From the first `run` to the end of the run. Raises AssertionError."""
         try:
-            for _ in range(WORKERS):
+            for _ in range(min(self.max_kills, 2)):
                 self._add_worker()
             at = self._ask("run", "main.yaml", "--run-key", "one").envelope
             for _ in range(MAX_ROUNDS):

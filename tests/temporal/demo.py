@@ -39,7 +39,7 @@ class Demonstration:
         """Raises AssertionError where it does not come to what it should."""
         first = self._start()
         second = self._ask("resume", first, {"ok": True}, 40)
-        follower = self._call("resume", second, {"ok": True})
+        follower = self.site.cpf.start(*self._write_line("resume", second, {"ok": True}))
         self._kill_whoever_scans()
         third = self._show(finish(follower), 40)
         tell(
@@ -59,13 +59,14 @@ class Demonstration:
         )
         return self._ask("run", None, self.inputs, 40)
 
-    def _call(self, command: str, at: Answer | None, given: Any) -> Any:
+    def _write_line(self, command: str, at: Answer | None, given: Any) -> tuple[str, ...]:
+        """The line that has *command* done, which is shown as well."""
         line = ["everything.yaml"] if at is None else [at["run_id"], "--step", at["wait"]["step"]]
         print(f"  $ cpf {command} {' '.join(line)} --input '{json.dumps(given)}'", flush=True)
-        return self.site.cpf.start(command, *line, "--input", as_json(given), "--full")
+        return (command, *line, "--input", as_json(given), "--full")
 
     def _ask(self, command: str, at: Answer | None, given: Any, *expected: int) -> Answer:
-        return self._show(finish(self._call(command, at, given)), *expected)
+        return self._show(self.site.cpf(*self._write_line(command, at, given)), *expected)
 
     def _show(self, answer: Answer, *expected: int) -> Answer:
         envelope = answer.json

@@ -24,19 +24,21 @@ import checkpointflow
 from tests.conftest import gone, until
 from tests.helpers import ask, cli, end, foreach, switch
 from tests.temporal import test_travel
-from tests.temporal.world import HEARTBEAT_SECONDS, Server, Site, as_json, await_end, finish
+from tests.temporal.world import HEARTBEAT_SECONDS, LONG, Server, Site, as_json, await_end, finish
 
 HANG = "echo $$ > pid; setsid sleep 300 & echo $! > stray; sleep 300"
-RACERS = 8
+RACERS = 8 if LONG else 4
 SHORT_HISTORIES = "limit.historyCount.suggestContinueAsNew=400"
 """So that every longer run goes through several."""
 
 
 class Case(NamedTuple):
-    """play: returns a word on how it went, or raises AssertionError; quick: it takes few seconds."""
+    """play: returns a word on how it went, or raises AssertionError; quick: it takes few seconds; shares: the
+    site may be one of which others have the workers."""
 
     play: Callable[[Site], str]
-    quick: bool
+    quick: bool = True
+    shares: bool = False
 
     @property
     def claim(self) -> str:
@@ -47,7 +49,12 @@ CASES: dict[str, Case] = {}
 
 
 def case(play: Callable[[Site], str]) -> Callable[[Site], str]:
-    CASES[play.__name__] = Case(play, quick=True)
+    CASES[play.__name__] = Case(play)
+    return play
+
+
+def case_for_any_worker(play: Callable[[Site], str]) -> Callable[[Site], str]:
+    CASES[play.__name__] = Case(play, shares=True)
     return play
 
 
@@ -104,6 +111,19 @@ def attempts_left(site: Site) -> str:
     (first, key), (second, again) = (line.split() for line in site.read("marks"))
     assert (first, second, key) == ("1", "2", again)
     return f"taken over after {time.monotonic() - killed:.1f} s"
+
+
+@case
+def killed_as_it_begins(site: Site) -> str:
+    """kill -9 of a worker in the very moment in which a step begins: the step is doubted, not done again."""
+    site.work()
+    caller = site.cpf.start("run", site.cpf.flow(cli("s", "echo did >> marks; kill -9 $PPID")))
+    site.await_lines("marks")
+    site.work()
+    asked = finish(caller)
+    assert asked.code == 40 and asked["wait"]["event_name"] == "step_outcome", asked
+    assert site.read("marks") == ["did"]
+    return ""
 
 
 @case
@@ -197,10 +217,10 @@ def _kill_server(site: Site) -> str:
 # Requests
 
 
-@case
+@case_for_any_worker
 def cancel(site: Site) -> str:
     """Cancelling ends a command on its worker, with all that it started, and does the `finally`."""
-    site.work()
+    site.have_worker()
     cleanup = [cli("clean", "echo cleaned >> marks", idempotent=True)]
     caller = site.cpf.start("run", site.cpf.flow(cli("s", HANG), **{"finally": cleanup}))
     (pid,), (stray,) = site.await_lines("pid"), site.await_lines("stray")
@@ -217,10 +237,10 @@ def cancel(site: Site) -> str:
     return f"{seconds:.1f} s"
 
 
-@case
+@case_for_any_worker
 def race(site: Site) -> str:
     """Of many answers at once exactly one is taken."""
-    site.work()
+    site.have_worker()
     run_id = site.cpf.run(ask("q"), cli("s", "echo x >> marks"), end("e", result="${steps.q.outputs.n}"))[
         "run_id"
     ]
@@ -234,10 +254,10 @@ def race(site: Site) -> str:
     return ""
 
 
-@case
+@case_for_any_worker
 def late_answer(site: Site) -> str:
     """An answer after its time is refused, and the time-out is taken by itself."""
-    site.work()
+    site.have_worker()
     steps = (
         ask("q", timeout_seconds=0.5, on_timeout={"next": "late"}),
         end("e"),
@@ -252,10 +272,10 @@ def late_answer(site: Site) -> str:
     return refused.error_code
 
 
-@case
+@case_for_any_worker
 def lock(site: Site) -> str:
     """A named lock is one run's at a time; where it stays taken the step is put off, and `resume` goes on."""
-    site.work("--jobs", "4")
+    site.have_worker()
     shared = cli(
         "s", "echo in >> marks; sleep 0.2; echo out >> marks", lock={"key": site.queue, "timeout_seconds": 30}
     )
@@ -277,7 +297,7 @@ def lock(site: Site) -> str:
 @slow_case
 def large(site: Site) -> str:
     """Outputs of 5 MB, 100 MB of log, an answer of 100 kB and a result of 3 MB."""
-    site.work()
+    site.have_worker()
     fill = """printf '{"x":"%%s"}' "$(head -c %d /dev/zero | tr '\\0' y)" > "$CPF_OUTPUT" """
     steps = (
         cli("s", fill % 5_000_000),
@@ -293,10 +313,10 @@ def large(site: Site) -> str:
     return ""
 
 
-@case
+@case_for_any_worker
 def both_went_on(site: Site) -> str:
     """A run goes from cluster to directory and back; one that went on in both places is refused."""
-    site.work()
+    site.have_worker()
     test_travel.test_from_a_cluster_to_a_directory_and_back(site.cpf, site.local)
     test_travel.test_a_run_that_went_on_in_both_places_is_refused(site.cpf, site.local)
     return ""

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.temporal.faults import CASES, play
-from tests.temporal.world import LONG, Server
+from tests.temporal.world import LONG, Server, Site
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quick or LONG])
-def test_a_fault(server: Server, name: str, tmp_path: Path) -> None:
-    play(server, name, tmp_path / name)
+def test_a_fault(server: Server, house: Site, name: str, tmp_path: Path) -> None:
+    if CASES[name].shares:
+        CASES[name].play(house.beside(tmp_path / name))
+    else:
+        play(server, name, tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,8 @@ def test_where_no_worker_is_the_run_begins_when_one_comes(
     until(lambda: site.cpf("status", run_id)["status"] == "completed")
 
 
-def test_the_place_is_named_by_options_too(site: Site) -> None:
-    site.work()
+def test_the_place_is_named_by_options_too(house: Site, tmp_path: Path) -> None:
+    site = house.beside(tmp_path / "site")
     file = site.cpf.flow(ask("q"))
     line = ("--on", site.url, "--shelf", str(site.shelf))
     waiting = site.local(*line, "run", file)
@@ -60,32 +61,19 @@ def test_a_worker_runs_only_what_its_operator_allows(site: Site) -> None:
     assert site.read("done") == ["good"]
 
 
-def test_a_step_goes_to_the_machine_that_can_do_it(make_site: Callable[..., Site]) -> None:
-    here = make_site()
-    labelled = f"{here.queue}-gpu"
-    here.work(WHO="any")
-    here.work("--queue", labelled, WHO="gpu")
-    done = here.cpf.run(
-        cli("a", "echo $WHO"),
-        cli("b", "echo $WHO", runs_on=labelled),
-        end("e", result=["${steps.a.stdout}", "${steps.b.stdout}"]),
-    )
+def test_a_step_goes_to_the_machine_that_can_do_it(site: Site) -> None:
+    labelled = f"{site.queue}-gpu"
+    site.work(WHO="any")
+    site.work("--queue", labelled, WHO="gpu")
+    steps = cli("a", "echo $WHO"), cli("b", "echo $WHO", runs_on=labelled)
+    done = site.cpf.run(*steps, end("e", result=["${steps.a.stdout}", "${steps.b.stdout}"]))
     assert done["result"] == ["any", "gpu"]
+    steps = cli("a", "echo $WHO"), end("e", result="${steps.a.stdout}")
+    assert site.cpf.run(*steps, defaults={"runs_on": labelled})["result"] == "gpu"
 
 
-def test_runs_on_of_all_steps_may_be_said_once(make_site: Callable[..., Site]) -> None:
-    here = make_site()
-    labelled = f"{here.queue}-gpu"
-    here.work(WHO="any")
-    here.work("--queue", labelled, WHO="gpu")
-    done = here.cpf.run(
-        cli("a", "echo $WHO"), end("e", result="${steps.a.stdout}"), defaults={"runs_on": labelled}
-    )
-    assert done["result"] == "gpu"
-
-
-def test_a_run_that_has_ended_is_deleted(site: Site) -> None:
-    site.work()
+def test_a_run_that_has_ended_is_deleted(house: Site, tmp_path: Path) -> None:
+    site = house.beside(tmp_path / "site")
     waiting, ended = site.cpf.run(ask("q"))["run_id"], site.cpf.run(cli("s", "echo s"))["run_id"]
     place = site.await_archive(ended)
     refused = site.cpf("delete", waiting)

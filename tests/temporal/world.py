@@ -131,14 +131,20 @@ class Site:
     def __init__(self, url: str, place: Path, queue: str, server: Server | None = None, **env: str) -> None:
         self.url, self.place, self.queue = f"{url}?queue={queue}", place, queue
         self._server = server
-        self.shelf = place / "shelf"
-        self.cwd = place / "work"
-        self.cwd.mkdir(parents=True)
-        self.shelf.mkdir(mode=0o700)
+        self.cwd, self.shelf = place / "work", place / "shelf"
+        for directory in (self.cwd, self.shelf):
+            directory.mkdir(mode=0o700, parents=True)
         self.local = Cpf(self.cwd, place / "store")
         self.local.env |= {"TOKEN": TOKEN, "TEAM": "blue", **env}
         self.cpf = self.at(self.url)
         self.workers: list[subprocess.Popen[bytes]] = []
+
+    def beside(self, place: Path) -> Site:
+        """The same, with a directory of its own to run things in."""
+        other = Site(self.url.partition("?")[0], place, self.queue, self._server)
+        other.shelf, other.workers = self.shelf, self.workers
+        other.cpf = other.at(self.url)
+        return other
 
     def at(self, url: str, cwd: Path | None = None) -> Cpf:
         """cpf, with the runs of this site's shelf, at *url*."""
@@ -146,6 +152,11 @@ class Site:
         there.env = self.local.env | {"CPF_ON": url, "CPF_SHELF": str(self.shelf)}
         there.env |= {"HOME": str(there.cwd), "CPF_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS)}
         return there
+
+    def have_worker(self) -> None:
+        """Start a worker, unless there is one."""
+        if all(worker.poll() is not None for worker in self.workers):
+            self.work("--jobs", "8")
 
     def work(self, *options: str, **env: str) -> subprocess.Popen[bytes]:
         """Start a worker; it is at work on return."""

@@ -163,7 +163,7 @@ sys.path.insert(0, ".")
 from msgspec import to_builtins
 from checkpointflow.explore.verdict import explore
 from tests.unit.explore.test_mistakes import TABLE, make
-print(json.dumps([to_builtins(explore(make(doc))) for row in list(TABLE.values())[::6] for doc in row[2:]]))
+print(json.dumps([to_builtins(explore(make(doc))) for row in list(TABLE.values())[::9] for doc in row[2:]]))
 """
 
 

@@ -315,6 +315,7 @@ def test_what_all_steps_look_at_can_be_looked_at_to_the_end() -> None:
 CLEANING = program(cli("inner"), **{"finally": [cli("swept", on_error="continue")]})
 LIST = obj("l t", l={"type": "array"}, t=TEXT)
 CAUGHT = {"on_error": "continue"}
+CALLED = {"clean": CLEANING, "wipe": program(cli("inner")), "again": CLEANING}
 GOES_ON = {"on_item_error": "continue"}
 CODE_READ = "${steps.a.outputs.c}"
 CODE = 'error.code == "ERR_TIMEOUT"'
@@ -345,7 +346,7 @@ CODE = 'error.code == "ERR_TIMEOUT"'
     ],
 )  # fmt: skip
 def test_what_is_computed_raises_no_false_alarm(steps: list[dict[str, Any]]) -> None:
-    document = program(*steps, inputs=LIST, called={"clean": CLEANING, "wipe": program(cli("inner"))})
+    document = program(*steps, inputs=LIST, called=CALLED)
     explored = explore(document)
     assert kinds(explored) <= {"undeclared_output", "no_value"}
     assert [f for f in explored.findings if f.severity == "mistake"] == []

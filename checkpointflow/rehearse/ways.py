@@ -9,7 +9,6 @@ from msgspec import UNSET, convert
 
 from checkpointflow.diagnostics import shorten
 from checkpointflow.documents.program import Program
-from checkpointflow.engine.kinds import ENDLESS_LOOP
 from checkpointflow.engine.path import split
 from checkpointflow.engine.run import waits
 from checkpointflow.explore.findings import Ending, Exploration, Finding, Way
@@ -110,7 +109,7 @@ def _tell_ending(ending: Ending) -> dict[str, Any]:
         return {"status": "completed"} if ending.result is UNSET else {"result": ending.result}
     if ending.code is None:
         return {"status": ending.status}
-    if ending.step is None or ending.code == ENDLESS_LOOP:  # which may be blamed on any step of the loop
+    if ending.step is None:
         return {"error": {"code": ending.code}}
     return {"error": {"code": ending.code, "step": split(ending.step)[1]}}
 

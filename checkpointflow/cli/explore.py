@@ -32,9 +32,16 @@ from checkpointflow.explore.verdict import explore
     "--file", "-f", metavar="FILE", shell_complete=complete_file, help="The workflow; - is standard input."
 )
 @given_options("Its inputs, in place of all that fit")
-@click.option("--never", multiple=True, metavar="RULE", help="Refute STEP, or 'STEP unless CONDITION'.")
-@click.option("--always", multiple=True, metavar="RULE", help="Refute STEP, or 'STEP before STEP'.")
-@click.option("--at-most-once", multiple=True, metavar="STEP", help="Refute that STEP is tried at most once.")
+@click.option(
+    "--never",
+    multiple=True,
+    metavar="RULE",
+    help="Prove that STEP, or 'STEP unless CONDITION', is never begun.",
+)
+@click.option(
+    "--always", multiple=True, metavar="RULE", help="Prove that STEP is always done, or 'STEP before STEP'."
+)
+@click.option("--at-most-once", multiple=True, metavar="STEP", help="Prove that STEP is tried at most once.")
 @click.option(
     "--crash", is_flag=True, help="Say of each step what a kill of cpf while it is under way leads to."
 )

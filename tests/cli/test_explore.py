@@ -115,16 +115,17 @@ def test_what_makes_no_rule_is_wrong_use(cpf: Cpf, wrong: tuple[str, ...]) -> No
 def test_people_read_ends_rules_mistakes_and_limits(cpf: Cpf) -> None:
     text = cpf("explore", house(cpf), "--always", "deploy", "--crash", "--text").text
     for line in (
-        "not all" not in text and "states, all of",
+        "not all" not in text and "; all of them were walked",
         "always deploy before end: refuted",
         "mistake deploy: not so: always deploy before end",
         '    review answered {"ok": false}',
-        "note deploy: if deploy fails, the run fails",
+        "The run fails if deploy fails: nothing catches it.",
+        "\n1 mistake\n",
         "killed at deploy: somebody is asked",
     ):
         assert str(line) in text
     stopped = cpf("explore", house(cpf), "--time-limit", "0s", "--text").text
-    assert "0 states, not all" in stopped
+    assert "; not all of them were walked" in stopped
 
 
 def test_validate_explores_if_asked_and_invariants_are_refuted(cpf: Cpf) -> None:

@@ -168,8 +168,7 @@ class _Stage:
             if not isinstance(action, Sleep):
                 self._end_step(action)
                 return True
-        for path, record in _sort_by_time(waits(self.run)):
-            name, said = self._find_answer(path, record)
+        for path, name, said in self._list_answers():
             if said == TIMES_OUT:
                 break
             if name is not None and said is not UNSET:
@@ -205,6 +204,14 @@ class _Stage:
         """The name by which something is said of this question, and what is said now."""
         name = self.answers.find((*list_names(path), record.wait.event_name))
         return name, UNSET if name is None else self.answers.peek(name)
+
+    def _list_answers(self) -> list[tuple[str, str | None, Any]]:
+        """What is said of each open question: that with the least time first, and an answer before none."""
+        found = []
+        for path, record in waits(self.run).items():
+            name, said = self._find_answer(path, record)
+            found.append((record.wait.timeout_at or "~", said == TIMES_OUT, path, name, said))
+        return [one[2:] for one in sorted(found, key=lambda one: one[:2])]
 
     # What steps come to
 
@@ -269,11 +276,6 @@ class _Stage:
 
     def _miss(self, message: str, path: tuple[str, ...], hint: str | None = None) -> None:
         self.came.gaps.append(Diagnostic(message, path, hint))
-
-
-def _sort_by_time(open_: dict[str, Waiting]) -> list[tuple[str, Waiting]]:
-    """Those first whose time is up first."""
-    return sorted(open_.items(), key=lambda one: one[1].wait.timeout_at or "~")
 
 
 class Unsaid(dict[str, Any]):  # noqa: PLW1641, no dict has a hash

@@ -274,6 +274,14 @@ def test_somebody_cancels_the_run_at_a_step() -> None:
     ]
 
 
+def test_of_two_questions_with_one_deadline_one_may_be_answered() -> None:
+    made = program(
+        parallel("p", branch("a", ask("q", timeout_seconds=9, on_error="continue")),
+                 branch("b", ask("r", timeout_seconds=9))),
+    )  # fmt: skip
+    assert tell(made, "{answers: {q: {times_out: true}, r: {x: 1}}}") == []
+
+
 # What a test does not say
 
 

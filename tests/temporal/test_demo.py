@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.temporal.conftest import need
-from tests.temporal.world import SERVER
+from tests.temporal.world import LONG, SERVER
 
 
+@pytest.mark.skipif(not LONG, reason="its document is played in test_same_under_both_drivers")
 def test_the_demonstration_comes_to_its_end_in_a_minute() -> None:
     need(SERVER)
     line = [sys.executable, "-m", "tests.temporal.demo"]

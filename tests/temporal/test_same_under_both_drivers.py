@@ -24,7 +24,7 @@ from tests.crash.chaos import serve
 from tests.crash.random_workflows import SECRET, Workflow
 from tests.temporal.world import LONG, Site, as_json
 
-DOCUMENTS = int(os.environ.get("CPF_DOCUMENTS", "200" if LONG else "4"))
+DOCUMENTS = int(os.environ.get("CPF_DOCUMENTS", "200" if LONG else "3"))
 SIZE = 4
 DEMO = Path(__file__).parent / "documents"
 MAX_ROUNDS = 60

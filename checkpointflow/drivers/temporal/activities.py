@@ -39,7 +39,7 @@ from checkpointflow.store.seals import list_artifacts, seal, seal_logs
 
 BEAT_SECONDS = 0.5
 LISTENING_SECONDS = 0.2
-FETCHING_SECONDS = KEEPING_SECONDS = 2.0
+MOVING_SECONDS = KEEPING_SECONDS = 2.0
 T = TypeVar("T")
 
 
@@ -83,7 +83,7 @@ class Activities:
         try:
             if (refused := await self._refuse(work)) is not None:
                 return Done(outcome=refused)
-            files = await self._have_fetched(work.run_id)
+            files = await self._have(lambda: self._fetch(work.run_id))
             # Only once the cluster knows that somebody is at it: else it would be asked what it came to,
             # though nobody ever got it.
             if not await self._tell(wire.BEGUN):
@@ -122,12 +122,12 @@ class Activities:
             return None
         return _forbid("and this does not follow from it")
 
-    async def _have_fetched(self, run_id: str) -> RunFiles:
-        """The files of a run, on this machine."""
-        fetching = asyncio.get_running_loop().run_in_executor(self._hands, self._fetch, run_id)
-        while not (await asyncio.wait([fetching], timeout=FETCHING_SECONDS))[0]:
+    async def _have(self, deed: Callable[[], T]) -> T:
+        """What *deed*, which moves files, gives; the cluster is told all the while that somebody is at it."""
+        moving = asyncio.get_running_loop().run_in_executor(self._hands, deed)
+        while not (await asyncio.wait([moving], timeout=MOVING_SECONDS))[0]:
             await self._tell()
-        return fetching.result()
+        return moving.result()
 
     async def _tell(self, *said: str) -> bool:
         """Tell the cluster that somebody is at it, and have that acknowledged; whether it is still wanted.
@@ -158,10 +158,10 @@ class Activities:
         return future.result(), is_stopped
 
     @activity.defn(name=wire.SALVAGE)
-    def salvage(self, work: Work) -> Done:
+    async def salvage(self, work: Work) -> Done:
         """What an attempt left of which nobody will hear any more."""
         _check_names(work.run_id, work)
-        return self._keep(work, self._fetch(work.run_id), None)
+        return await self._have(lambda: self._keep(work, self._fetch(work.run_id), None))
 
     def _fetch(self, run_id: str) -> RunFiles:
         """The files of a run, on this machine: of those elsewhere what a step may look for."""
@@ -217,17 +217,17 @@ class Activities:
         return cwd or "" if self._terms.cwd is None else str(self._terms.cwd)
 
     @activity.defn(name=wire.KEEP)
-    def keep(self, run_id: str, number: int, facts: list[Fact]) -> str:
+    async def keep(self, run_id: str, number: int, facts: list[Fact]) -> str:
         """Lay a stretch of a run's history on the shelf."""
         _check_names(run_id)
-        return wire.lay_down(self._shelf, run_id, number, facts)
+        return await self._have(lambda: wire.lay_down(self._shelf, run_id, number, facts))
 
     @activity.defn(name=wire.ARCHIVE)
     async def archive(self, run_id: str) -> None:
         """Lay a run that has ended on the shelf, as a local cpf would have it."""
         _check_names(run_id)
         told = await read_latest(self._client, run_id)
-        await asyncio.to_thread(self._archive, run_id, told)
+        await self._have(lambda: self._archive(run_id, told))
 
     def _archive(self, run_id: str, told: object) -> None:
         files = self._fetch(run_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any
@@ -286,7 +287,8 @@ async def _await_patiently(waiting: asyncio.Future[Any], cluster: Cluster, more:
 
 def make_unattended(cluster: Cluster, more: str) -> PersistenceError:
     """That nobody works for *cluster*."""
-    problem = f"no worker is there; {more}: cpf --on {cluster.address} --shelf {cluster.shelf.url} worker"
+    line = shlex.join(["cpf", "--on", str(cluster.address), "--shelf", cluster.shelf.url, "worker"])
+    problem = f"no worker is there; {more}: {line}"
     return PersistenceError(file=cluster.address, problem=problem)
 
 

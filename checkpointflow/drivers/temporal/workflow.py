@@ -45,8 +45,10 @@ MAX_HISTORY_BYTES = 25 << 20  # Temporal ends a workflow at 50 MB, or at 51,200 
 MAX_UNDER_WAY = 1500  # a workflow with more than 2,000 activities would not go on
 AGES = timedelta(days=3650)
 DECIDING = timedelta(seconds=60)
-KEEPING = timedelta(minutes=10)
 PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
+
+KEEPING: Any = {"start_to_close_timeout": AGES, "heartbeat_timeout": HEARTBEAT, "retry_policy": PERSISTENT}
+"""Of what must be done at last, by whatever worker: files of a run moved to where all find them."""
 
 Key = tuple[str, int]
 
@@ -94,9 +96,7 @@ class Hosted:
             await self._stop()
             self._tell_heading()
             archived = self.run.revision
-            await workflow.execute_activity(
-                wire.ARCHIVE, self.run.run_id, start_to_close_timeout=KEEPING, retry_policy=PERSISTENT
-            )
+            await workflow.execute_activity(wire.ARCHIVE, self.run.run_id, **KEEPING)
             while not workflow.all_handlers_finished():
                 await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
                 await self._decide()
@@ -292,8 +292,7 @@ class Hosted:
             wire.SALVAGE,
             self._make_work(action),
             result_type=Done,
-            start_to_close_timeout=KEEPING,
-            retry_policy=PERSISTENT,
+            **KEEPING,
         )
         self.left |= {file.path: file for file in done.left}
         self.printed += done.printed
@@ -354,8 +353,7 @@ class Hosted:
             wire.KEEP,
             args=[self.run.run_id, len(self.start.past), self.facts],
             result_type=str,
-            start_to_close_timeout=KEEPING,
-            retry_policy=PERSISTENT,
+            **KEEPING,
         )
         await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
         if self.asked:

@@ -11,6 +11,7 @@ A message that makes no sense raises, and the run is as it was.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -221,8 +222,14 @@ def _answer(scene: Scene, action: Action, outcome: Success | Failure | Slept) ->
             assert_never(outcome)
 
 
-def check_answer(run: Run, path: str, payload: Any, now: str, schema: AnswerSchema | None = None) -> Wait:
-    """The wait at *path*, which *payload* fits. *schema*: its own, if it is understood already.
+def check_answer(
+    run: Run,
+    path: str,
+    payload: Any,
+    now: str,
+    understand: Callable[[Wait], AnswerSchema] = lambda wait: understand_schema(wait.input_schema),
+) -> Wait:
+    """The wait at *path*, which *payload* fits. *understand*: gives its schema, if it is understood already.
 
     Raises RunNotWaiting, WaitExpired, InvalidEvent.
     """
@@ -232,7 +239,7 @@ def check_answer(run: Run, path: str, payload: Any, now: str, schema: AnswerSche
     wait = record.wait
     if is_overdue(wait, now):
         raise WaitExpired(path=path, timeout_at=wait.timeout_at, run_id=run.run_id, step_id=path)
-    errors = find_misfits(schema or understand_schema(wait.input_schema), payload)
+    errors = find_misfits(understand(wait), payload)
     if errors:
         problem = list_misfits(f"the event {wait.event_name} does not fit its schema", errors)
         raise InvalidEvent(problem=problem, details=detail_misfits(errors), step_id=path)
@@ -240,14 +247,15 @@ def check_answer(run: Run, path: str, payload: Any, now: str, schema: AnswerSche
 
 
 def _deliver(scene: Scene, path: str, payload: Any, by: str | None) -> list[Fact]:
-    run = scene.run
-    record = run.steps.get(path)
-    if not isinstance(record, Waiting):
-        raise RunNotWaiting(run_id=run.run_id, status=run.status, problem=f"{path} takes no event")
+    def understand(wait: Wait) -> AnswerSchema:
+        if wait.in_doubt is not None:
+            return understand_schema(wait.input_schema)
+        body, step = locate(scene, path)
+        return body.program.step(step.id).input_schema
+
+    wait = check_answer(scene.run, path, payload, scene.now, understand)
     body, step = locate(scene, path)
     compiled = body.program.step(step.id)
-    schema = compiled.input_schema if record.wait.in_doubt is None else None
-    wait = check_answer(run, path, payload, scene.now, schema)
     attempt = None if wait.in_doubt is None else wait.in_doubt.attempt
     taken = EventTaken(
         at=scene.now, path=path, event_name=wait.event_name, payload=payload, by=by, attempt=attempt

@@ -299,6 +299,13 @@ def test_steps_of_called_workflows_are_nobody_elses() -> None:
     assert "two values are compared with each other" in explored.limits
 
 
+def test_a_workflow_that_two_call_is_told_by_the_first() -> None:
+    wrong = program(cli("a", "echo ${steps.a.outputs.x}"))
+    between = program(call("b", "inner"), called={"inner": wrong})
+    document = program(call("c", "inner"), call("d", "between"), called={"inner": wrong, "between": between})
+    assert {finding.document for finding in explore(document).findings if finding.step == "a"} == {("inner",)}
+
+
 def test_a_text_that_cannot_be_read_fails_its_step() -> None:
     assert kinds(explore(program(cli("a", "echo ${inputs.}")))) == {"no_value"}
 

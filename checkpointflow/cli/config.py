@@ -65,9 +65,10 @@ def read_cluster_config(base: Path) -> tuple[str | None, str | None]:
     A file in which neither stands is not read as YAML. Raises UsageError as `read_config` does, and for a
     shelf that is neither a URL nor a directory from the root on.
     """
-    if not os.path.isfile(base / CONFIG) or os.path.islink(base / CONFIG):
-        return None, None  # what it is instead, whoever reads all of it tells
-    data, _ = _read(base)
+    try:  # through a link, too: one that names a cluster is refused, not passed over
+        data = (base / CONFIG).read_bytes() if os.path.isfile(base / CONFIG) else b""
+    except OSError:
+        data = b""  # whoever reads all of it tells
     if b"temporal:" not in data and b"shelf" not in data:
         return None, None
     config = read_config(base)

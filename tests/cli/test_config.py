@@ -78,6 +78,8 @@ def test_a_cluster_that_another_may_have_written_is_refused_and_nothing_else(bas
     assert read_cluster_config(base) == (None, None)
     (base / "config.yaml").rename(base / "other.yaml")
     (base / "config.yaml").symlink_to("other.yaml")
+    assert read_cluster_config(base) == (None, None)
+    (base / "other.yaml").write_text(f"on: {ON}")
     with pytest.raises(UsageError, match="cannot be read"):
         read_cluster_config(base)
 

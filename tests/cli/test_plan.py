@@ -31,7 +31,7 @@ REVIEW = ask(
 STEPS = [REVIEW, cli("deploy", "echo ${inputs.v} ${secrets.TOKEN}"), end("done"), end("no")]
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in TEMPLATES.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(INPUTS))
 def test_each_template_has_a_plan(cpf: Cpf, name: str) -> None:
     answer = cpf("plan", str(TEMPLATES / f"{name}.yaml"), "--input", INPUTS[name])
     assert (answer.code, answer["ok"], answer["command"]) == (0, True, "plan")

@@ -1,8 +1,9 @@
 """What can happen to a run at rest: what a step comes to, what is answered, what time does.
 
 Bodies do not see each other, so the order in which what is under way ends changes nothing: the first is
-taken. An attempt that fails is tried as often as its policy says, and fails each time: one that succeeds then
-comes to the same as one that succeeds at once.
+taken. Only where a block puts up with some failures and not with more, the last of them is the one that it
+is blamed on, and all orders are taken. An attempt that fails is tried as often as its policy says, and fails
+each time: one that succeeds then comes to the same as one that succeeds at once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import Fact, StepSucceeded
 from checkpointflow.engine.messages import Cancel, Deliver, Message, Recover, Report
 from checkpointflow.engine.rules import receive
-from checkpointflow.engine.run import Run, Started, Waiting, is_ending, pending, unanswered, waits
+from checkpointflow.engine.run import Opened, Run, Started, Waiting, is_ending, pending, unanswered, waits
 from checkpointflow.explore.interest import Interest
 from checkpointflow.explore.lazy import Decisions, Oracle, fill, make
 from checkpointflow.explore.parts import JSON_TEXT, Part
@@ -84,9 +85,10 @@ class World:
 
     def list_moves(self, run: Run, now: str) -> Iterator[Move]:
         """What can happen to *run*, which is at rest; nothing if it is stuck."""
-        todo = pending(run)
-        if todo:
-            yield from self._end_action(run, now, todo[0])
+        todo, matters = pending(run), self._does_order_matter(run)
+        for action in todo if matters else todo[:1]:
+            yield from self._end_action(run, now, action)
+        if todo and not matters:
             return
         open_waits = waits(run)
         deadlines = {path: record.wait.timeout_at or "~" for path, record in open_waits.items()}
@@ -94,6 +96,13 @@ class World:
         for path, record in open_waits.items():
             if deadlines[path] == first:
                 yield from self._end_wait(run, now, path, record)
+
+    def _does_order_matter(self, run: Run) -> bool:
+        """Whether a block under way puts up with so many failures, and several of its bodies are open."""
+        opened = ((path, record) for path, record in run.active.items() if isinstance(record, Opened))
+        scene = Scene(self.program, run, "")
+        steps = (locate(scene, path)[1] for path, record in opened if len(record.open) > 1)
+        return any(getattr(step, "max_failures", None) is not None for step in steps)
 
     def crash(self, run: Run, now: str) -> Move:
         """cpf is killed, and comes again: what was under way may or may not have happened."""

@@ -46,6 +46,15 @@ def start_many(site: Site, file: str, number: int) -> list[Any]:
     return [begin(store, checked, {}, drives=False)[0] for _ in range(number)]
 
 
+def await_status(directories: list[Any], status: str) -> None:
+    """Return once all are in *status*, by the list of all: to read each again and again would be a load."""
+    cluster, ids = directories[0].cluster, {directory.run_id for directory in directories}
+    while any(
+        head.status != status for run_id, head in cluster.do(cluster.list_heads()).items() if run_id in ids
+    ):
+        time.sleep(0.5)
+
+
 def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: int) -> None:
     """Tell what a step costs, with so many *workers*, each for four steps at once."""
     site = Site(server.url, place / f"w{workers}", f"w{workers}")
@@ -56,20 +65,32 @@ def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: i
         begin = time.monotonic()
         directories = start_many(site, file, runs)
         started = time.monotonic() - begin
-        while any(directory.load().outcome is None for directory in directories):
-            time.sleep(0.2)
+        await_status(directories, "completed")
         elapsed, total = time.monotonic() - begin, runs * steps
+        length, size = measure_history(directories[0])
         worked = sum(read_cpu(p.pid) for p in processes) - sum(before[0])
         served = read_cpu(server.pid) - before[1]
         print(
             f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, "
             f"{total / elapsed:.0f} steps a second (starting them took {started:.1f} s); "
             f"CPU of a step: {1000 * worked / total:.1f} ms of the workers, with its shell, "
-            f"{1000 * served / total:.1f} ms of the server",
+            f"{1000 * served / total:.1f} ms of the server; "
+            f"history of a run: {length} events, {size / 1024:.0f} kB",
             flush=True,
         )
     finally:
         site.close()
+
+
+def measure_history(directory: Any) -> tuple[int, int]:
+    """The number of events of a run's history in Temporal, and their size in bytes."""
+
+    async def fetch() -> tuple[int, int]:
+        client = await directory.cluster.connect()
+        history = await client.get_workflow_handle(directory.run_id).fetch_history()
+        return len(history.events), sum(event.ByteSize() for event in history.events)
+
+    return directory.cluster.do(fetch())
 
 
 def measure_local(place: Path, steps: int) -> None:
@@ -100,8 +121,7 @@ def measure_waiting(server: Server, place: Path, number: int) -> None:
         file, worker = site.local.flow(cli("a", "true"), ask("q"), end("z")), site.work("--jobs", "4")
         before = read_memory(server.pid), read_memory(worker.pid)
         directories = start_many(site, file, number)
-        while directories[-1].load().status != "waiting":
-            time.sleep(0.5)
+        await_status(directories, "waiting")
         grown = read_memory(server.pid) - before[0], read_memory(worker.pid) - before[1]
         begin = time.monotonic()
         listed = site.cpf("list", "--limit", str(number)).json["result"]["runs"]

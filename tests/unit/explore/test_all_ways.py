@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from hypothesis import assume, event, given
+from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -244,6 +244,12 @@ def is_never_ending(steps: StepList) -> bool:
     return any(isinstance(s, Parallel) and steps.graph.leads_back(i) for i, s in enumerate(steps.steps))
 
 
+SPARING = foreach("s0", ["p", "q"], cli("a"), max_concurrency=2, on_item_error="continue", max_failures=1)
+
+
+@example([SPARING], {})  # which of both is blamed follows from which fails first
+@example([foreach("s0", ["p", "q"], cli("a"), ask("b"), max_concurrency=2, on_item_error="continue",
+                  max_failures=1)], {})  # fmt: skip
 @given(lists(), endings())
 def test_the_ends_are_those_of_all_ways(document: list[dict[str, Any]], ending: dict[str, Any]) -> None:
     made = program(*document, inputs=INPUTS, called=CALLED, env=["E"], **ending)

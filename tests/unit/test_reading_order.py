@@ -124,3 +124,9 @@ def test_no_module_is_missing_from_the_list() -> None:
         "cli.__init__"
     }
     assert {name.removesuffix(".__init__") for name in found - rooms} == set(READING_ORDER)
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest would collect only one of them, and `make test` collects all."""
+    names = Counter(file.name for file in Path(__file__).parents[1].rglob("test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []

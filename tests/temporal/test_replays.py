@@ -1,7 +1,7 @@
 """What a worker of any release has left in Temporal's history, the workflow of this one goes on with.
 
 Each file of `histories/` is the history of one run, called by the release whose worker wrote it. A release
-adds its own: `CPF_WRITE_HISTORIES=1 python -m pytest tests/temporal/test_histories.py`.
+adds its own: `CPF_WRITE_HISTORIES=1 python -m pytest tests/temporal/test_replays.py`.
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ decision. So whoever may read that history reads the run, and needs no worker fo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import (
@@ -33,6 +35,8 @@ from checkpointflow.store.files import list_files, make_private
 from checkpointflow.store.layout import HISTORY, OUTPUTS, STATE
 
 PAGE = 1000
+MAX_READINGS = 10
+MOVED = "branch tokens"  # of what Temporal says then
 _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
@@ -62,11 +66,26 @@ async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIte
     Raises RPCError, PersistenceError, and StateCorrupt for a workflow that is none of ours.
     """
     try:
-        async for told in _tell(client, run_id, follow=follow):
+        async for told in _tell_at_last(client, run_id, follow=follow):
             yield told
     except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AssertionError) as error:
         problem = f"it tells of no run that this cpf understands ({error!r})"
         raise StateCorrupt(file=f"workflow {run_id}", problem=problem) from None
+
+
+async def _tell_at_last(client: Client, run_id: str, *, follow: bool) -> AsyncIterator[Told]:
+    """The same; what went on in a new history while the old one was read page by page is read anew."""
+    revision = 0
+    for attempt in count(1):
+        try:
+            async for told in _tell(client, run_id, follow=follow):
+                if told.run.revision > revision or told.is_closed:
+                    revision = told.run.revision
+                    yield told
+            return
+        except RPCError as error:
+            if MOVED not in error.message or attempt == MAX_READINGS:
+                raise
 
 
 async def _tell(client: Client, run_id: str, *, follow: bool) -> AsyncIterator[Told]:

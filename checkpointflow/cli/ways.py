@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from checkpointflow.cli.screen import Line, Look, Screen, Span
 from checkpointflow.diagnostics import join_words
 
 MAX_ENDINGS = 12
+MAX_COUNT = 10**12
 UNCAUGHT = "uncaught_failure"
 
 _LOOKS: dict[str, Look] = {"mistake": "bad", "doubt": "asking", "note": "faint"}
@@ -50,9 +52,14 @@ def view_exploration(result: dict[str, Any], screen: Screen) -> Iterator[Line]:
 
 
 def _tell_ways(result: dict[str, Any]) -> Line:
-    ways = "ways without end" if result["ways"] is None else f"{result['ways']:,} ways"
+    ways = "ways without end" if result["ways"] is None else f"{_write_count(result['ways'])} ways"
     scope = "all of them" if result["complete"] else "not all of them"
     return "Nothing was run. With values made up there are ", Span(ways, "strong"), f"; {scope} were walked."
+
+
+def _write_count(number: int) -> str:
+    """*number* as people read it; of one that nobody would read only how large it is."""
+    return f"{number:,}" if number < MAX_COUNT else f"about 10^{math.log10(number):.0f}"
 
 
 def _sum_up(findings: list[dict[str, Any]]) -> Line:

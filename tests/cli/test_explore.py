@@ -128,6 +128,12 @@ def test_people_read_ends_rules_mistakes_and_limits(cpf: Cpf) -> None:
     assert "; not all of them were walked" in stopped
 
 
+def test_a_number_of_ways_that_nobody_would_read_is_told_by_its_size() -> None:
+    from checkpointflow.cli.ways import _write_count
+
+    assert [_write_count(n) for n in (38, 10**12 - 1, 2**1000)] == ["38", "999,999,999,999", "about 10^301"]
+
+
 def test_validate_explores_if_asked_and_invariants_are_refuted(cpf: Cpf) -> None:
     invariants = [{"never": "deploy", "unless": "steps.review.outputs.ok"}, {"always": "deploy"}]
     flow = cpf.flow(REVIEW, cli("deploy", next="done"), end("no"), end("done"), invariants=invariants)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from checkpointflow.errors import PersistenceError
 from checkpointflow.store.directory import RunDirectory
-from checkpointflow.store.files import explain, translate_errors
+from checkpointflow.store.files import explain, make_private, translate_errors
 from checkpointflow.store.layout import DRIVER_LOG
 
 
@@ -51,8 +51,12 @@ def start_apart(
 
     Raises PersistenceError if it cannot be started.
     """
+    run = ["--run-dir", str(directory.place)]
+    if not directory.runs_here:  # *directory* is a copy, and it is another one that the new cpf makes
+        run = ["--run-id", directory.place.name]
+        make_private(directory.place)
     # -P: a directory called checkpointflow, where we are, is not to be taken for the package.
-    words = [sys.executable, "-P", "-m", "checkpointflow", command, "--run-dir", str(directory.place)]
+    words = [sys.executable, "-P", "-m", "checkpointflow", *directory.reached_by, command, *run]
     log = directory.place / DRIVER_LOG
     with translate_errors(log):
         told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)

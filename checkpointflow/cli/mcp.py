@@ -10,7 +10,6 @@ import click
 from checkpointflow.cli.location import find_store
 from checkpointflow.cli.options import base_dir_option
 from checkpointflow.cli.output import choose_form
-from checkpointflow.errors import UsageError
 
 PATIENCE_SECONDS = 45.0  # many clients give up after 60
 
@@ -45,8 +44,6 @@ def command(base_dir: str | None, patience: str | None, answers: tuple[str, ...]
     from checkpointflow.mcp.server import Server
 
     store, seconds = find_store(base_dir), PATIENCE_SECONDS
-    if not store.runs_here:  # whoever takes runs up for it would do so from the copies that are read here
-        raise UsageError(problem="cpf mcp serves the runs of one machine: unset CPF_ON, or say --on ''")
     if patience is not None:
         from checkpointflow.cli.durations import parse_span  # late: few say so, and it brings the calendar
 

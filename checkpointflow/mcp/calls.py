@@ -28,7 +28,7 @@ from checkpointflow.mcp.protocol import (
     require_text,
 )
 from checkpointflow.mcp.results import describe_error, make_result
-from checkpointflow.mcp.runs import LOCK, Steps, Tick, ask, have_done, is_interrupted
+from checkpointflow.mcp.runs import LOCK, Steps, Tick, ask, have_done, is_halted
 from checkpointflow.mcp.sealing import unseal
 from checkpointflow.mcp.tasks import make_task
 from checkpointflow.mcp.tools import FOR_MANY, OWN, list_flows, make_rows
@@ -156,7 +156,9 @@ def _read_text(text: str) -> Any:
 def _retry(call: Call, run_id: str, step: str | None = None) -> Steps[Result]:
     directory = call.find(run_id)
     run = directory.load()
-    if is_interrupted(run):  # `cpf retry` would do again what may have been done, which a person is to say
+    if is_halted(
+        directory, run
+    ):  # `cpf retry` would do again what may have been done, which a person is to say
         words = ["resume"]
     elif run.status == "failed":
         words = ["retry", *_say_step(step)]

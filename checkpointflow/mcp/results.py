@@ -15,7 +15,7 @@ from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError
 from checkpointflow.mcp.host import Host
 from checkpointflow.mcp.protocol import Refused, Result
-from checkpointflow.mcp.runs import is_interrupted
+from checkpointflow.mcp.runs import is_halted
 from checkpointflow.store.directory import RunDirectory
 
 MAX_NAMED = 5
@@ -75,10 +75,12 @@ def describe_error(error: CheckpointflowError | Refused) -> Result:
 def _say_what_follows(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:
     run_id = run.run_id
     match run.status:
-        case "running" if is_interrupted(run):
-            return [_suggest("cpf_retry", "somebody interrupted it; this goes on with it", run_id=run_id)]
+        case "running" if is_halted(directory, run):
+            return [_suggest("cpf_retry", "it was stopped; this goes on with it", run_id=run_id)]
         case "running":
-            return [_suggest("cpf_wait", "it goes on by itself; this answers when it rests", run_id=run_id)]
+            is_attended = directory.runs_here or directory.seems_held()
+            how = "by itself" if is_attended else "as soon as a worker of its cluster is there: none is"
+            return [_suggest("cpf_wait", f"it goes on {how}; this answers when it rests", run_id=run_id)]
         case "waiting":
             return _say_who_answers(host, directory, run)
         case "failed":

@@ -6,7 +6,7 @@ by a cpf of its own, which the end of this one does not touch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from checkpointflow.cli import group
 from checkpointflow.cli.detach import drive_apart, is_driven_apart, start_apart
 from checkpointflow.cli.envelope import Envelope
+from checkpointflow.cli.location import STORE
 from checkpointflow.drivers.signals import PROCESS
 from checkpointflow.engine.run import Run, Started, waits
 from checkpointflow.errors import UsageError
@@ -39,11 +40,15 @@ Tick = Callable[[Run], None]
 
 
 class Sight(NamedTuple):
-    """A run, and whether before it was read a cpf was there that was started for it, or any that holds it."""
+    """A run, and whether before it was read a cpf was there that was started for it, or any that holds it.
+
+    is_halted: it goes on only once somebody says so.
+    """
 
     run: Run
     is_driven_apart: bool
     is_held: bool
+    is_halted: bool
 
     @property
     def is_attended(self) -> bool:
@@ -58,7 +63,7 @@ class Sight(NamedTuple):
         somebody interrupted does not, before they say so.
         """
         if self.run.status == "running":
-            return self.is_attended or not is_interrupted(self.run)
+            return self.is_attended or not self.is_halted
         return self.run.status == "waiting" and (self.is_driven_apart or is_overdue(self.run))
 
 
@@ -69,16 +74,17 @@ def look_at(directory: RunDirectory) -> Sight:
     round, a run that was just interrupted would seem to have lost its driver, and be taken up again.
     """
     is_apart, is_held = is_driven_apart(directory), directory.seems_held()
-    return Sight(directory.load(), is_apart, is_held)
+    run = directory.load()
+    return Sight(run, is_apart, is_held, is_halted(directory, run))
 
 
 def look_after(host: Host, directory: RunDirectory, sight: Sight) -> None:
     """Have the run, which is on its way, taken up if nobody works on it; a few times, if it stays as it is.
 
-    Its driver was killed, or a wait's time is up.
+    Its driver was killed, or a wait's time is up. Of a cluster the workers see to that.
     """
     run = sight.run
-    if sight.is_attended:
+    if sight.is_attended or not directory.runs_here:
         return
     revision, tries = host.taken_up.get(run.run_id, (run.revision, 0))
     tries = tries if revision == run.revision else 0
@@ -93,17 +99,21 @@ def is_overdue(run: Run) -> bool:
     return any((record.wait.timeout_at or moment + "_") <= moment for record in waits(run).values())
 
 
-def is_interrupted(run: Run) -> bool:
-    """Whether somebody stopped its driver, and has not gone on yet."""
-    return any(isinstance(r, Started) and r.on_hold == "interrupted" for r in run.active.values())
+def is_halted(directory: RunDirectory, run: Run) -> bool:
+    """Whether somebody stopped its driver, and has not gone on yet; or a cluster waits for them to say so."""
+    is_interrupted = any(isinstance(r, Started) and r.on_hold == "interrupted" for r in run.active.values())
+    return is_interrupted or directory.is_halted
 
 
 def ask(host: Host, command: str, *arguments: str) -> Envelope:
     """What *command* answers, done in this process. Raises CheckpointflowError."""
-    shared = ["--allow-shared"] if host.store.allow_shared else []
-    line = [command, *arguments, f"--base-dir={host.store.base}", *shared, "--json"]
+    store = host.store
+    shared = ["--allow-shared"] if store.allow_shared else []
+    place = store.reached_by or ("--on", "")  # whatever the environment says
+    line = [*place, command, *arguments, f"--base-dir={store.base}", *shared, "--json"]
+    found = {} if store.runs_here else {STORE: store}  # else it would connect anew
     try:
-        envelope: Envelope = group.main(line, prog_name="cpf", standalone_mode=False, obj={}).envelope
+        envelope: Envelope = group.main(line, prog_name="cpf", standalone_mode=False, obj=found).envelope
     except click.UsageError as error:
         raise UsageError(problem=error.format_message()) from None
     finally:
@@ -129,10 +139,12 @@ def have_done(
         shared = ["--allow-shared"] if directory.allow_shared else []
         process = start_apart(directory, command, *arguments, *shared, stdin=given, stdout=told)
         try:
-            while process.poll() is None:
+            for pause in list_pauses():
+                if process.poll() is not None:
+                    break
                 if until(directory.load()):
                     return
-                yield FIRST_PAUSE
+                yield pause
         finally:
             process.returncode = process.returncode or 0  # it goes on by itself
         told.seek(0)
@@ -153,12 +165,20 @@ def _refuse(answer: bytes) -> None:
 
 def settle(host: Host, directory: RunDirectory, tick: Tick, seconds: float) -> Steps[Sight]:
     """The run once it rests, or as it is after so many *seconds*."""
-    end, pause = monotonic() + seconds, FIRST_PAUSE
-    while True:
+    end = monotonic() + seconds
+    for pause in list_pauses():
         sight = look_at(directory)
         if not sight.is_on_its_way or monotonic() >= end:
-            return sight
+            break
         look_after(host, directory, sight)
         tick(sight.run)
+        yield pause
+    return sight
+
+
+def list_pauses() -> Iterator[float]:
+    """How many seconds to wait before each new look: ever longer, for what takes long may take longer."""
+    pause = FIRST_PAUSE
+    while True:
         yield pause
         pause = min(pause * 1.3, MAX_PAUSE)

@@ -12,7 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from checkpointflow.mcp.protocol import INVALID_PARAMS, ProtocolError
-from checkpointflow.store.files import create_anew, open_safely, read_all, translate_errors, write_at
+from checkpointflow.store.files import (
+    create_anew,
+    make_private,
+    open_safely,
+    read_all,
+    translate_errors,
+    write_at,
+)
 from checkpointflow.store.layout import MCP_KEY
 
 KEY_BYTES = 32
@@ -76,6 +83,7 @@ def _find_key(file: Path) -> bytes | None:
 
 def _make_key(file: Path) -> None:
     """A new key, there whole or not at all; whoever was quicker has made it."""
+    make_private(file.parent)  # where all runs are those of a cluster it may not be there
     beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     fd = create_anew(beside)
     try:

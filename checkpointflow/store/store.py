@@ -37,9 +37,13 @@ what your runs do.
 
 
 class Store:
-    """All runs below one base directory. runs_here: their commands run on this machine."""
+    """All runs below one base directory.
+
+    runs_here: their commands run on this machine; reached_by: what names their place on a command line.
+    """
 
     runs_here = True
+    reached_by: tuple[str, ...] = ()
 
     def __init__(self, base: Path, *, allow_shared: bool = False) -> None:
         self.base = base

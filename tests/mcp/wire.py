@@ -16,12 +16,20 @@ Json = dict[str, Any]
 
 
 class Wire:
-    """One `cpf mcp`, and all that it said. revision: of the requests; None: what `initialize` agreed on."""
+    """One `cpf mcp`, and all that it said. revision: of the requests; None: what `initialize` agreed on.
+
+    before: what stands before `mcp` on the command line.
+    """
 
     def __init__(
-        self, cpf: Cpf, *arguments: str, can: Json | None = None, revision: str | None = NEWEST
+        self,
+        cpf: Cpf,
+        *arguments: str,
+        before: tuple[str, ...] = (),
+        can: Json | None = None,
+        revision: str | None = NEWEST,
     ) -> None:
-        self.process: subprocess.Popen[bytes] = cpf.start("mcp", "--patience", "20s", *arguments)
+        self.process: subprocess.Popen[bytes] = cpf.start(*before, "mcp", "--patience", "20s", *arguments)
         self.can, self.revision = can or {}, revision
         self.client = "test"
         self.heard: list[Json] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Cpf, until
+from tests.conftest import until
 from tests.helpers import ask, cli, end
 from tests.temporal.world import Server, Site, find_free_port
 
@@ -97,9 +97,3 @@ def test_runs_are_swept_by_age(server: Server, make_site: Callable[..., Site]) -
     swept = site.cpf(*sweep)
     assert swept.code == 0 and ended in swept.text
     assert not place.exists()
-
-
-def test_models_are_served_the_runs_of_one_machine_only(cpf: Cpf) -> None:
-    """Failed with: steps of a cluster's run done here, from the copy that is read."""
-    refused = cpf("mcp", CPF_ON="temporal://127.0.0.1:1")
-    assert (refused.code, "serves the runs of one machine" in refused.err) == (2, True)

@@ -28,7 +28,7 @@ from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
 from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
-from checkpointflow.engine.run import Run
+from checkpointflow.engine.run import Run, Started, pending
 from checkpointflow.errors import RunNotFound, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.history import find_artifacts, find_sealed_files
@@ -47,6 +47,7 @@ class Cluster:
 
     def __init__(self, address: Address, shelf: Shelf) -> None:
         self.address, self.shelf = address, shelf
+        self.reached_by = ("--on", str(address), "--shelf", shelf.url)
         self._client: Client | None = None
         self._loop = asyncio.new_event_loop()
         self._attended = (False, -KNOWN_SECONDS)
@@ -109,6 +110,14 @@ async def _read_head(client: Client, found: WorkflowExecution) -> Head | None:
     return head if head.run_id == found.id else None
 
 
+def find_deferred(run: Run) -> Started | None:
+    """A step that was not begun, where nothing else goes on."""
+    if run.outcome is not None or pending(run):
+        return None
+    started = (record for record in run.active.values() if isinstance(record, Started))
+    return next((record for record in started if record.on_hold == "deferred"), None)
+
+
 class HostedStore(Store):
     """The runs of *cluster*. base: where this machine keeps what belongs to no run."""
 
@@ -118,6 +127,7 @@ class HostedStore(Store):
         super().__init__(base)
         self.cluster = cluster
         self.name = str(cluster.address)
+        self.reached_by = cluster.reached_by
         self._copies: Path | None = None
 
     def names(self) -> list[str]:
@@ -162,7 +172,7 @@ class HostedRun(RunDirectory):
         super().__init__(place)
         self.cluster, self.run_id = cluster, place.name
         self._base = base
-        self.reached_by = ("--on", str(cluster.address), "--shelf", cluster.shelf.url)
+        self.reached_by = cluster.reached_by
         self._told: Told | None = None
 
     @property
@@ -234,7 +244,7 @@ class HostedRun(RunDirectory):
     @property
     def is_halted(self) -> bool:
         """Whether it goes on only once somebody says so."""
-        return self.was_cut_off or self.is_foreign
+        return self.was_cut_off or self.is_foreign or find_deferred(self.told.run) is not None
 
     @property
     def is_foreign(self) -> bool:

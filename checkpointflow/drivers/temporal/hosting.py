@@ -31,7 +31,7 @@ from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.activities import find_program
 from checkpointflow.drivers.temporal.heading import describe
 from checkpointflow.drivers.temporal.history import Told, tell
-from checkpointflow.drivers.temporal.hosted import Cluster, HostedRun, HostedStore
+from checkpointflow.drivers.temporal.hosted import Cluster, HostedRun, HostedStore, find_deferred
 from checkpointflow.drivers.temporal.wire import Request, Start, Taken
 from checkpointflow.engine.answers import Answer, find_wait
 from checkpointflow.engine.facts import Fact
@@ -340,17 +340,10 @@ async def _rest(directory: HostedRun, revision: int, world: World) -> Run:
             problem = "its workflow was ended in Temporal, and the run was not; `cpf resume` goes on with it"
             raise PersistenceError(file=f"run {run.run_id}", problem=problem).about(run, directory)
         if run.revision >= revision and not pending(run):
-            deferred = _find_deferred(run)
-            if run.outcome is None and deferred is not None:
+            if (deferred := find_deferred(run)) is not None:
                 raise _explain(deferred, told).about(run, directory)
             return run
     raise AssertionError("a history ends with an end")
-
-
-def _find_deferred(run: Run) -> Started | None:
-    """A step that was not begun, where nothing else goes on."""
-    started = (record for record in run.active.values() if isinstance(record, Started))
-    return next((record for record in started if record.on_hold == "deferred"), None)
 
 
 def _explain(deferred: Started, told: Told) -> CheckpointflowError:

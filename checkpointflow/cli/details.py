@@ -41,7 +41,7 @@ Show = Callable[[Any, int], Iterator[Line]]
 
 def view_details(run: Run, directory: RunDirectory, entries: Sequence[Entry], show: Show) -> Iterator[Line]:
     """What the short view leaves out; *show* gives the lines of a value, as many as there is room for."""
-    about = {"id": run.run_id, "lies in": str(directory.place), "runs in": run.cwd}
+    about = {"id": run.run_id, "lies in": directory.whereabouts, "runs in": run.cwd}
     about |= {"document": run.workflow.source, "checkpoint": run.checkpoint_id}
     yield from _head("Run")
     yield from show({name: value for name, value in about.items() if value}, 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checkpointflow.errors import UsageError
+from checkpointflow.errors import CheckpointflowError, UsageError
 from checkpointflow.store.files import locate
 from checkpointflow.store.layout import CONFIG, is_run_id
 from checkpointflow.store.store import LATEST, Store
@@ -38,7 +38,10 @@ def find_cluster(base: Path) -> tuple[str | None, str | None]:
     """The URLs of the cluster and of the shelf that are meant, as far as they are said."""
     context = click.get_current_context(silent=True)
     meta = {} if context is None else context.meta
-    on, shelf = meta.get(ON), meta.get(SHELF)
+    return _complete_cluster(meta.get(ON), meta.get(SHELF), base)
+
+
+def _complete_cluster(on: str | None, shelf: str | None, base: Path) -> tuple[str | None, str | None]:
     if on is None and os.path.lexists(base / CONFIG):
         from checkpointflow.cli.config import read_cluster_config  # late: few stores have one
 
@@ -150,17 +153,30 @@ def shorten_lines(text: str, directory: RunDirectory) -> str:
         return text
     import re  # late: only people are told so
 
-    here = Path(named).absolute() if (named := os.environ.get(BASE_DIR_VARIABLE)) else _find_default()
+    here = _find_usual()
     short = join_line([find_short_id(directory), *_name(directory, here)[1]])
     long = re.escape(join_line([*run, *where]))
     return re.sub(rf"(cpf [a-z-]+ ){long}(?![^\s\x1b])", lambda found: found[1] + short, text)
 
 
 def _shorten_place(text: str, words: tuple[str, ...]) -> str:
-    """*text* without *words*, which name a cluster, in its lines, where the environment says the same."""
-    said = dict(zip(words[::2], words[1::2], strict=True))
-    is_said = said["--on"] == os.environ.get("CPF_ON") and said["--shelf"] == os.environ.get("CPF_SHELF")
-    return text.replace(f"cpf {join_line(words)} ", "cpf ") if is_said else text
+    """*text* without *words*, which name a cluster, in its lines, where the same is meant without them."""
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+
+    here = _find_usual()
+    try:
+        on, shelf = _complete_cluster(os.environ.get("CPF_ON"), os.environ.get("CPF_SHELF"), here or Path())
+        usual = ("--on", str(parse_address(on or "")), "--shelf", open_shelf(shelf or str(here)).url)
+    except CheckpointflowError:  # nothing is meant then
+        return text
+    return text.replace(f"cpf {join_line(words)} ", "cpf ") if words == usual else text
+
+
+def _find_usual() -> Path | None:
+    """The store that is meant where nothing is said."""
+    named = os.environ.get(BASE_DIR_VARIABLE)
+    return Path(named).absolute() if named else _find_default()
 
 
 def _name(directory: RunDirectory, default: Path | None) -> tuple[list[str], list[str]]:

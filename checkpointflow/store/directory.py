@@ -133,6 +133,11 @@ class RunDirectory(RunFiles):
         """The store that it lies in; None if it is in none."""
         return self.place.parent.parent if self.place.parent.name == RUNS else None
 
+    @property
+    def whereabouts(self) -> str:
+        """Where it lies, for people."""
+        return str(self.place)
+
     # Reading
 
     def load(self) -> Run:

@@ -39,6 +39,27 @@ def test_the_lines_in_an_envelope_name_the_cluster(hosted: Cpf) -> None:
         assert "temporal://" in str(entry), entry
 
 
+def test_where_the_environment_names_the_cluster_lines_for_people_do_not(hosted: Cpf, tmp_path: Path) -> None:
+    """The shelf is the store, where none is named."""
+    run_id = hosted.run(ask("q"))["run_id"]
+    line = f"  cpf answer {run_id}"
+    assert line in hosted("status", run_id, "--text").text.splitlines()
+    for name, value in (("CPF_SHELF", str(tmp_path)), ("CPF_ON", "temporal://127.0.0.1:1"), ("CPF_ON", "?")):
+        place = ("--on", hosted.env["CPF_ON"], "--shelf", hosted.env["CPF_SHELF"])
+        elsewhere = Cpf(hosted.cwd, hosted.base)
+        elsewhere.env |= hosted.env | {name: value}
+        last = elsewhere(*place, "status", run_id, "--text").text.splitlines()[-1]
+        assert (last[:11], last[-33:]) == ("  cpf --on ", f"answer {run_id}")
+
+
+def test_it_is_told_where_a_run_lies(hosted: Cpf, house: Site) -> None:
+    """Failed with: a copy, which is gone when that is read."""
+    run_id = hosted.run(end("e"))["run_id"]
+    place = f"{house.url.partition('?')[0]}/{run_id}"
+    assert f"  lies in: {place}" in hosted("inspect", run_id, "--text").text.splitlines()
+    assert hosted("delete", run_id)["result"]["deleted"][0]["directory"] == place
+
+
 def test_an_event_that_does_not_fit_changes_nothing(hosted: Cpf) -> None:
     run_id = hosted.run(ask("q", input_schema=GO_ON))["run_id"]
     before = _history(hosted, run_id)

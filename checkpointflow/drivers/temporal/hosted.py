@@ -24,7 +24,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from checkpointflow.drivers.temporal import wire
-from checkpointflow.drivers.temporal.address import Address
+from checkpointflow.drivers.temporal.address import SCHEME, Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
 from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
@@ -179,6 +179,12 @@ class HostedRun(RunDirectory):
     def base(self) -> Path:
         """Where this machine keeps what belongs to no run."""
         return self._base
+
+    @property
+    def whereabouts(self) -> str:
+        """Its cluster, and its id."""
+        address = self.cluster.address
+        return f"{SCHEME}://{address.target}/{address.namespace}/{self.run_id}"
 
     def load(self) -> Run:
         """The run as it stands now. Raises RunNotFound, PersistenceError."""

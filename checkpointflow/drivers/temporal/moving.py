@@ -126,7 +126,7 @@ async def _delete_history(directory: HostedRun, *, is_closed: bool) -> None:
 def _describe(directory: HostedRun, workflow_id: str, status: str) -> Removal:
     cluster = directory.cluster
     size = sum(found.size for found in cluster.shelf.list(f"{RUNS}/{directory.run_id}"))
-    place = f"{cluster.address}/{directory.run_id}"
+    place = directory.whereabouts
     return Removal(
         run_id=directory.run_id, workflow_id=workflow_id, status=status, directory=place, bytes=size
     )

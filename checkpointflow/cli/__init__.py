@@ -224,6 +224,8 @@ def _do(arguments: list[str], asked: dict[str, Any]) -> Any:
         return group.main(arguments, prog_name="cpf", standalone_mode=False, obj=asked)
     finally:
         PROCESS.is_listening = False  # from here on the answer is what matters
+        if "progress" in asked:
+            asked["progress"].stop()
 
 
 def _refuse_odd_bytes(arguments: list[str]) -> None:

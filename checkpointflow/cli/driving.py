@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from checkpointflow.cli.encoding import encode
 from checkpointflow.cli.envelope import Reply, wrap_run
-from checkpointflow.cli.location import note_run
+from checkpointflow.cli.location import PROGRESS, note_run
 from checkpointflow.cli.output import is_read_as_text, is_watched
 from checkpointflow.drivers.local import Observe, World, ignore
 from checkpointflow.engine.run import Run
@@ -121,12 +121,14 @@ class Driving:
 
         is_plain = self._form == "plain" or os.environ.get("TERM") == "dumb" or bool(os.environ.get("CI"))
         is_live = is_watched() and not is_plain
-        return Progress(
+        progress = Progress(
             find_screen(sys.stderr),
             is_live=is_live,
             ends_in_text=is_read_as_text(),
             find=find if self._verbose else None,
         )
+        click.get_current_context().obj[PROGRESS] = progress
+        return progress
 
     def answer(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALLOW_SHARED = "checkpointflow.allow_shared"
 ON, SHELF = "checkpointflow.on", "checkpointflow.shelf"
-RUN, STORE = "directory", "store"
+RUN, STORE, PROGRESS = "directory", "store", "progress"
 BASE_DIR_VARIABLE = "CHECKPOINTFLOW_BASE_DIR"
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-")

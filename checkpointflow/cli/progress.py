@@ -89,6 +89,12 @@ class Progress:
             self._ticker = threading.Thread(target=self._tick, daemon=True)
             self._ticker.start()
 
+    def stop(self) -> None:
+        """Leave the last line to others, whatever the run is at."""
+        with self._lock:
+            self._run = None
+            self._write([])
+
     def _tick(self) -> None:
         """Draw the last line again and again, until the run rests."""
         pause = threading.Event()

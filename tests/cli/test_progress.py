@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import Answer, Cpf
 from tests.helpers import ask, cli, end, foreach, parallel
-from tests.terminals import Terminal, at_a_terminal, obeys_nothing, plain
+from tests.terminals import CTRL_C, Terminal, at_a_terminal, obeys_nothing, plain
 
 
 def told(
@@ -62,6 +62,14 @@ def test_a_terminal_has_the_last_line_redrawn(cpf: Cpf) -> None:
         assert person.end() == 0
         assert "\r\x1b[K" in person.raw
     assert person.shown.count("✓ slow") == 1
+
+
+def test_an_error_stands_in_a_line_of_its_own(cpf: Cpf) -> None:
+    """Failed with: the last line, in which a step is under way, left there before it."""
+    with Terminal(cpf, "run", cpf.flow(cli("slow", 'until test ! -e "$PWD"; do sleep 0.02; done'))) as person:
+        person.expect("● slow 1.")
+        assert person.press(CTRL_C).end() == 20
+    assert "cpf: cpf was told to stop by SIGINT" in plain(person.raw).splitlines()
 
 
 @pytest.mark.parametrize("env", [{"CI": "true"}, {"TERM": "dumb"}])

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.conftest import Cpf, until
 from tests.helpers import ask, call, cli, end
 from tests.temporal.world import TOKEN, Server, Site, fetch_history
+from tests.terminals import CTRL_C, Terminal
 
 GO_ON = {"type": "object", "required": ["a"], "properties": {"a": {"type": "integer"}}}
 
@@ -216,3 +217,16 @@ def test_whoever_detaches_leaves_the_run_to_the_workers(hosted: Cpf) -> None:
     assert begun.code == 0
     assert hosted("wait", begun["run_id"], "--for", "ended", "--timeout", "30s")["status"] == "completed"
     assert (hosted.cwd / "done").exists()
+
+
+def test_whoever_has_answered_stops_following_by_a_key(hosted: Cpf) -> None:
+    """Failed with: cpf deaf after a question that it had asked itself."""
+    steps = [ask("q", input_schema=GO_ON), cli("slow", "until test -e go.txt; do sleep 0.05; done")]
+    with Terminal(hosted, "run", hosted.flow(*steps)) as person:
+        person.expect("Answer it now?")
+        person.type("y", "1").expect("Send it?")
+        person.type("y").expect("slow 1.")
+        assert person.press(CTRL_C).end() == 20
+    assert "the run goes on without it" in person.shown
+    (hosted.cwd / "go.txt").touch()
+    assert hosted("wait", "@latest").code == 0

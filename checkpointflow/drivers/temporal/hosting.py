@@ -326,6 +326,7 @@ async def _cancel(
 def _follow(directory: HostedRun, revision: int, world: World) -> Run:
     """The run once it rests, at *revision* or later. Whoever stops following stops nothing."""
     try:
+        PROCESS.start_listening()  # a person who was asked before has left it deaf
         return directory.cluster.do(_rest(directory, revision, world))
     except KeyboardInterrupt:
         error = Interrupted(signal=f"{PROCESS.name or 'SIGINT'}; the run goes on without it")

@@ -92,8 +92,10 @@ class Progress:
     def stop(self) -> None:
         """Leave the last line to others, whatever the run is at."""
         with self._lock:
+            was_drawn = self._run is not None and self._run.status == "running"
             self._run = None
-            self._write([])
+            if was_drawn:
+                self._write([])
 
     def _tick(self) -> None:
         """Draw the last line again and again, until the run rests."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.conftest import Answer, Cpf, until
-from tests.helpers import ask, cli, end
+from tests.helpers import ask, cli, end, foreach
 from tests.temporal.world import Server, Site, find_free_port
 
 FORGETTING_SECONDS = 120.0  # a dev server takes half a minute to delete what it was told to
@@ -39,7 +40,7 @@ class AwayShelf:
         return self._shelf.find_place(run_id)
 
 
-def work_here(site: Site, shelf: Any, do: Callable[[], T]) -> T:
+def work_here(site: Site, shelf: Any, do: Callable[[], T], **terms: Any) -> T:
     """What *do* gives, while a worker in this process works for *site* with *shelf*."""
     from checkpointflow.drivers.temporal.activities import Terms
     from checkpointflow.drivers.temporal.address import parse_address
@@ -48,7 +49,7 @@ def work_here(site: Site, shelf: Any, do: Callable[[], T]) -> T:
 
     async def work() -> T:
         client = await connect(parse_address(site.url), shelf)
-        async with be_at_work(client, [site.queue], shelf, Terms(jobs=1)):
+        async with be_at_work(client, [site.queue], shelf, Terms(jobs=1, **terms)):
             return await asyncio.to_thread(do)
 
     return asyncio.run(work())
@@ -141,6 +142,77 @@ def test_a_step_that_waits_for_the_shelf_heeds_a_cancel(site: Site) -> None:
 
     told = work_here(site, shelf, cancel)
     assert (told.code, told["status"], site.read("done")) == (0, "cancelled", []), told
+
+
+def test_what_a_step_costs_a_choosy_worker_does_not_grow_with_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the events of the run's history that it reads to see whether the step follows."""
+    from temporalio.service import WorkflowService
+
+    from checkpointflow.drivers.temporal import activities
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+    from checkpointflow.store.files import digest
+
+    read, at = 0, list[int]()
+
+    def count(name: str) -> None:
+        call = getattr(WorkflowService, name)
+
+        async def counted(*given: Any, **more: Any) -> Any:
+            nonlocal read
+            answer = await call(*given, **more)
+            read += len(answer.history.events)
+            return answer
+
+        monkeypatch.setattr(WorkflowService, name, counted)
+
+    for name in ("get_workflow_execution_history", "get_workflow_execution_history_reverse"):
+        count(name)
+    follows = activities.follows
+    monkeypatch.setattr(activities, "follows", lambda *given: at.append(read) or follows(*given))
+    file = site.cpf.flow(foreach("each", {"count": 100}, cli("s")))
+    allowed = frozenset([digest((site.cwd / file).read_bytes())])
+    shelf = open_shelf(str(site.shelf))
+    told = work_here(site, shelf, lambda: site.cpf.real("run", file), allowed=allowed)
+    costs = [after - before for before, after in pairwise(at)]
+    assert (told.code, len(costs)) == (0, 99), told
+    assert max(costs[89:]) <= max(costs[4:14]), costs
+
+
+def test_what_a_worker_remembers_of_a_run_is_the_run(
+    house: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it waits, went on, was tried again in another execution; and it remembers only some."""
+    from checkpointflow.drivers.temporal import history
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.connecting import connect
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+
+    monkeypatch.setattr(history, "MAX_REMEMBERED", 2)
+    site = house.beside(tmp_path / "site")
+    first = site.cpf.run(ask("q"), cli("s", "test -e now"), ask("r"))["run_id"]
+
+    async def compare() -> None:
+        client = await connect(parse_address(site.url), open_shelf(str(site.shelf)))
+        memory = history.Memory(client)
+
+        async def look(run_id: str) -> None:
+            known, told = await memory.read_latest(run_id), await history.read_latest(client, run_id)
+            assert (known.run, known.is_closed) == (told.run, told.is_closed)
+
+        await look(first)
+        await look(first)
+        for line in (("resume", first, "--event", "q_event", "--input", "{}"), ("retry", first)):
+            await asyncio.to_thread(site.cpf.real, *line)
+            await look(first)
+            (site.cwd / "now").touch()
+        for other in [(await asyncio.to_thread(site.cpf.real, "run", "w.yaml"))["run_id"] for _ in range(2)]:
+            await look(other)
+        await look(first)
+        assert len(memory._known) == 2
+
+    asyncio.run(compare())
 
 
 def test_a_step_goes_to_the_machine_that_can_do_it(site: Site) -> None:

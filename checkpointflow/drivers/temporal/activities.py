@@ -26,7 +26,7 @@ from checkpointflow.drivers.sources import read_copies
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.deciding import decide, follows
 from checkpointflow.drivers.temporal.hearing import CASES
-from checkpointflow.drivers.temporal.history import read_latest, write_out
+from checkpointflow.drivers.temporal.history import Memory, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
@@ -62,6 +62,7 @@ class Activities:
 
     def __init__(self, shelf: Shelf, client: Client, scratch: Path, terms: Terms) -> None:
         self._shelf, self._client, self._scratch, self._terms = shelf, client, scratch, terms
+        self._memory = Memory(client)
         self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
         self._versions: dict[str, str] = {}  # of what was fetched
         self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
@@ -132,7 +133,7 @@ class Activities:
         allowed = self._terms.allowed
         if allowed is None:
             return None
-        told = await read_latest(self._client, work.run_id)
+        told = await self._memory.read_latest(work.run_id)
         identity = told.run.workflow
         others = {identity.digest, *identity.documents.values()} - allowed
         if others:

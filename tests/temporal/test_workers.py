@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.conftest import until
-from tests.helpers import ask, cli, end
+from tests.conftest import Answer, until
+from tests.helpers import ask, cli, end, foreach
 from tests.temporal.world import Server, Site, find_free_port
 
 FORGETTING_SECONDS = 120.0  # a dev server takes half a minute to delete what it was told to
+T = TypeVar("T")
+
+
+class AwayShelf:
+    """The shelf of *site*, which is away the first *times* that it is asked where a run's files lie."""
+
+    def __init__(self, site: Site, times: int) -> None:
+        from checkpointflow.drivers.temporal.shelf import open_shelf
+
+        self._shelf, self._times = open_shelf(str(site.shelf)), times
+        self.asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shelf, name)
+
+    def find_place(self, run_id: str) -> Path | None:
+        from checkpointflow.errors import PersistenceError
+
+        self.asked += 1
+        if self.asked <= self._times:
+            raise PersistenceError(file=self.url, problem="it is away")
+        return self._shelf.find_place(run_id)
+
+
+def work_here(site: Site, shelf: Any, do: Callable[[], T], **terms: Any) -> T:
+    """What *do* gives, while a worker in this process works for *site* with *shelf*."""
+    from checkpointflow.drivers.temporal.activities import Terms
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.connecting import connect
+    from checkpointflow.drivers.temporal.worker import be_at_work
+
+    async def work() -> T:
+        client = await connect(parse_address(site.url), shelf)
+        async with be_at_work(client, [site.queue], shelf, Terms(jobs=1, **terms)):
+            return await asyncio.to_thread(do)
+
+    return asyncio.run(work())
 
 
 def test_where_no_server_is_that_is_told_at_once(site: Site) -> None:
@@ -61,6 +101,118 @@ def test_a_worker_runs_only_what_its_operator_allows(site: Site) -> None:
     assert refused.code not in (0, 40), refused
     assert "o.yaml" in refused["error"]["message"] or "allow" in refused["error"]["message"]
     assert site.read("done") == ["good"]
+
+
+def _run_with_shelf_away(site: Site, times: int, monkeypatch: pytest.MonkeyPatch) -> Answer:
+    from checkpointflow.drivers.temporal import activities
+
+    monkeypatch.setattr(activities, "KEEPING_SECONDS", 0.2)
+    file = site.cpf.flow(cli("s", "echo s >> done"))
+    return work_here(site, AwayShelf(site, times), lambda: site.cpf.real("run", file))
+
+
+def test_a_shelf_that_is_away_for_a_moment_puts_no_step_off(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from checkpointflow.drivers.temporal import activities
+
+    assert activities.MAX_PREPARING_SECONDS == 60
+    told = _run_with_shelf_away(site, 4, monkeypatch)
+    assert (told.code, site.read("done")) == (0, ["s"]), told
+
+
+def test_a_shelf_that_stays_away_puts_a_step_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from checkpointflow.drivers.temporal import activities
+
+    monkeypatch.setattr(activities, "MAX_PREPARING_SECONDS", 0.5)
+    told = _run_with_shelf_away(site, 1000, monkeypatch)
+    assert (told.code, "it is away" in told["error"]["message"], site.read("done")) == (60, True, []), told
+
+
+def test_a_step_that_waits_for_the_shelf_heeds_a_cancel(site: Site) -> None:
+    shelf, file = AwayShelf(site, 1000), site.cpf.flow(cli("s", "echo s >> done"))
+
+    def cancel() -> Answer:
+        caller = site.cpf.start("run", file)
+        until(lambda: shelf.asked > 1)
+        cancelled = site.cpf.real("cancel", site.find_newest(), "--reason", "enough")
+        shelf._times = 0
+        caller.communicate()
+        return cancelled
+
+    told = work_here(site, shelf, cancel)
+    assert (told.code, told["status"], site.read("done")) == (0, "cancelled", []), told
+
+
+def test_what_a_step_costs_a_choosy_worker_does_not_grow_with_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the events of the run's history that it reads to see whether the step follows."""
+    from temporalio.service import WorkflowService
+
+    from checkpointflow.drivers.temporal import activities
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+    from checkpointflow.store.files import digest
+
+    read, at = 0, list[int]()
+
+    def count(name: str) -> None:
+        call = getattr(WorkflowService, name)
+
+        async def counted(*given: Any, **more: Any) -> Any:
+            nonlocal read
+            answer = await call(*given, **more)
+            read += len(answer.history.events)
+            return answer
+
+        monkeypatch.setattr(WorkflowService, name, counted)
+
+    for name in ("get_workflow_execution_history", "get_workflow_execution_history_reverse"):
+        count(name)
+    follows = activities.follows
+    monkeypatch.setattr(activities, "follows", lambda *given: at.append(read) or follows(*given))
+    file = site.cpf.flow(foreach("each", {"count": 100}, cli("s")))
+    allowed = frozenset([digest((site.cwd / file).read_bytes())])
+    shelf = open_shelf(str(site.shelf))
+    told = work_here(site, shelf, lambda: site.cpf.real("run", file), allowed=allowed)
+    costs = [after - before for before, after in pairwise(at)]
+    assert (told.code, len(costs)) == (0, 99), told
+    assert max(costs[89:]) <= max(costs[4:14]), costs
+
+
+def test_what_a_worker_remembers_of_a_run_is_the_run(
+    house: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it waits, went on, was tried again in another execution; and it remembers only some."""
+    from checkpointflow.drivers.temporal import history
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.connecting import connect
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+
+    monkeypatch.setattr(history, "MAX_REMEMBERED", 2)
+    site = house.beside(tmp_path / "site")
+    first = site.cpf.run(ask("q"), cli("s", "test -e now"), ask("r"))["run_id"]
+
+    async def compare() -> None:
+        client = await connect(parse_address(site.url), open_shelf(str(site.shelf)))
+        memory = history.Memory(client)
+
+        async def look(run_id: str) -> None:
+            known, told = await memory.read_latest(run_id), await history.read_latest(client, run_id)
+            assert (known.run, known.is_closed) == (told.run, told.is_closed)
+
+        await look(first)
+        await look(first)
+        for line in (("resume", first, "--event", "q_event", "--input", "{}"), ("retry", first)):
+            await asyncio.to_thread(site.cpf.real, *line)
+            await look(first)
+            (site.cwd / "now").touch()
+        for other in [(await asyncio.to_thread(site.cpf.real, "run", "w.yaml"))["run_id"] for _ in range(2)]:
+            await look(other)
+        await look(first)
+        assert len(memory._known) == 2
+
+    asyncio.run(compare())
 
 
 def test_a_step_goes_to_the_machine_that_can_do_it(site: Site) -> None:

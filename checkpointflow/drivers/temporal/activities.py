@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from shutil import rmtree
+from time import monotonic
 from typing import TypeVar
 
 from msgspec import Struct
@@ -25,13 +26,13 @@ from checkpointflow.drivers.sources import read_copies
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.deciding import decide, follows
 from checkpointflow.drivers.temporal.hearing import CASES
-from checkpointflow.drivers.temporal.history import read_latest, write_out
+from checkpointflow.drivers.temporal.history import Memory, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, make_refusal
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
 from checkpointflow.engine.facts import Fact, Identity
 from checkpointflow.engine.path import is_path
-from checkpointflow.errors import CheckpointflowError, DirectoryGone, StateCorrupt
+from checkpointflow.errors import CheckpointflowError, DirectoryGone, PersistenceError, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import RunFiles, make_private
 from checkpointflow.store.layout import RUNS, is_run_id
@@ -40,6 +41,7 @@ from checkpointflow.store.seals import list_artifacts, seal, seal_logs
 BEAT_SECONDS = 0.5
 LISTENING_SECONDS = 0.2
 MOVING_SECONDS = KEEPING_SECONDS = 2.0
+MAX_PREPARING_SECONDS = 60.0
 T = TypeVar("T")
 
 
@@ -60,6 +62,7 @@ class Activities:
 
     def __init__(self, shelf: Shelf, client: Client, scratch: Path, terms: Terms) -> None:
         self._shelf, self._client, self._scratch, self._terms = shelf, client, scratch, terms
+        self._memory = Memory(client)
         self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
         self._versions: dict[str, str] = {}  # of what was fetched
         self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
@@ -81,9 +84,9 @@ class Activities:
         """Do an action, telling all the while that somebody is at it."""
         _check_names(work.run_id, work)
         try:
-            if (refused := await self._refuse(work)) is not None:
-                return Done(outcome=refused)
-            files = await self._have(lambda: self._fetch(work.run_id))
+            files = await self._prepare(work)
+            if isinstance(files, Failure):
+                return Done(outcome=files)
             # Only once the cluster knows that somebody is at it: else it would be asked what it came to,
             # though nobody ever got it.
             if not await self._tell(wire.BEGUN):
@@ -104,6 +107,24 @@ class Activities:
         )
         return done
 
+    async def _prepare(self, work: Work) -> RunFiles | Failure:
+        """The files that *work* needs, or how it fails; a shelf that is away for a moment is waited for.
+
+        Raises CancelledError once it is told to stop.
+        """
+        deadline = monotonic() + MAX_PREPARING_SECONDS
+        while True:
+            try:
+                if (refused := await self._refuse(work)) is not None:
+                    return refused
+                return await self._have(lambda: self._fetch(work.run_id))
+            except PersistenceError:
+                if monotonic() > deadline:
+                    raise
+            await asyncio.sleep(KEEPING_SECONDS)
+            if not await self._tell():
+                raise asyncio.CancelledError
+
     async def _refuse(self, work: Work) -> Failure | None:
         """How a step fails of a document that this worker is not to run, or that is not of its document.
 
@@ -112,7 +133,7 @@ class Activities:
         allowed = self._terms.allowed
         if allowed is None:
             return None
-        told = await read_latest(self._client, work.run_id)
+        told = await self._memory.read_latest(work.run_id)
         identity = told.run.workflow
         others = {identity.digest, *identity.documents.values()} - allowed
         if others:

@@ -6,12 +6,15 @@ decision. So whoever may read that history reads the run, and needs no worker fo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -34,9 +37,11 @@ from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import list_files, make_private
 from checkpointflow.store.layout import HISTORY, OUTPUTS, STATE
 
-PAGE = 1000
+PAGE, FIRST_PAGE_BACK = 1000, 8
 MAX_READINGS = 10
+MAX_REMEMBERED = 100
 MOVED = "branch tokens"  # of what Temporal says then
+_CONTINUED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
@@ -49,13 +54,16 @@ _CLOSED = {
 class Told(NamedTuple):
     """A run as Temporal's history tells it. facts: since *start*; why: an action was last not begun.
 
-    is_foreign: it came in an archive, and nobody has said yet where its commands run.
+    is_foreign: it came in an archive, and nobody has said yet where its commands run; execution, event: which
+    of the workflow's executions tells it, and the number of the last event there that did.
     """
 
     start: Start
     run: Run
     facts: list[Fact]
     is_foreign: bool
+    execution: str
+    event: int
     is_closed: bool = False
     why: Refusal | None = None
 
@@ -65,9 +73,16 @@ async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIte
 
     Raises RPCError, PersistenceError, and StateCorrupt for a workflow that is none of ours.
     """
-    try:
+    with _translate_oddities(run_id):
         async for told in _tell_at_last(client, run_id, follow=follow):
             yield told
+
+
+@contextmanager
+def _translate_oddities(run_id: str) -> Iterator[None]:
+    """Raise StateCorrupt for what makes no sense in the history of *run_id*."""
+    try:
+        yield
     except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AssertionError) as error:
         problem = f"it tells of no run that this cpf understands ({error!r})"
         raise StateCorrupt(file=f"workflow {run_id}", problem=problem) from None
@@ -96,32 +111,46 @@ async def _tell(client: Client, run_id: str, *, follow: bool) -> AsyncIterator[T
         async for event in handle.fetch_history_events(wait_new_event=follow, page_size=PAGE):
             kind = event.event_type
             if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-                given = event.workflow_execution_started_event_attributes.input.payloads
-                (start,) = await client.data_converter.decode(given, [Start])
-                told = Told(start, take_up(start), list(start.facts), start.is_foreign)
-                check_names(start, told.run, run_id)
+                told = await _begin(client, run_id, event)
                 yield told
                 continue
             assert told is not None, "a history begins with its start"
-            if kind == EventType.EVENT_TYPE_MARKER_RECORDED:
-                for decision in await _read_decisions(client, event.marker_recorded_event_attributes):
-                    told.facts.extend(decision.facts)
-                    told = told._replace(run=apply(fork(told.run), decision.facts))
-                    if decision.is_foreign is not None:
-                        told = told._replace(is_foreign=decision.is_foreign)
+            before, told = told, await _go_on(client, told, event)
+            if told is not before:
                 yield told
-            elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-                payloads = event.activity_task_completed_event_attributes.result.payloads
-                if payloads and b'"why"' in payloads[0].data:
-                    (done,) = await client.data_converter.decode(payloads, [Done])
-                    told = told._replace(why=done.why)
-            elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+            elif kind == _CONTINUED:
                 continued = event.workflow_execution_continued_as_new_event_attributes
                 execution = continued.new_execution_run_id
             elif kind in _CLOSED:
                 yield told._replace(is_closed=True)
         if execution is None:
             return
+
+
+async def _begin(client: Client, run_id: str, event: Any) -> Told:
+    """What the first *event* of a history tells."""
+    started = event.workflow_execution_started_event_attributes
+    (start,) = await client.data_converter.decode(started.input.payloads, [Start])
+    run, execution = take_up(start), started.original_execution_run_id
+    check_names(start, run, run_id)
+    return Told(start, run, list(start.facts), start.is_foreign, execution, event.event_id)
+
+
+async def _go_on(client: Client, told: Told, event: Any) -> Told:
+    """What is told once *event* has happened, too; the same if it says nothing."""
+    if event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+        for decision in await _read_decisions(client, event.marker_recorded_event_attributes):
+            told.facts.extend(decision.facts)
+            run = apply(fork(told.run), decision.facts)
+            told = told._replace(run=run, event=event.event_id)
+            if decision.is_foreign is not None:
+                told = told._replace(is_foreign=decision.is_foreign)
+    elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+        payloads = event.activity_task_completed_event_attributes.result.payloads
+        if payloads and b'"why"' in payloads[0].data:
+            (done,) = await client.data_converter.decode(payloads, [Done])
+            told = told._replace(why=done.why)
+    return told
 
 
 async def read_latest(client: Client, run_id: str) -> Told:
@@ -131,6 +160,55 @@ async def read_latest(client: Client, run_id: str) -> Told:
         latest = told
     assert latest is not None, "a history begins with its start"
     return latest
+
+
+class Memory:
+    """What was last read of each of some runs, so that only what came since is read again."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._known: dict[str, Told] = {}
+
+    async def read_latest(self, run_id: str) -> Told:
+        """The run as it stands now, without its facts. Raises as `tell` does."""
+        known = self._known.get(run_id)
+        told = None if known is None else await self._go_on(run_id, known)
+        told = (told or await read_latest(self._client, run_id))._replace(facts=[])
+        self._known.pop(run_id, None)  # so that it comes to stand last
+        self._known[run_id] = told
+        if len(self._known) > MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return told
+
+    async def _go_on(self, run_id: str, told: Told) -> Told | None:
+        """What is *told* now; None: its execution is over or forgotten, and another may have followed."""
+        try:
+            new = await self._read_back(run_id, told)
+        except RPCError:
+            return None
+        if any(event.event_type in {_CONTINUED, *_CLOSED} for event in new[:1]):
+            return None
+        with _translate_oddities(run_id):
+            for event in reversed(new):
+                told = await _go_on(self._client, told, event)
+        return told
+
+    async def _read_back(self, run_id: str, told: Told) -> list[Any]:
+        """The events after those that were *told* of, the newest first."""
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace,
+            execution=WorkflowExecution(workflow_id=run_id, run_id=told.execution),
+            maximum_page_size=FIRST_PAGE_BACK,
+        )
+        found = list[Any]()
+        while True:
+            page = await self._client.workflow_service.get_workflow_execution_history_reverse(request)
+            new = [event for event in page.history.events if event.event_id > told.event]
+            found += new
+            if len(new) < len(page.history.events) or not page.next_page_token:
+                return found
+            request.next_page_token = page.next_page_token
+            request.maximum_page_size = min(2 * request.maximum_page_size, PAGE)
 
 
 async def _read_decisions(client: Client, marker: Any) -> list[Decision]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import Cpf
-from tests.helpers import ask, end, foreach
+from tests.helpers import ask, cli, end, foreach
 from tests.temporal.world import Server, Site, as_json, fetch_events
 
 MANY = 40
@@ -21,7 +21,9 @@ def _ask_many(long: int) -> tuple[dict[str, Any], ...]:
 def _list_waits(cpf: Cpf, run_id: str) -> list[dict[str, Any]]:
     """What `cpf waits` and `cpf list` tell of the waits of a run, but for the times."""
     found = [row for row in cpf("waits", "--full")["result"]["waits"] if row["run_id"] == run_id]
-    (listed,) = (row for row in cpf("list", "--limit", "0", "--full")["result"]["runs"] if row["run_id"] == run_id)
+    (listed,) = (
+        row for row in cpf("list", "--limit", "0", "--full")["result"]["runs"] if row["run_id"] == run_id
+    )
     assert len(listed["waits"]) == len(found) and listed["step"] == found[0]["step"]
     return [{name: row[name] for name in row if name not in TIMES} for row in found]
 
@@ -48,6 +50,14 @@ def test_all_waits_of_a_run_are_listed_and_its_memo_is_short(
         kinds = [event.WhichOneof("attributes") for event in events]
         assert "workflow_properties_modified_event_attributes" not in kinds
     assert as_json(told[0]).count("p") > 290
+
+
+def test_many_long_steps_begin_at_once(house: Site, tmp_path: Path) -> None:
+    """Failed with: the workflow terminated by Temporal, which takes 4 MiB in a message; resumed: again."""
+    site = house.beside(tmp_path / "site")
+    long = cli("s", "true " + "x" * 60_000 + " ${item}")
+    done = site.cpf.run(foreach("each", list(range(75)), long, max_concurrency=75), end("e", result="ok"))
+    assert done["result"] == "ok", done
 
 
 def test_a_heading_is_short_whatever_a_run_holds() -> None:

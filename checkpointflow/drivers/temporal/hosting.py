@@ -386,7 +386,7 @@ async def start_workflow(cluster: Cluster, start: Start, *, again: bool = False)
         id=run.run_id,
         task_queue=cluster.address.queue,
         memo={wire.HEAD: describe(run)},
-        static_summary=f"{run.workflow.name or run.workflow.id} {run.workflow.version or ''}".strip(),
+        static_summary=f"{run.workflow.name or run.workflow.id} {run.workflow.version or ''}".strip()[:200],
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         id_reuse_policy=reuse.ALLOW_DUPLICATE if again else reuse.REJECT_DUPLICATE,
     )

@@ -43,8 +43,10 @@ HEARTBEAT = timedelta(seconds=float(os.environ.get("CPF_HEARTBEAT_SECONDS", "60"
 MAX_EVENTS = int(os.environ.get("CPF_MAX_EVENTS", "20000"))
 MAX_HISTORY_BYTES = 25 << 20  # Temporal ends a workflow at 50 MB, or at 51,200 events
 MAX_UNDER_WAY = 1500  # a workflow with more than 2,000 activities would not go on
+MAX_AT_ONCE = 40  # deeds, of 64 KiB and a path: Temporal terminates a workflow that sends 4 MiB at once
+MAX_SUMMARY = 200  # characters of what Temporal's own tools show
 AGES = timedelta(days=3650)
-DECIDING = timedelta(seconds=60)
+DECIDING, AT_ONCE = timedelta(seconds=60), timedelta(milliseconds=1)
 PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 KEEPING: Any = {"start_to_close_timeout": AGES, "heartbeat_timeout": HEARTBEAT, "retry_policy": PERSISTENT}
@@ -73,6 +75,8 @@ class Hosted:
         self.is_foreign = start.is_foreign
         self.held: set[Key] = {_key(action) for action in pending(self.run)} if start.holds else set()
         self.printed: list[StoredFile] = []
+        self.sent = 0
+        self.gate = asyncio.Lock()
 
     @workflow.run
     async def drive(self, start: Start) -> None:  # noqa: ARG002, it is taken up above
@@ -267,9 +271,9 @@ class Hosted:
         """What a worker made of it. Raises ActivityError: none tells."""
         done: Done = await workflow.execute_activity(
             wire.PERFORM,
-            self._make_work(action),
+            await self._make_work(action),
             result_type=Done,
-            summary=f"{action.path} (attempt {action.attempt})",
+            summary=f"{action.path[-MAX_SUMMARY:]} (attempt {action.attempt})",
             task_queue=getattr(action, "runs_on", None),
             start_to_close_timeout=AGES,
             heartbeat_timeout=HEARTBEAT,
@@ -278,7 +282,13 @@ class Hosted:
         )
         return done
 
-    def _make_work(self, action: Effect) -> Work:
+    async def _make_work(self, action: Effect) -> Work:
+        """What is sent to have *action* done, once it may be: what is much goes in several messages."""
+        async with self.gate:
+            if self.sent == MAX_AT_ONCE:
+                await workflow.sleep(AT_ONCE)  # all that was asked for before is sent with it
+                self.sent = 0
+            self.sent += 1
         return Work(
             run_id=self.run.run_id,
             cwd=self.run.cwd,
@@ -290,7 +300,7 @@ class Hosted:
         """Nobody will hear of it any more; what it has printed is sealed as it lies there."""
         done: Done = await workflow.execute_activity(
             wire.SALVAGE,
-            self._make_work(action),
+            await self._make_work(action),
             result_type=Done,
             **KEEPING,
         )

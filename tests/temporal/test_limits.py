@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end, foreach
+from tests.temporal.test_adversary import connect
 from tests.temporal.world import Server, Site, as_json, fetch_events
 
 MANY = 40
@@ -58,6 +59,20 @@ def test_many_long_steps_begin_at_once(house: Site, tmp_path: Path) -> None:
     long = cli("s", "true " + "x" * 60_000 + " ${item}")
     done = site.cpf.run(foreach("each", list(range(75)), long, max_concurrency=75), end("e", result="ok"))
     assert done["result"] == "ok", done
+
+
+def test_a_run_is_cancelled_for_a_reason_however_long(house: Site, tmp_path: Path) -> None:
+    """Failed with: the cluster says: received message larger than max."""
+    from checkpointflow.drivers.temporal.hosted import HostedStore
+    from checkpointflow.drivers.temporal.hosting import cancel
+    from checkpointflow.store.locks import Wish
+
+    site = house.beside(tmp_path / "site")
+    run_id, reason = site.cpf.run(ask("q"))["run_id"], "r" * 5_000_000
+    with connect(site) as cluster:
+        assert cancel(HostedStore(cluster, site.local.base).at(run_id), Wish(reason)).status == "cancelled"
+    (row,) = (row for row in site.cpf("list", "--full")["result"]["runs"] if row["run_id"] == run_id)
+    assert row["why"] == "r" * 299 + "…"
 
 
 def test_a_heading_is_short_whatever_a_run_holds() -> None:

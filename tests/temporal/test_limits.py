@@ -50,6 +50,7 @@ def test_all_waits_of_a_run_are_listed_and_its_memo_is_short(
         assert len(memo.data) < 2000
         kinds = [event.WhichOneof("attributes") for event in events]
         assert "workflow_properties_modified_event_attributes" not in kinds
+        assert kinds.count("timer_started_event_attributes") <= 4, "one clock for all time-outs"
     assert as_json(told[0]).count("p") > 290
 
 

@@ -23,9 +23,10 @@ from tests.temporal.world import SERVER, Server, Site, find_program
 REQUIRED = os.environ.get("CPF_TEMPORAL") == "required"
 
 
-def need(*programs: str) -> None:
-    """Skip the test unless Temporal's SDK and these *programs* are here; fail it where all is required."""
-    lacking = [] if find_spec("temporalio") else ["temporalio"]
+def need(*programs: str, module: str = "temporalio") -> None:
+    """Skip the test unless that module (Temporal's SDK) and these *programs* are here; fail it where all is
+    required."""
+    lacking = [] if find_spec(module) else [module]
     lacking += [name for name in programs if find_program(name) is None]
     if lacking:
         refuse = pytest.fail if REQUIRED else pytest.skip

@@ -26,7 +26,7 @@ WHY = "--reason", "enough"
 
 
 @contextmanager
-def _connected(site: Site) -> Iterator[Any]:
+def connect(site: Site) -> Iterator[Any]:
     from checkpointflow.drivers.temporal.address import parse_address
     from checkpointflow.drivers.temporal.hosted import Cluster
     from checkpointflow.drivers.temporal.shelf import open_shelf
@@ -51,7 +51,7 @@ def _make_start(file: Path) -> tuple[Any, Any]:
 def _start(site: Site, start: Any) -> str:
     from checkpointflow.drivers.temporal.hosting import start_workflow
 
-    with _connected(site) as cluster:
+    with connect(site) as cluster:
         cluster.do(start_workflow(cluster, start))
     return str(start.facts[0].run_id)
 
@@ -139,7 +139,7 @@ def test_a_run_whose_workflow_was_terminated_goes_on(site: Site) -> None:
         for each in (run_id, busy):
             await client.get_workflow_handle(each).terminate()
 
-    with _connected(site) as cluster:
+    with connect(site) as cluster:
         cluster.do(terminate(cluster))
     told = finish(caller)
     assert (told.code, "cpf resume" in told["error"]["message"]) == (60, True)

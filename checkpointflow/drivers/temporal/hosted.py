@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.address import SCHEME, Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
+from checkpointflow.drivers.temporal.heading import Heading, describe_whole
 from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.engine.run import Run, Started, pending
@@ -104,7 +105,9 @@ async def _read_head(client: Client, found: WorkflowExecution) -> Head | None:
     """What its memo tells of a run; None: nothing that can be understood, and one run must not hide all."""
     try:
         payload = found.raw_info.memo.fields[wire.HEAD]
-        (head,) = await client.data_converter.decode([payload], [Head])
+        (head,) = await client.data_converter.decode([payload], [Heading])
+        if head.is_partial:
+            head = describe_whole((await read_latest(client, found.id)).run)
     except Exception:  # noqa: BLE001, what stands there may be anything
         return None
     return head if head.run_id == found.id else None

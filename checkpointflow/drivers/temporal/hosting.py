@@ -296,10 +296,11 @@ async def _cancel(
     directory: HostedRun, run: Run, wish: Wish, place: Place, seconds: float, world: World
 ) -> Run:
     client = await directory.cluster.connect()
-    if is_ending(run) or _is_said(place):  # Temporal hears only the first wish, and not where
+    reason = msgspec.json.encode(wish).decode()
+    is_short = len(reason) < wire.MAX_PAYLOAD_BYTES
+    if is_ending(run) or _is_said(place) or not is_short:  # Temporal hears only the first wish, and not where
         await ask(directory, wire.CANCEL, wish, _make_request(place) if _is_said(place) else None)
     else:
-        reason = msgspec.json.encode(wish).decode()
         await client.get_workflow_handle(directory.run_id).cancel(reason=reason)
     latest = run
 
@@ -380,7 +381,7 @@ async def start_workflow(cluster: Cluster, start: Start, *, again: bool = False)
         id=run.run_id,
         task_queue=cluster.address.queue,
         memo={wire.HEAD: describe(run)},
-        static_summary=f"{run.workflow.name or run.workflow.id} {run.workflow.version or ''}".strip(),
+        static_summary=f"{run.workflow.name or run.workflow.id} {run.workflow.version or ''}".strip()[:200],
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
         id_reuse_policy=reuse.ALLOW_DUPLICATE if again else reuse.REJECT_DUPLICATE,
     )

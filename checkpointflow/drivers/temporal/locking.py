@@ -13,6 +13,7 @@ from checkpointflow.digests import sha256
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.engine.actions import LockRequest
 
+MAX_SHOWN = 200  # characters of the key in Temporal's own tools
 FIRST_LOOK, LAST_LOOK = timedelta(seconds=1), timedelta(minutes=1)
 
 
@@ -33,7 +34,7 @@ async def hold_lock(wanted: LockRequest) -> workflow.ChildWorkflowHandle[Any, An
     deadline = began + timedelta(seconds=wanted.timeout_seconds)
     while True:
         try:
-            lock = await workflow.start_child_workflow(wire.LOCK, wanted.key, id=name)
+            lock = await workflow.start_child_workflow(wire.LOCK, wanted.key[:MAX_SHOWN], id=name)
             lock.add_done_callback(_take_note)
             return lock
         except WorkflowAlreadyStartedError:

@@ -21,6 +21,7 @@ from checkpointflow.documents.model import Document
 from checkpointflow.drivers.temporal.activities import Activities, Terms
 from checkpointflow.drivers.temporal.address import Address
 from checkpointflow.drivers.temporal.connecting import connect
+from checkpointflow.drivers.temporal.heading import Heading
 from checkpointflow.drivers.temporal.locking import Lock
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.watchman import MARK, keep_watch
@@ -30,7 +31,6 @@ from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.store.clock import make_id
 from checkpointflow.store.history import Entry
-from checkpointflow.store.listing import Head
 from checkpointflow.store.locks import Wish
 from checkpointflow.store.snapshot import Snapshot
 
@@ -99,6 +99,6 @@ async def be_at_work(
 
 def warm_up() -> None:
     """Have msgspec learn all types while there is one thread: two that learn one at once crash (0.22.0)."""
-    types = (Document, Run, Snapshot, Head, list[Fact], list[Decision], Start, Work, Done, Request, Taken)
+    types = (Document, Run, Snapshot, Heading, list[Fact], list[Decision], Start, Work, Done, Request, Taken)
     for kind in (*types, Entry, Wish):
         msgspec.json.Decoder(kind)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,8 +42,10 @@ HEARTBEAT = timedelta(seconds=float(os.environ.get("CPF_HEARTBEAT_SECONDS", "60"
 MAX_EVENTS = int(os.environ.get("CPF_MAX_EVENTS", "20000"))
 MAX_HISTORY_BYTES = 25 << 20  # Temporal ends a workflow at 50 MB, or at 51,200 events
 MAX_UNDER_WAY = 1500  # a workflow with more than 2,000 activities would not go on
+MAX_AT_ONCE = 40  # deeds, of 64 KiB and a path: Temporal terminates a workflow that sends 4 MiB at once
+MAX_SUMMARY = 200  # characters of what Temporal's own tools show
 AGES = timedelta(days=3650)
-DECIDING = timedelta(seconds=60)
+DECIDING, AT_ONCE = timedelta(seconds=60), timedelta(milliseconds=1)
 PERSISTENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 KEEPING: Any = {"start_to_close_timeout": AGES, "heartbeat_timeout": HEARTBEAT, "retry_policy": PERSISTENT}
@@ -67,12 +68,15 @@ class Hosted:
         self.left: dict[str, StoredFile] = {}
         self.asked: list[Question] = []
         self.under_way: dict[Key, asyncio.Task[None]] = {}
-        self.alarms: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self.clock: asyncio.Task[None] | None = None
+        self.wakes_at, self.woke_at = "", 0  # a moment, a revision
         self.heading = describe(self.run)  # whoever started it has told that
         self.is_draining = False
         self.is_foreign = start.is_foreign
         self.held: set[Key] = {_key(action) for action in pending(self.run)} if start.holds else set()
         self.printed: list[StoredFile] = []
+        self.sent = 0
+        self.gate = asyncio.Lock()
 
     @workflow.run
     async def drive(self, start: Start) -> None:  # noqa: ARG002, it is taken up above
@@ -104,12 +108,12 @@ class Hosted:
     async def _go_on(self) -> None:
         """Have what is pending done, and what follows, until the run has ended."""
         while self.run.outcome is None:
-            if self._is_long() and not self._is_at_work() and not self.asked:
+            if self._is_long() and not self.under_way and not self.asked:
                 await self._continue_as_new()
             if not self.is_foreign:  # else nobody has said yet that anything of it may be done here
                 for action in [] if self.is_draining else pending(self.run):
                     self._take(action)
-                self._set_alarms()
+                self._set_clock()
             self._tell_heading()
             await workflow.wait_condition(lambda: bool(self.asked))
             await self._decide()
@@ -225,17 +229,13 @@ class Hosted:
 
     def _take(self, action: Action) -> None:
         key = _key(action)
-        has_room = isinstance(action, Sleep) or len(self.under_way) < MAX_UNDER_WAY
-        if has_room and key not in self.under_way and key not in self.held:
+        if isinstance(action, Sleep) or key in self.under_way or key in self.held:
+            return  # of pauses the clock tells
+        if len(self.under_way) < MAX_UNDER_WAY:
             self.under_way[key] = asyncio.create_task(self._do(key, action))
 
-    async def _do(self, key: Key, action: Action) -> None:
-        messages: Iterable[Message]
-        if isinstance(action, Sleep):
-            await workflow.sleep(_until(action.until))
-            messages = [Report(now=_now(), path=action.path, attempt=action.attempt, outcome=Slept())]
-        else:
-            messages = await self._perform(action)
+    async def _do(self, key: Key, action: Effect) -> None:
+        messages = await self._perform(action)
         self.under_way.pop(key, None)
         self._ask(messages=tuple(messages)).cancel()  # nobody waits for it
 
@@ -267,9 +267,9 @@ class Hosted:
         """What a worker made of it. Raises ActivityError: none tells."""
         done: Done = await workflow.execute_activity(
             wire.PERFORM,
-            self._make_work(action),
+            await self._make_work(action),
             result_type=Done,
-            summary=f"{action.path} (attempt {action.attempt})",
+            summary=f"{action.path[-MAX_SUMMARY:]} (attempt {action.attempt})",
             task_queue=getattr(action, "runs_on", None),
             start_to_close_timeout=AGES,
             heartbeat_timeout=HEARTBEAT,
@@ -278,7 +278,13 @@ class Hosted:
         )
         return done
 
-    def _make_work(self, action: Effect) -> Work:
+    async def _make_work(self, action: Effect) -> Work:
+        """What is sent to have *action* done, once it may be: what is much goes in several messages."""
+        async with self.gate:
+            if self.sent == MAX_AT_ONCE:
+                await workflow.sleep(AT_ONCE)  # all that was asked for before is sent with it
+                self.sent = 0
+            self.sent += 1
         return Work(
             run_id=self.run.run_id,
             cwd=self.run.cwd,
@@ -290,7 +296,7 @@ class Hosted:
         """Nobody will hear of it any more; what it has printed is sealed as it lies there."""
         done: Done = await workflow.execute_activity(
             wire.SALVAGE,
-            self._make_work(action),
+            await self._make_work(action),
             result_type=Done,
             **KEEPING,
         )
@@ -304,41 +310,50 @@ class Hosted:
         on_hold = isinstance(record, Started) and record.on_hold is not None
         return on_hold or _key(action) in self.held or (resumes and isinstance(action, Sleep))
 
-    def _set_alarms(self) -> None:
-        """Take the time-out of each wait when its time is up."""
-        open_ = waits(self.run).items()
-        due = {(path, w.wait.timeout_at) for path, w in open_ if w.wait.timeout_at is not None}
-        for key in [key for key in self.alarms if key not in due]:
-            self.alarms.pop(key).cancel()
-        for key in sorted(due - self.alarms.keys()):
-            self.alarms[key] = asyncio.create_task(self._alarm(key[1]))
+    def _set_clock(self) -> None:
+        """Wake when the first pause is over, or the time of the first wait is up.
 
-    async def _alarm(self, at: str) -> None:
+        One clock for all: each that is set lengthens the history, and has to be set again in a new one.
+        """
+        moments = [wait.wait.timeout_at for wait in waits(self.run).values() if wait.wait.timeout_at]
+        first = min([*moments, *(pause.until for pause in self._list_pauses())], default="")
+        has_woken = self.clock is not None and self.clock.done() and self.woke_at != self.run.revision
+        if first != self.wakes_at or has_woken:
+            self._stop_clock()
+            self.wakes_at = first
+            self.clock = asyncio.create_task(self._wake(first)) if first else None
+
+    def _list_pauses(self) -> list[Sleep]:
+        return [a for a in pending(self.run) if isinstance(a, Sleep) and _key(a) not in self.held]
+
+    async def _wake(self, at: str) -> None:
         while _until(at):
             await workflow.sleep(_until(at))
-        self._ask(messages=(Recover(now=_now(), lost=()),)).cancel()
+        now, self.woke_at = _now(), self.run.revision
+        over = (pause for pause in self._list_pauses() if pause.until <= now)
+        slept = [Report(now=now, path=pause.path, attempt=pause.attempt, outcome=Slept()) for pause in over]
+        self._ask(messages=(*slept, Recover(now=now, lost=()))).cancel()  # nobody waits for it
+
+    def _stop_clock(self) -> None:
+        if self.clock is not None:
+            self.clock.cancel()
+        self.clock, self.wakes_at = None, ""
 
     # How it ends
 
     async def _stop(self, wish: Wish | None = None) -> None:
-        """End all that is under way, but what *wish* spares; none: the alarms as well."""
+        """End all that is under way, but what *wish* spares; none: the clock as well."""
         under_way = {key: t for key, t in self.under_way.items() if wish is None or not wish.spares(key[0])}
-        tasks = [*under_way.values(), *(self.alarms.values() if wish is None else ())]
         before = len(self.asked)
-        for task in tasks:
+        for task in under_way.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*under_way.values(), return_exceptions=True)
         for key in under_way:
             self.under_way.pop(key, None)
         if wish is None:
-            self.alarms = {}
+            self._stop_clock()
         # Of one that was cut short nothing is to be heard.
         self.asked[before:] = [q for q in self.asked[before:] if _find_lost(q).isdisjoint(under_way)]
-
-    def _is_at_work(self) -> bool:
-        """Whether anything is under way but pauses, which can be gone on with in a new history."""
-        pauses = {_key(action) for action in pending(self.run) if isinstance(action, Sleep)}
-        return not self.under_way.keys() <= pauses
 
     def _is_long(self) -> bool:
         info = workflow.info()
@@ -358,8 +373,7 @@ class Hosted:
         await workflow.wait_condition(lambda: bool(self.asked) or workflow.all_handlers_finished())
         if self.asked:
             return  # something came meanwhile: it is taken first
-        for task in (*self.under_way.values(), *self.alarms.values()):
-            task.cancel()
+        self._stop_clock()
         workflow.continue_as_new(
             Start(
                 documents=self.start.documents,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Answer
 from tests.helpers import ask, cli, end
-from tests.temporal.world import Server, Site
+from tests.temporal.world import Server, Site, count_events
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +91,27 @@ def test_a_run_that_has_ended_lies_on_the_shelf_as_a_directory(left: tuple[Site,
 def test_what_does_not_exist_is_told(site: Site) -> None:
     missing = site.cpf("status", "01M8F29WPXXAAY96F5VTBRB84B")
     assert (missing.code, missing.error_code) == (10, "ERR_RUN_NOT_FOUND")
+
+
+def test_a_run_that_is_looked_at_again_is_not_read_anew(
+    house: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `cpf mcp` does, and `cpf wait`: told by the events that are read."""
+    from checkpointflow.drivers.temporal.address import parse_address
+    from checkpointflow.drivers.temporal.hosted import Cluster, HostedStore
+    from checkpointflow.drivers.temporal.shelf import open_shelf
+
+    count = count_events(monkeypatch)
+    site = house.beside(tmp_path / "site")
+    run_id = site.cpf.run(*(cli(f"s{n}") for n in range(20)), ask("q"), cli("t"))["run_id"]
+    with closing(
+        HostedStore(Cluster(parse_address(site.url), open_shelf(str(site.shelf))), tmp_path)
+    ) as store:
+        directory = store.at(run_id)
+        whole, anew = directory.load(), count()
+        assert anew > 100
+        assert directory.load() == whole
+        site.cpf.resume(run_id, "q_event", {})
+        ended = directory.load()
+        assert (ended.status, len(list(directory.facts(ended)))) == ("completed", ended.revision)
+    assert count() < anew * 2.5, "it has ended, so its history is read once more: another may have followed"

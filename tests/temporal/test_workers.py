@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Answer, until
 from tests.helpers import ask, cli, end, foreach
-from tests.temporal.world import Server, Site, find_free_port
+from tests.temporal.world import Server, Site, count_events, find_free_port
 
 FORGETTING_SECONDS = 120.0  # a dev server takes half a minute to delete what it was told to
 T = TypeVar("T")
@@ -148,29 +148,13 @@ def test_what_a_step_costs_a_choosy_worker_does_not_grow_with_the_run(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told by the events of the run's history that it reads to see whether the step follows."""
-    from temporalio.service import WorkflowService
-
     from checkpointflow.drivers.temporal import activities
     from checkpointflow.drivers.temporal.shelf import open_shelf
     from checkpointflow.store.files import digest
 
-    read, at = 0, list[int]()
-
-    def count(name: str) -> None:
-        call = getattr(WorkflowService, name)
-
-        async def counted(*given: Any, **more: Any) -> Any:
-            nonlocal read
-            answer = await call(*given, **more)
-            read += len(answer.history.events)
-            return answer
-
-        monkeypatch.setattr(WorkflowService, name, counted)
-
-    for name in ("get_workflow_execution_history", "get_workflow_execution_history_reverse"):
-        count(name)
+    count, at = count_events(monkeypatch), list[int]()
     follows = activities.follows
-    monkeypatch.setattr(activities, "follows", lambda *given: at.append(read) or follows(*given))
+    monkeypatch.setattr(activities, "follows", lambda *given: at.append(count()) or follows(*given))
     file = site.cpf.flow(foreach("each", {"count": 100}, cli("s")))
     allowed = frozenset([digest((site.cwd / file).read_bytes())])
     shelf = open_shelf(str(site.shelf))

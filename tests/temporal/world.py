@@ -15,12 +15,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.conftest import Answer, Cpf, gone, until
 
 if TYPE_CHECKING:
+    import pytest
     from temporalio.client import WorkflowHistory
 
 SERVER = "temporal"
@@ -253,6 +255,26 @@ def fetch_events(server: Server, run_id: str) -> WorkflowHistory:
         return await client.get_workflow_handle(run_id).fetch_history()
 
     return asyncio.run(fetch())
+
+
+def count_events(patch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """What tells how many events of histories this process has read since now."""
+    from temporalio.service import WorkflowService
+
+    read = 0
+
+    def watch(call: Any) -> Any:
+        async def counted(*given: Any, **more: Any) -> Any:
+            nonlocal read
+            answer = await call(*given, **more)
+            read += len(answer.history.events)
+            return answer
+
+        return counted
+
+    for name in ("get_workflow_execution_history", "get_workflow_execution_history_reverse"):
+        patch.setattr(WorkflowService, name, watch(getattr(WorkflowService, name)))
+    return lambda: read
 
 
 def as_json(value: Any) -> str:

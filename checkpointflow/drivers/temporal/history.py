@@ -153,6 +153,12 @@ async def _go_on(client: Client, told: Told, event: Any) -> Told:
     return told
 
 
+async def read_on(client: Client, run_id: str, known: Told | None) -> Told:
+    """The run as it stands now; only what came since it was *known* is read, where that can be."""
+    told = None if known is None else await _go_on_from(client, run_id, known)
+    return told or await read_latest(client, run_id)
+
+
 async def read_latest(client: Client, run_id: str) -> Told:
     """The run as it stands now."""
     latest = None
@@ -160,6 +166,39 @@ async def read_latest(client: Client, run_id: str) -> Told:
         latest = told
     assert latest is not None, "a history begins with its start"
     return latest
+
+
+async def _go_on_from(client: Client, run_id: str, told: Told) -> Told | None:
+    """What is *told* now; None: its execution is over or forgotten, and another may have followed."""
+    try:
+        new = await _read_back(client, run_id, told)
+    except RPCError:
+        return None
+    if any(event.event_type in {_CONTINUED, *_CLOSED} for event in new[:1]):
+        return None
+    told = told._replace(facts=[*told.facts])  # what is known stays as it is, should a reading fail
+    with _translate_oddities(run_id):
+        for event in reversed(new):
+            told = await _go_on(client, told, event)
+    return told
+
+
+async def _read_back(client: Client, run_id: str, told: Told) -> list[Any]:
+    """The events after those that were *told* of, the newest first."""
+    request = GetWorkflowExecutionHistoryReverseRequest(
+        namespace=client.namespace,
+        execution=WorkflowExecution(workflow_id=run_id, run_id=told.execution),
+        maximum_page_size=FIRST_PAGE_BACK,
+    )
+    found = list[Any]()
+    while True:
+        page = await client.workflow_service.get_workflow_execution_history_reverse(request)
+        new = [event for event in page.history.events if event.event_id > told.event]
+        found += new
+        if len(new) < len(page.history.events) or not page.next_page_token:
+            return found
+        request.next_page_token = page.next_page_token
+        request.maximum_page_size = min(2 * request.maximum_page_size, PAGE)
 
 
 class Memory:
@@ -171,44 +210,12 @@ class Memory:
 
     async def read_latest(self, run_id: str) -> Told:
         """The run as it stands now, without its facts. Raises as `tell` does."""
-        known = self._known.get(run_id)
-        told = None if known is None else await self._go_on(run_id, known)
-        told = (told or await read_latest(self._client, run_id))._replace(facts=[])
+        told = (await read_on(self._client, run_id, self._known.get(run_id)))._replace(facts=[])
         self._known.pop(run_id, None)  # so that it comes to stand last
         self._known[run_id] = told
         if len(self._known) > MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
         return told
-
-    async def _go_on(self, run_id: str, told: Told) -> Told | None:
-        """What is *told* now; None: its execution is over or forgotten, and another may have followed."""
-        try:
-            new = await self._read_back(run_id, told)
-        except RPCError:
-            return None
-        if any(event.event_type in {_CONTINUED, *_CLOSED} for event in new[:1]):
-            return None
-        with _translate_oddities(run_id):
-            for event in reversed(new):
-                told = await _go_on(self._client, told, event)
-        return told
-
-    async def _read_back(self, run_id: str, told: Told) -> list[Any]:
-        """The events after those that were *told* of, the newest first."""
-        request = GetWorkflowExecutionHistoryReverseRequest(
-            namespace=self._client.namespace,
-            execution=WorkflowExecution(workflow_id=run_id, run_id=told.execution),
-            maximum_page_size=FIRST_PAGE_BACK,
-        )
-        found = list[Any]()
-        while True:
-            page = await self._client.workflow_service.get_workflow_execution_history_reverse(request)
-            new = [event for event in page.history.events if event.event_id > told.event]
-            found += new
-            if len(new) < len(page.history.events) or not page.next_page_token:
-                return found
-            request.next_page_token = page.next_page_token
-            request.maximum_page_size = min(2 * request.maximum_page_size, PAGE)
 
 
 async def _read_decisions(client: Client, marker: Any) -> list[Decision]:

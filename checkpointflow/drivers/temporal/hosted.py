@@ -27,7 +27,7 @@ from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.address import SCHEME, Address
 from checkpointflow.drivers.temporal.connecting import connect, translate_refusals
 from checkpointflow.drivers.temporal.heading import Heading, describe_whole
-from checkpointflow.drivers.temporal.history import Told, read_latest, write_out
+from checkpointflow.drivers.temporal.history import Told, read_latest, read_on, write_out
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.engine.run import Run, Started, pending
 from checkpointflow.errors import RunNotFound, StateCorrupt
@@ -200,7 +200,7 @@ class HostedRun(RunDirectory):
     async def read_history(self) -> Told:
         """As Temporal's history tells it."""
         try:
-            return await read_latest(await self.cluster.connect(), self.run_id)
+            return await read_on(await self.cluster.connect(), self.run_id, self._told)
         except RPCError as error:
             if error.status == RPCStatusCode.NOT_FOUND:
                 raise self.make_missing() from None

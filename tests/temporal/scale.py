@@ -1,7 +1,8 @@
 """How a cluster grows, measured: `python -m tests.temporal.scale [RUNS] [STEPS] [WAITING]`.
 
-All of it is on this machine, so that more workers share its cores: what is told is CPU time, of the workers
-and of the server, beside what the local driver takes for the same steps in the same minutes.
+All of it is on this machine, so that more workers share its cores: of steps that do nothing CPU time is told,
+of the workers and of the server, beside what the local driver takes for the same steps in the same minutes.
+Steps that wait a second leave the cores free, so that they show how workers add up.
 """
 
 from __future__ import annotations
@@ -55,11 +56,14 @@ def await_status(directories: list[Any], status: str) -> None:
         time.sleep(0.5)
 
 
-def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: int) -> None:
-    """Tell what a step costs, with so many *workers*, each for four steps at once."""
-    site = Site(server.url, place / f"w{workers}", f"w{workers}")
+def measure_steps(
+    server: Server, place: Path, runs: int, steps: int, workers: int, command: str = "true"
+) -> None:
+    """Tell what a step of *command* costs, with so many *workers*, each for four steps at once."""
+    name = f"{command.split()[0]}-{workers}"
+    site = Site(server.url, place / name, name)
     try:
-        file = site.local.flow(*(cli(f"s{n}", "true") for n in range(steps)), end("z"))
+        file = site.local.flow(*(cli(f"s{n}", command) for n in range(steps)), end("z"))
         processes = [site.work("--jobs", "4") for _ in range(workers)]
         before = [read_cpu(process.pid) for process in processes], read_cpu(server.pid)
         begin = time.monotonic()
@@ -71,7 +75,7 @@ def measure_steps(server: Server, place: Path, runs: int, steps: int, workers: i
         worked = sum(read_cpu(p.pid) for p in processes) - sum(before[0])
         served = read_cpu(server.pid) - before[1]
         print(
-            f"{workers} worker(s): {runs} runs of {steps} steps in {elapsed:.1f} s, "
+            f"{workers} worker(s): {runs} runs of {steps} steps `{command}` in {elapsed:.1f} s, "
             f"{total / elapsed:.0f} steps a second (starting them took {started:.1f} s); "
             f"CPU of a step: {1000 * worked / total:.1f} ms of the workers, with its shell, "
             f"{1000 * served / total:.1f} ms of the server; "
@@ -146,6 +150,8 @@ def main() -> None:
             measure_local(place / "local", 200)
             for workers in (1, 2, 4):
                 measure_steps(server, place, runs, steps, workers)
+            for workers in (1, 2, 4):
+                measure_steps(server, place, 16 * workers, 5, workers, "sleep 1")
             measure_waiting(server, place, waiting)
             measure_local(place / "local-again", 200)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import Answer, until
 from tests.helpers import ask, cli, end, foreach
-from tests.temporal.world import Server, Site, count_events, find_free_port
+from tests.temporal.world import Server, Site, count_events, find_free_port, finish
 
 FORGETTING_SECONDS = 120.0  # a dev server takes half a minute to delete what it was told to
 T = TypeVar("T")
@@ -233,3 +234,24 @@ def test_runs_are_swept_by_age(server: Server, make_site: Callable[..., Site]) -
     swept = site.cpf(*sweep)
     assert swept.code == 0 and ended in swept.text
     assert not place.exists()
+
+
+def test_why_a_step_was_put_off_is_told_of_the_last_time(site: Site, tmp_path: Path) -> None:
+    """Failed with: the reason of the time before, or of another step."""
+    site.have_worker()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    held = cli("s", "echo > held; until test -e free; do sleep 0.05; done", lock={"key": site.queue})
+    wants = cli("w", "true", lock={"key": site.queue, "timeout_seconds": 1})
+    waiting = site.at(site.url, gone).run(ask("q"), wants)["run_id"]
+    shutil.rmtree(gone)
+    put_off = site.cpf.resume(waiting, "q_event", {})
+    assert (put_off.code, put_off.error_code) == (20, "ERR_DIRECTORY_GONE"), put_off
+    gone.mkdir()
+    first = site.cpf.start("run", site.cpf.flow(held, name="held.yaml"))
+    site.await_lines("held")
+    again = site.cpf("resume", waiting)
+    assert (again.code, again.error_code) == (70, "ERR_LOCK_CONFLICT"), again
+    (site.cwd / "free").touch()
+    assert finish(first).code == 0
+    assert site.cpf("resume", waiting).code == 0

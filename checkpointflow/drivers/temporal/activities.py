@@ -92,13 +92,13 @@ class Activities:
             if not await self._tell(wire.BEGUN):
                 return Done(has_begun=False)
         except CheckpointflowError as error:
-            return Done(why=make_refusal(error))
+            return Done(why=make_refusal(error, work.action.path))
         except (asyncio.CancelledError, RPCError):
             return Done(has_begun=False)
         deed = _Deed(work, files, self._find_directory(work.cwd))
         outcome, is_stopped = await self._have_done(deed.perform, deed.stop)
         if isinstance(outcome, NotBegun):
-            return Done(why=make_refusal(outcome.why))
+            return Done(why=make_refusal(outcome.why, work.action.path))
         stopping = threading.Event()
         if is_stopped:
             stopping.set()

@@ -30,7 +30,7 @@ from checkpointflow.drivers.temporal.wire import (
     take_up,
 )
 from checkpointflow.engine.evolution import apply, chain, fork
-from checkpointflow.engine.facts import Fact
+from checkpointflow.engine.facts import Fact, StepStarted
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import StateCorrupt
 from checkpointflow.store.directory import RunDirectory
@@ -52,7 +52,7 @@ _CLOSED = {
 
 
 class Told(NamedTuple):
-    """A run as Temporal's history tells it. facts: since *start*; why: an action was last not begun.
+    """A run as Temporal's history tells it. facts: since *start*; whys: steps were last put off, by path.
 
     is_foreign: it came in an archive, and nobody has said yet where its commands run; execution, event: which
     of the workflow's executions tells it, and the number of the last event there that did.
@@ -65,7 +65,7 @@ class Told(NamedTuple):
     execution: str
     event: int
     is_closed: bool = False
-    why: Refusal | None = None
+    whys: dict[str, Refusal] = {}  # noqa: RUF012, never changed
 
 
 async def tell(client: Client, run_id: str, *, follow: bool = False) -> AsyncIterator[Told]:
@@ -142,14 +142,17 @@ async def _go_on(client: Client, told: Told, event: Any) -> Told:
         for decision in await _read_decisions(client, event.marker_recorded_event_attributes):
             told.facts.extend(decision.facts)
             run = apply(fork(told.run), decision.facts)
-            told = told._replace(run=run, event=event.event_id)
+            begun = {fact.path for fact in decision.facts if isinstance(fact, StepStarted)}
+            whys = {path: why for path, why in told.whys.items() if path not in begun}
+            told = told._replace(run=run, event=event.event_id, whys=whys)
             if decision.is_foreign is not None:
                 told = told._replace(is_foreign=decision.is_foreign)
     elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
         payloads = event.activity_task_completed_event_attributes.result.payloads
         if payloads and b'"why"' in payloads[0].data:
             (done,) = await client.data_converter.decode(payloads, [Done])
-            told = told._replace(why=done.why)
+            if done.why is not None:
+                told = told._replace(whys={**told.whys, str(done.why.step_id): done.why})
     return told
 
 

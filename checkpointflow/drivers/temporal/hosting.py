@@ -349,8 +349,8 @@ async def _rest(directory: HostedRun, revision: int, world: World) -> Run:
 
 
 def _explain(deferred: Started, told: Told) -> CheckpointflowError:
-    if told.why is not None:
-        return wire.revive(told.why)
+    if deferred.action.path in told.whys:
+        return wire.revive(told.whys[deferred.action.path])
     lock = getattr(deferred.action, "lock", None)
     what = f"the step {deferred.action.path}" if lock is None else f"the lock {lock.key!r}"
     return LockConflict(what=what, holder="another run")

@@ -171,10 +171,13 @@ def check_names(start: Start, run: Run, run_id: str) -> None:
 # Errors that go home
 
 
-def make_refusal(error: CheckpointflowError) -> Refusal:
-    """*error*, to be sent."""
+def make_refusal(error: CheckpointflowError, step_id: str | None = None) -> Refusal:
+    """*error*, to be sent; step_id: the step that it is about, unless it says so itself."""
     return Refusal(
-        kind=type(error).__name__, message=str(error), step_id=error.step_id, details=error.details
+        kind=type(error).__name__,
+        message=str(error),
+        step_id=error.step_id or step_id,
+        details=error.details,
     )
 
 

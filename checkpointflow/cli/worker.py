@@ -23,7 +23,10 @@ GRACE_SECONDS = 30.0
 
 @click.command()
 @click.option(
-    "--jobs", type=click.IntRange(1, 1000), metavar="N", help="How many steps at once (default: one a core)."
+    "--jobs",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="How many steps of each queue at once (default: one a core).",
 )
 @click.option(
     "--queue",
@@ -83,10 +86,11 @@ def _describe(address: Address, queues: tuple[str, ...], terms: Terms, only: tup
     """What it works for, and what it would run, for whoever starts it."""
     what = f"only {join_words(only, 'and')}" if only else "whatever document a run brings along"
     where = "the directory where each was started" if terms.cwd is None else str(terms.cwd)
-    named = "queue" if len(queues) == 1 else "queues"
+    named, each = ("queue", "") if len(queues) == 1 else ("queues", "of each ")
+    user = os.environ.get("USER") or os.getuid()
     return (
         f"works for {address}, {named} {join_words(queues, 'and')}; runs {what}, "
-        f"up to {terms.jobs} steps at once, in {where}, as the user {os.environ.get('USER') or os.getuid()}"
+        f"up to {terms.jobs} steps {each}at once, in {where}, as the user {user}"
     )
 
 

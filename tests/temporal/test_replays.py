@@ -7,8 +7,11 @@ adds its own: `CPF_WRITE_HISTORIES=1 python -m pytest tests/temporal/test_replay
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import re
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +90,35 @@ def test_write_the_history_of_this_release(hosted: Cpf, server: Server, tmp_path
         player = Player(hosted)
         player.play("everything.yaml", "--input", as_json(inputs))
     HISTORIES.mkdir(exist_ok=True)
-    text = fetch_events(server, player.run_id).to_json()
+    text = _forget_machine(fetch_events(server, player.run_id).to_json(), hosted.cwd)
     assert TOKEN not in text
     (HISTORIES / f"{__version__}.json").write_text(text)
 
 
+def _forget_machine(text: str, cwd: Path) -> str:
+    """The history *text* without what tells of the machine on which it was written: its name, and *cwd*."""
+
+    def forget(found: re.Match[str]) -> str:
+        data = base64.b64decode(found[1]).replace(str(cwd).encode(), b"/work")
+        return f'"data": "{base64.b64encode(data).decode()}"'
+
+    return re.sub(_IDENTITY, r"\1somebody", re.sub(_DATA, forget, text))
+
+
+_DATA = r'"data": "([^"]*)"'
+_IDENTITY = rf'("(?:identity|name)": ")[^"]*\b{re.escape(socket.gethostname())}\b[^"]*'
+
+
 def test_each_release_has_its_history() -> None:
     assert (HISTORIES / f"{__version__}.json").exists()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_history_tells_of_no_machine(file: Path) -> None:
+    text = file.read_text()
+    told = [text, *(base64.b64decode(data).decode() for data in re.findall(_DATA, text))]
+    paths = {
+        path for each in told for path in re.findall(r"/(?:dev|home|private|root|tmp|Users)/[^\s\"]*", each)
+    }
+    assert not paths - {"/dev/null"}
+    assert set(re.findall(r'"identity": "([^"]*)"', text)) == {"somebody"}

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.conftest import Answer, until
-from tests.helpers import ask, cli, end, foreach
+from tests.conftest import Answer, Cpf, until
+from tests.helpers import ask, branch, cli, end, foreach, parallel
 from tests.temporal.world import Server, Site, count_events, find_free_port, finish
 
 FORGETTING_SECONDS = 120.0  # a dev server takes half a minute to delete what it was told to
@@ -209,6 +209,19 @@ def test_a_step_goes_to_the_machine_that_can_do_it(site: Site) -> None:
     assert done["result"] == ["any", "gpu"]
     steps = cli("a", "echo $WHO"), end("e", result="${steps.a.stdout}")
     assert site.cpf.run(*steps, defaults={"runs_on": labelled})["result"] == "gpu"
+
+
+def test_a_worker_does_its_jobs_for_each_of_its_queues(site: Site) -> None:
+    """Failed with: of more than five that it had taken, the others waited until one had ended."""
+    labels = [f"{site.queue}-{n}" for n in range(7)]
+    site.work(
+        "--jobs", "1", "--queue", site.queue, *(word for label in labels for word in ("--queue", label))
+    )
+    meet = f"touch met.$$; until [ $(ls met.* | wc -l) = {len(labels)} ]; do sleep 0.1; done"
+    steps = [branch(f"b{n}", cli(f"s{n}", meet, runs_on=label)) for n, label in enumerate(labels)]
+    done = site.cpf.run(parallel("p", *steps), end("e", result="met"), defaults={"timeout_seconds": 15})
+    assert done["result"] == "met"
+    assert "up to 1 steps of each at once" in site.said()
 
 
 def test_a_run_that_has_ended_is_deleted(house: Site, tmp_path: Path) -> None:

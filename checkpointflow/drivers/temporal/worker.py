@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from msgspec.structs import replace
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -69,13 +70,18 @@ async def work(
 async def be_at_work(
     client: Client, queues: Sequence[str], shelf: Shelf, terms: Terms, grace_seconds: float = 0
 ) -> AsyncIterator[None]:
-    """Within it runs are worked on."""
+    """Within it runs are worked on, by so many jobs for each queue.
+
+    There is no one limit for all: a worker asks a queue for a step only once it has a place for it, and so
+    a queue that has none would hold the places.
+    """
     warm_up()
     with (
         TemporaryDirectory(prefix="cpf-worker-") as scratch,
         ThreadPoolExecutor(terms.jobs + DECIDING, thread_name_prefix="deciding") as deciding,
     ):
-        activities = Activities(shelf, client, Path(scratch), terms)
+        in_all = replace(terms, jobs=terms.jobs * len(queues))
+        activities = Activities(shelf, client, Path(scratch), in_all)
         async with AsyncExitStack() as workers:
             for queue in queues:
                 await workers.enter_async_context(

@@ -1,0 +1,175 @@
+"""How a worker does what it is told, and how a run looks for a lock: alone, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checkpointflow.engine.actions import LockRequest, Success
+from checkpointflow.errors import PersistenceError
+from checkpointflow.store.clock import make_id
+from tests.helpers import Story, cli
+from tests.temporal.conftest import need
+
+SECONDS = 0.02
+
+
+class Bench:
+    """A worker's activities; shelf: an object store that is refused as often as *refusals* says.
+
+    told: what the cluster hears, in order: "rpc" is acknowledged, "sdk" may be overtaken; acknowledge: called
+    before an acknowledgement.
+    """
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from temporalio.testing import ActivityEnvironment
+
+        from checkpointflow.drivers.temporal import activities, wire
+        from checkpointflow.drivers.temporal.shelf import open_shelf
+
+        for name in ("MOVING_SECONDS", "KEEPING_SECONDS", "BEAT_SECONDS"):
+            monkeypatch.setattr(activities, name, SECONDS)
+        self.place, self.told, self.refusals = place, list[tuple[str, Any]](), 0
+        self.acknowledge: Callable[[], object] = lambda: None
+        self.shelf: Any = open_shelf("memory://")
+        self.send, self.shelf.send = self.shelf.send, self._send
+        self.converter = wire.make_converter(self.shelf)
+        service = SimpleNamespace(record_activity_task_heartbeat=self._hear)
+        client: Any = SimpleNamespace(
+            namespace="n", identity="i", data_converter=self.converter, workflow_service=service
+        )
+        terms = activities.Terms(jobs=1, cwd=place)
+        self.activities = activities.Activities(self.shelf, client, place / "scratch", terms)
+        self.run_id, self.environment = make_id(), ActivityEnvironment()
+        self.environment.info = replace(self.environment.info, workflow_id=self.run_id)
+        self.environment.on_heartbeat = lambda *said: self.told.append(("sdk", said))
+
+    async def _hear(self, request: Any) -> Any:
+        self.acknowledge()
+        said = await self.converter.decode(list(request.details.payloads))
+        self.told.append(("rpc", tuple(said)))
+        return SimpleNamespace(cancel_requested=False)
+
+    def _send(self, name: str, file: Path) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise PersistenceError(file="memory://", problem="not now")
+        self.send(name, file)
+
+    def perform(self, command: str) -> Any:
+        """What the step of *command* comes to."""
+        return asyncio.run(self.begin(command))
+
+    def begin(self, command: str) -> Any:
+        from checkpointflow.drivers.temporal.wire import Work
+        from checkpointflow.engine.run import pending
+
+        (action,) = pending(Story(cli("s", command)).run)
+        work = Work(run_id=self.run_id, cwd=str(self.place), action=action, secrets=())
+        return self.environment.run(self.activities.perform, work)
+
+    def read(self) -> list[str]:
+        """What the step has written."""
+        file = self.place / "done"
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    need()
+    return Bench(tmp_path, monkeypatch)
+
+
+def test_a_deed_begins_once_it_is_known_and_nothing_overtakes_the_word_of_it(bench: Bench) -> None:
+    """A heartbeat sent before and heard after would say that nothing had begun: it would be done again."""
+    from checkpointflow.drivers.temporal.wire import BEGUN
+
+    seen = list[list[str]]()
+    bench.acknowledge = lambda: seen.append(bench.read())
+    listing = bench.shelf.list
+
+    def list_slowly(prefix: str) -> Any:
+        threading.Event().wait(10 * SECONDS)
+        return listing(prefix)
+
+    bench.shelf.list = list_slowly
+    done = bench.perform(f"echo s >> done; sleep {10 * SECONDS}")
+    assert isinstance(done.outcome, Success)
+    words = [said for how, said in bench.told if how == "rpc"]
+    assert len(words) > 2 and words == [()] * (len(words) - 1) + [(BEGUN,)]
+    assert seen == [[]] * len(words), "not before the cluster knows of it"
+    after = bench.told[len(words) :]
+    assert len(after) > 2 and set(after) == {("sdk", (BEGUN,))}
+
+
+def test_what_a_step_came_to_is_not_lost_while_the_shelf_refuses(bench: Bench) -> None:
+    bench.refusals = 3
+    done = bench.perform("echo s >> done; echo said")
+    assert isinstance(done.outcome, Success) and bench.refusals == 0
+    assert bench.read() == ["s"]
+    assert [file.path for file in done.printed]
+    assert len(list(bench.shelf.list(f"runs/{bench.run_id}"))) == len(done.printed)
+
+
+def test_who_is_told_to_stop_does_not_wait_for_the_shelf(bench: Bench) -> None:
+    bench.refusals = 10**9
+
+    async def stop() -> None:
+        doing = asyncio.create_task(bench.begin("echo said"))
+        while bench.refusals > 10**9 - 3 and not doing.done():
+            await asyncio.sleep(SECONDS)
+        bench.environment.cancel()
+        await asyncio.wait([doing], timeout=5)
+        bench.refusals = 0
+        with pytest.raises(PersistenceError):
+            await doing
+
+    asyncio.run(stop())
+
+
+class Clock:
+    """A workflow's time, and a lock that another has until *free* seconds have gone by."""
+
+    def __init__(self, free: float) -> None:
+        self.begin = self.moment = datetime(2026, 1, 1, tzinfo=UTC)
+        self.free, self.looks = free, list[float]()
+
+    def now(self) -> datetime:
+        return self.moment
+
+    async def sleep(self, pause: timedelta) -> None:
+        self.moment += pause
+
+    async def start_child_workflow(self, kind: str, *_: object, id: str) -> Any:
+        from temporalio.exceptions import WorkflowAlreadyStartedError
+
+        self.looks.append((self.moment - self.begin).total_seconds())
+        if self.looks[-1] < self.free:
+            raise WorkflowAlreadyStartedError(id, kind)
+        return asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize(("free", "most", "late"), [(3, 4, 1), (3600, 120, 60), (24 * 3600, 1600, 60)])
+def test_a_lock_is_looked_for_the_more_rarely_the_longer_it_is_held(
+    free: int, most: int, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a wait of a day for one would fill a history."""
+    need()
+    from checkpointflow.drivers.temporal import locking
+
+    clock = Clock(free)
+    monkeypatch.setattr(locking, "workflow", clock)
+    assert asyncio.run(locking.hold_lock(LockRequest("key", 1e6))) is not None
+    assert len(clock.looks) <= most and clock.looks[-1] - free <= late
+    clock = Clock(free)
+    monkeypatch.setattr(locking, "workflow", clock)
+    assert asyncio.run(locking.hold_lock(LockRequest("key", free - 0.5))) is None
+    assert clock.looks[-1] == free - 0.5, "the last time when the time is up"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from pathlib import Path
 
 from tests.conftest import Cpf, until
@@ -230,3 +231,12 @@ def test_whoever_has_answered_stops_following_by_a_key(hosted: Cpf) -> None:
     assert "the run goes on without it" in person.shown
     (hosted.cwd / "go.txt").touch()
     assert hosted("wait", "@latest").code == 0
+
+
+def test_a_run_is_deleted_that_ends_at_that_moment(hosted: Cpf, house: Site) -> None:
+    """Failed with: its workflow ended, or its files laid on the shelf, when they had been removed."""
+    for _ in range(10):
+        run_id = hosted.run(end("e"))["run_id"]
+        assert hosted("delete", run_id).code == 0
+        time.sleep(0.1)
+        assert not (house.shelf / "runs" / run_id).exists()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.conftest import Answer, Cpf, until
+from tests.conftest import Answer, until
 from tests.helpers import ask, branch, cli, end, foreach, parallel
 from tests.temporal.world import Server, Site, count_events, find_free_port, finish
 

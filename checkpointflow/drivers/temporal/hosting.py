@@ -306,7 +306,7 @@ async def _cancel(
 
     async def follow() -> None:
         nonlocal latest
-        async for told in _tell_patiently(directory):
+        async for told in tell_patiently(directory):
             latest = told.run
             world.observe(latest)
             if latest.outcome is not None:
@@ -335,7 +335,7 @@ def _follow(directory: HostedRun, revision: int, world: World) -> Run:
 
 
 async def _rest(directory: HostedRun, revision: int, world: World) -> Run:
-    async for told in _tell_patiently(directory):
+    async for told in tell_patiently(directory):
         run = told.run
         world.observe(run)
         if told.is_closed and run.outcome is None:
@@ -356,7 +356,7 @@ def _explain(deferred: Started, told: Told) -> CheckpointflowError:
     return LockConflict(what=what, holder="another run")
 
 
-async def _tell_patiently(directory: HostedRun) -> AsyncIterator[Told]:
+async def tell_patiently(directory: HostedRun) -> AsyncIterator[Told]:
     """The run as it goes on; when nothing comes and nobody is there to make it, that is told."""
     news = tell(await directory.cluster.connect(), directory.run_id, follow=True)
     more = f"run {directory.run_id} goes on as soon as one is"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.service import RPCError, RPCStatusCode
@@ -11,7 +13,7 @@ from checkpointflow.drivers.sources import read_own_copies
 from checkpointflow.drivers.temporal import wire
 from checkpointflow.drivers.temporal.history import list_checkpoints
 from checkpointflow.drivers.temporal.hosted import Cluster, HostedRun, HostedStore
-from checkpointflow.drivers.temporal.hosting import ask, start_workflow
+from checkpointflow.drivers.temporal.hosting import ask, start_workflow, tell_patiently
 from checkpointflow.drivers.temporal.shelf import Shelf
 from checkpointflow.drivers.temporal.wire import Start
 from checkpointflow.engine.facts import Fact
@@ -21,6 +23,7 @@ from checkpointflow.errors import (
     CheckpointflowError,
     LockConflict,
     NotDeletable,
+    PersistenceError,
     RunDiverged,
     RunNotEnded,
     RunNotFound,
@@ -98,16 +101,31 @@ def delete(directory: RunDirectory, *, force: bool = False) -> Removal:
     run = directory.load()
     if run.outcome is None and not force:
         raise RunNotEnded(run_id=run.run_id, status=run.status).about(run, directory)
+    if not directory.told.is_closed:
+        directory.cluster.do(_end(directory, has_ended=run.outcome is not None))
     removal = _describe(directory, run.workflow.id, run.status)
-    directory.cluster.do(_delete_history(directory, is_closed=directory.told.is_closed))
+    directory.cluster.do(_delete_history(directory))
     directory.cluster.shelf.remove(f"{RUNS}/{run.run_id}")
     return removal
 
 
-async def _delete_history(directory: HostedRun, *, is_closed: bool) -> None:
+async def _end(directory: HostedRun, *, has_ended: bool) -> None:
+    """Have the workflow be over; that of a run which *has_ended* is about to be: it is laid on the shelf."""
+    if has_ended:
+        with suppress(PersistenceError):  # nobody is there who would
+            async for told in tell_patiently(directory):
+                if told.is_closed:
+                    return
     client = await directory.cluster.connect()
-    if not is_closed:
+    try:
         await client.get_workflow_handle(directory.run_id).terminate(reason="cpf delete --force")
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:  # as it is once it is over
+            raise
+
+
+async def _delete_history(directory: HostedRun) -> None:
+    client = await directory.cluster.connect()
     query = f'WorkflowId = "{directory.run_id}"'
     async for found in client.list_workflows(query):  # one, and those that it has continued
         request = DeleteWorkflowExecutionRequest(

@@ -75,10 +75,11 @@ def command(
     address, shelf = store.cluster.address, store.cluster.shelf
     place = None if cwd is None else _find_directory(cwd)
     allowed = frozenset(digest for name in only for digest in _list_digests(name)) if only else None
-    terms = Terms(jobs=jobs or os.cpu_count() or 1, cwd=place, allowed=allowed, step_lock=_open_step_lock())
+    jobs = jobs or os.cpu_count() or 1
+    terms = Terms(jobs=jobs, grace_seconds=grace, cwd=place, allowed=allowed, step_lock=_open_step_lock())
     queues = queues or (address.queue,)
     told = _describe(address, queues, terms, only)
-    asyncio.run(work(address, shelf, queues, terms, grace, lambda: click.echo(f"cpf: {told}", err=True)))
+    asyncio.run(work(address, shelf, queues, terms, lambda: click.echo(f"cpf: {told}", err=True)))
     return wrap_result("worker", {"worked_for": str(address), "queues": list(queues)})
 
 

@@ -83,6 +83,7 @@ from checkpointflow.engine.run import (
     Waiting,
     bodies_of,
     current_path,
+    find_asked,
     is_ending,
     pending,
     unanswered,
@@ -124,10 +125,10 @@ def receive(program: Program, run: Run | None, message: Message) -> list[Fact]:
     scene = Scene(program, run, message.now)
     match message:
         case Report(path=path, attempt=attempt, outcome=outcome):
-            asked = [a for a in pending(run) if (a.path, a.attempt) == (path, attempt)]
-            asked = [a for a in asked if isinstance(a, Sleep) == isinstance(outcome, Slept)]
-            # What is left over answers a question that is no longer asked.
-            return _answer(scene, asked[0], outcome) if asked else []
+            asked = find_asked(run, path, attempt)
+            if asked is None or isinstance(asked, Sleep) != isinstance(outcome, Slept):
+                return []  # it answers a question that is no longer asked
+            return _answer(scene, asked, outcome)
         case Deliver(path=path, payload=payload, by=by):
             return _deliver(scene, path, payload, by)
         case Defer(path=path, attempt=attempt):

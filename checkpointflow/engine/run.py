@@ -192,6 +192,20 @@ def pending(run: Run) -> list[Action]:
     return [r.action for r in run.active.values() if isinstance(r, Started) and r.on_hold is None]
 
 
+def find_asked(run: Run, path: str, attempt: int) -> Action | None:
+    """What the *attempt*-th try of the step at *path* was to do, if it is still asked what it came to.
+
+    So it is while it is pending, and while somebody is asked because it was thought lost.
+    """
+    match None if run.outcome is not None else run.active.get(path):
+        case Started(action=action, on_hold=None) if action.attempt == attempt:
+            return action
+        case Waiting(wait=Wait(in_doubt=action)) if action is not None and action.attempt == attempt:
+            return action
+        case _:
+            return None
+
+
 def unanswered(run: Run) -> tuple[Action, ...]:
     """What a driver that takes up the run can hear no more of: pending or interrupted when it came."""
     if run.outcome is not None:

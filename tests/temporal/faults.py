@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +24,19 @@ from typing import Any, NamedTuple
 
 import checkpointflow
 from tests.conftest import gone, until
-from tests.helpers import ask, cli, end, foreach, switch
+from tests.helpers import ask, branch, cli, end, foreach, parallel, switch
 from tests.temporal import test_travel
-from tests.temporal.world import HEARTBEAT_SECONDS, LONG, Server, Site, as_json, await_end, finish
+from tests.temporal.world import (
+    GRACE_SECONDS,
+    HEARTBEAT_SECONDS,
+    LONG,
+    PATIENCE_SECONDS,
+    Server,
+    Site,
+    as_json,
+    await_end,
+    finish,
+)
 
 HANG = "echo $$ > pid; setsid sleep 300 & echo $! > stray; sleep 300"
 RACERS = 8 if LONG else 3
@@ -124,6 +136,82 @@ def killed_as_it_begins(site: Site) -> str:
     assert asked.code == 40 and asked["wait"]["event_name"] == "step_outcome", asked
     assert site.read("marks") == ["did"]
     return ""
+
+
+# A worker is cut off for a while, and lives
+
+UNTIL_GO = "echo $$ >> pids; until test -e {0}.go; do sleep 0.05; done; echo {0} >> marks; echo {0} said"
+NOTE = "echo ${{steps.{0}.stdout}} >> marks"
+
+
+def _cut_off(site: Site, **steps: dict[str, Any]) -> tuple[Any, subprocess.Popen[bytes]]:
+    """The cpf that follows a run whose worker was stopped in all of its parallel *steps*; and that worker."""
+    branches = [
+        branch(f"{name}s", cli(name, UNTIL_GO.format(name), **more), cli(f"{name}2", NOTE.format(name)))
+        for name, more in steps.items()
+    ]
+    worker = site.work("--jobs", "8")
+    caller = site.cpf.start("run", site.cpf.flow(parallel("all", *branches)))
+    site.await_lines("pids", len(steps))
+    worker.send_signal(signal.SIGSTOP)
+    site.work("--jobs", "8")
+    return caller, worker
+
+
+@case
+def cut_off(site: Site) -> str:
+    """A worker thought dead comes back: what its steps come to settles the doubt, and nobody is asked."""
+    caller, worker = _cut_off(site, early={}, late={})
+    asked = finish(caller)
+    assert asked.code == 40 and len(asked["waits"]) == 2, asked
+    (site.cwd / "early.go").touch()
+    site.await_lines("marks")
+    worker.send_signal(signal.SIGCONT)
+    site.await_lines("marks", 2)
+    (site.cwd / "late.go").touch()
+    until(lambda: site.cpf("status", asked["run_id"])["status"] == "completed")
+    assert site.read("marks") == ["early", "early said", "late", "late said"]
+    kinds = {fact["fact"] for fact in site.tell_facts(asked["run_id"])}
+    assert {"wait_opened", "event_taken"} & kinds == {"wait_opened"}
+    assert "late said" in site.cpf("logs", asked["run_id"], "--step", "all[lates]/late").text
+    assert site.cpf("verify", asked["run_id"]).code == 0
+    return ""
+
+
+@slow_case
+def cut_off_and_given_up(site: Site) -> str:
+    """A step that was tried again elsewhere, or whose lock others may have by now, is ended on the return."""
+    caller, worker = _cut_off(site, again={"idempotent": True}, locked={"lock": {"key": site.queue}})
+    lost = site.await_lines("pids", 3)[:2]
+    run_id = site.find_newest()
+    until(lambda: "wait_opened" in {fact["fact"] for fact in site.tell_facts(run_id)}, PATIENCE_SECONDS)
+    worker.send_signal(signal.SIGCONT)
+    for pid in lost:
+        await_end(int(pid))
+    (site.cwd / "again.go").touch()
+    asked = finish(caller)
+    assert (asked.code, asked["wait"]["step"], site.read("marks")) == (
+        40,
+        "all[lockeds]/locked",
+        ["again", "again said"],
+    )
+    return ""
+
+
+@slow_case
+def cut_off_and_told_to_stop(site: Site) -> str:
+    """A worker that was cut off ends when it is told to: its steps have their grace, and no more."""
+    caller, worker = _cut_off(site, one={})
+    assert finish(caller).code == 40
+    worker.send_signal(signal.SIGCONT)
+    (pid,) = site.read("pids")
+    time.sleep(2 * GRACE_SECONDS)
+    assert not gone(int(pid))
+    begin = time.monotonic()
+    site.stop(worker)
+    seconds = time.monotonic() - begin
+    assert gone(int(pid)) and GRACE_SECONDS - 1 < seconds < GRACE_SECONDS + 10
+    return f"{seconds:.1f} s"
 
 
 @case

@@ -89,6 +89,40 @@ def test_a_worker_that_runs_only_some_documents_runs_nothing_in_their_name(site:
     assert site.read("done") == ["good"]
 
 
+def test_what_a_run_is_told_of_an_attempt_counts_only_where_it_asks(site: Site) -> None:
+    """As by a worker that was thought dead, and by anybody else."""
+    from checkpointflow.drivers.temporal import wire
+    from checkpointflow.engine.actions import Slept, StoredFile, Success
+
+    site.work()
+    caller = site.cpf.start(
+        "run", site.cpf.flow(cli("s", runs_on="nobody"), end("e", result="${steps.s.outputs}"))
+    )
+    run_id, odd = site.find_newest(), [StoredFile(path="artifacts/../../x", size=1, sha256="0" * 64)]
+    done, other = wire.Done(outcome=Success(outputs="true")), Success(outputs="other")
+    told: list[list[Any]] = [
+        ["s", 2, wire.Done(outcome=other)],
+        ["t", 1, wire.Done(outcome=other)],
+        ["s", 1, wire.Done()],
+        ["s", 1, wire.Done(outcome=Slept())],
+        *(["s", 1, replace(done, outcome=other, **{name: tuple(odd)})] for name in ("printed", "left")),
+        ["s", 1, wire.Done(outcome=replace(other, artifacts={"x": odd[0]}))],
+        ["s", "one", {"outcome": 5}],
+        ["s", 1, replace(done, why=wire.Refusal(kind="DirectoryGone", message="gone"), has_begun=False)],
+    ]
+
+    async def tell(cluster: Any) -> None:
+        handle = (await cluster.connect()).get_workflow_handle(run_id)
+        for each in told:
+            await handle.signal(wire.REPORT, args=each)
+
+    with connect(site) as cluster:
+        cluster.do(tell(cluster))
+    assert finish(caller)["result"] == "true"
+    kinds = [fact["fact"] for fact in site.tell_facts(run_id)]
+    assert kinds == ["run_began", "step_started", "step_succeeded", "step_succeeded", "run_completed"]
+
+
 def test_a_run_that_was_brought_does_nothing_unasked(site: Site) -> None:
     """Not even when the time of a wait is up, or somebody cancels it."""
     site.work()

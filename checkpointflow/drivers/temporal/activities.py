@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from shutil import rmtree
@@ -16,7 +18,7 @@ from msgspec import Struct
 from temporalio import activity
 from temporalio.api.workflowservice.v1 import RecordActivityTaskHeartbeatRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from checkpointflow.documents.program import Program
 from checkpointflow.drivers.outcomes import NotBegun
@@ -32,6 +34,7 @@ from checkpointflow.drivers.temporal.wire import Decision, Done, Start, Work, ma
 from checkpointflow.engine.actions import CallHttp, Error, Failure, Outcome, StoredFile, Success
 from checkpointflow.engine.facts import Fact, Identity
 from checkpointflow.engine.path import is_path
+from checkpointflow.engine.run import find_asked, pending
 from checkpointflow.errors import CheckpointflowError, DirectoryGone, PersistenceError, StateCorrupt
 from checkpointflow.store.directory import RunDirectory
 from checkpointflow.store.files import RunFiles, make_private
@@ -39,19 +42,23 @@ from checkpointflow.store.layout import RUNS, is_run_id
 from checkpointflow.store.seals import list_artifacts, seal, seal_logs
 
 BEAT_SECONDS = 0.5
+LOOKING_SECONDS = 1.0
 LISTENING_SECONDS = 0.2
 MOVING_SECONDS = KEEPING_SECONDS = 2.0
 MAX_PREPARING_SECONDS = 60.0
+TELLING = timedelta(seconds=30)
 T = TypeVar("T")
 
 
 class Terms(Struct, frozen=True):
     """What the operator of a worker lets it do. cwd: where commands run; jobs: how many steps at once.
 
-    allowed: the digests of the documents that it runs (None: of any); step_lock: commands inherit it.
+    grace_seconds: how long steps may take to end once it is told to stop; allowed: the digests of the
+    documents that it runs (None: of any); step_lock: commands inherit it.
     """
 
     jobs: int
+    grace_seconds: float = 0
     cwd: Path | None = None
     allowed: frozenset[str] | None = None
     step_lock: int | None = None
@@ -63,6 +70,7 @@ class Activities:
     def __init__(self, shelf: Shelf, client: Client, scratch: Path, terms: Terms) -> None:
         self._shelf, self._client, self._scratch, self._terms = shelf, client, scratch, terms
         self._memory = Memory(client)
+        self._grace_ends = float("inf")
         self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
         self._versions: dict[str, str] = {}  # of what was fetched
         self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
@@ -95,17 +103,13 @@ class Activities:
             return Done(why=make_refusal(error, work.action.path))
         except (asyncio.CancelledError, RPCError):
             return Done(has_begun=False)
-        deed = _Deed(work, files, self._find_directory(work.cwd))
-        outcome, is_stopped = await self._have_done(deed.perform, deed.stop)
+        deed, stopping = _Deed(work, files, self._find_directory(work.cwd)), asyncio.Event()
+        outcome = await self._attend(work, self._begin(deed.perform), stopping, deed.stop)
         if isinstance(outcome, NotBegun):
             return Done(why=make_refusal(outcome.why, work.action.path))
-        stopping = threading.Event()
-        if is_stopped:
-            stopping.set()
-        done, _ = await self._have_done(
-            partial(self._keep_surely, work, files, outcome, stopping), stopping.set
-        )
-        return done
+        handing_in = asyncio.create_task(self._hand_in(work, files, outcome, stopping))
+        await self._attend(work, handing_in, stopping)
+        return activity.raise_complete_async()
 
     async def _prepare(self, work: Work) -> RunFiles | Failure:
         """The files that *work* needs, or how it fails; a shelf that is away for a moment is waited for.
@@ -145,7 +149,7 @@ class Activities:
 
     async def _have(self, deed: Callable[[], T]) -> T:
         """What *deed*, which moves files, gives; the cluster is told all the while that somebody is at it."""
-        moving = asyncio.get_running_loop().run_in_executor(self._hands, deed)
+        moving = self._begin(deed)
         while not (await asyncio.wait([moving], timeout=MOVING_SECONDS))[0]:
             await self._tell()
         return moving.result()
@@ -165,18 +169,71 @@ class Activities:
         told = await self._client.workflow_service.record_activity_task_heartbeat(request)
         return not told.cancel_requested
 
-    async def _have_done(self, deed: Callable[[], T], stop: Callable[[], object]) -> tuple[T, bool]:
-        """What *deed* gives, done in a thread; whether the run, or the worker, was told to stop meanwhile."""
-        future, is_stopped = asyncio.get_running_loop().run_in_executor(self._hands, deed), False
+    def _begin(self, deed: Callable[[], T]) -> asyncio.Future[T]:
+        """Have *deed* done in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._hands, deed)
+
+    async def _attend(
+        self,
+        work: Work,
+        future: asyncio.Future[T],
+        stopping: asyncio.Event,
+        stop: Callable[[], object] = lambda: None,
+    ) -> T:
+        """What *future* gives, heartbeating; *stopping* is set, and *stop* called, once it is not wanted."""
         while not future.done():
             try:
                 activity.heartbeat(wire.BEGUN)
-                await asyncio.wait([future], timeout=BEAT_SECONDS)
+                await asyncio.wait([future], timeout=LOOKING_SECONDS if _is_given_up() else BEAT_SECONDS)
+                is_wanted = not _is_given_up() or await self._is_wanted(work)
             except asyncio.CancelledError:
-                if not is_stopped:
-                    stop()
-                is_stopped = True
-        return future.result(), is_stopped
+                is_wanted = _is_given_up()
+            if not is_wanted and not stopping.is_set():
+                stopping.set()
+                stop()
+        return future.result()
+
+    async def _is_wanted(self, work: Work) -> bool:
+        """Whether *work*, which the cluster has given up, is to go on."""
+        if activity.is_worker_shutdown():  # the SDK cuts off only what was not given up
+            self._grace_ends = min(self._grace_ends, monotonic() + self._terms.grace_seconds)
+        has_no_lock = work.action.lock is None  # else others may have it by now, if this is in doubt
+        return monotonic() < self._grace_ends and await self._is_asked(work, in_doubt=has_no_lock)
+
+    async def _is_asked(self, work: Work, *, in_doubt: bool = True) -> bool:
+        """Whether the run waits for what *work* comes to, for all we know; *in_doubt*: or asks somebody."""
+        try:
+            told = await self._memory.read_latest(work.run_id)
+        except RPCError as error:
+            return error.status != RPCStatusCode.NOT_FOUND
+        except CheckpointflowError:
+            return True
+        asked = find_asked(told.run, work.action.path, work.action.attempt)
+        return not told.is_closed and asked is not None and (in_doubt or asked in pending(told.run))
+
+    async def _hand_in(
+        self, work: Work, files: RunFiles, outcome: Outcome | None, stopping: asyncio.Event
+    ) -> None:
+        """Keep what an attempt left and tell what it came to: else that would be lost, and be done again."""
+        done = await _insist(lambda: self._begin(lambda: self._keep(work, files, outcome)), stopping)
+        await _insist(lambda: self._tell_outcome(work, done), stopping)
+
+    async def _tell_outcome(self, work: Work, done: Done) -> None:
+        """Tell the cluster, not by the SDK, which drops what comes too late: then the run itself is told."""
+        info = activity.info()
+        handle = self._client.get_async_activity_handle(
+            workflow_id=work.run_id, run_id=info.workflow_run_id, activity_id=info.activity_id
+        )
+        try:
+            await handle.complete(done, rpc_timeout=TELLING)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            if done.outcome is not None and await self._is_asked(work):
+                said = [work.action.path, work.action.attempt, done]
+                await self._client.get_workflow_handle(work.run_id).signal(
+                    wire.REPORT, args=said, rpc_timeout=TELLING
+                )
 
     @activity.defn(name=wire.SALVAGE)
     async def salvage(self, work: Work) -> Done:
@@ -199,17 +256,6 @@ class Activities:
                     self._versions[found.name] = found.version
         files.step_lock = self._terms.step_lock
         return files
-
-    def _keep_surely(
-        self, work: Work, files: RunFiles, outcome: Outcome | None, stopping: threading.Event
-    ) -> Done:
-        """The same as `_keep`, as often as need be: else what it came to would be lost, and be done again."""
-        while True:
-            try:
-                return self._keep(work, files, outcome)
-            except CheckpointflowError:
-                if stopping.wait(KEEPING_SECONDS):
-                    raise
 
     def _keep(self, work: Work, files: RunFiles, outcome: Outcome | None) -> Done:
         left = tuple(found for name in sorted(list_artifacts(files)) if (found := self._seal(files, name)))
@@ -259,6 +305,24 @@ class Activities:
             rmtree(files.place, ignore_errors=True)  # or the copies of all runs would gather here
         for key in [key for key in list(self._seals) if key[0] == str(files.place)]:
             self._seals.pop(key, None)
+
+
+async def _insist(do: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T:
+    """What *do* gives, tried again until it is given, or until told to stop."""
+    while True:
+        try:
+            return await do()
+        except (CheckpointflowError, RPCError):
+            if stopping.is_set():
+                raise
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), KEEPING_SECONDS)
+
+
+def _is_given_up() -> bool:
+    """Whether the cluster knows this activity no more, as one of which it heard nothing for too long."""
+    details = activity.cancellation_details()
+    return details is not None and (details.not_found or details.timed_out)
 
 
 def _forbid(what: str) -> Failure:

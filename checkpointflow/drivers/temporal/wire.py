@@ -31,18 +31,18 @@ from temporalio.exceptions import ApplicationError
 
 from checkpointflow import errors
 from checkpointflow.drivers.temporal.shelf import Shelf
-from checkpointflow.engine.actions import Effect, Outcome, StoredFile
+from checkpointflow.engine.actions import Effect, Outcome, StoredFile, Success
 from checkpointflow.engine.answers import Answer
 from checkpointflow.engine.evolution import evolve
 from checkpointflow.engine.facts import Fact
 from checkpointflow.engine.run import Run
 from checkpointflow.errors import CheckpointflowError, PersistenceError, StateCorrupt
-from checkpointflow.store.layout import DOCUMENT, RUNS, digest_in, is_run_id
+from checkpointflow.store.layout import DOCUMENT, RUNS, digest_in, is_artifact, is_log, is_run_id
 from checkpointflow.store.snapshot import decode, encode
 
 WORKFLOW, LOCK = "checkpointflow", "checkpointflow.lock"
 DECIDE, PERFORM, SALVAGE, KEEP, ARCHIVE = "decide", "perform", "salvage", "keep", "archive"
-DELIVER, ADOPT, CANCEL = "deliver", "adopt", "cancel"
+DELIVER, ADOPT, CANCEL, REPORT = "deliver", "adopt", "cancel", "report"
 HEAD = "cpf"
 BEGUN = "begun"  # of a deed, in the heartbeats of whoever does it
 
@@ -166,6 +166,15 @@ def check_names(start: Start, run: Run, run_id: str) -> None:
     others += [name for name in start.past if not name.startswith(f"{RUNS}/{run_id}/past/")]
     if run.run_id != run_id or not is_run_id(run_id) or others:
         raise StateCorrupt(file=f"workflow {run_id}", problem="it is not one that cpf has started")
+
+
+def names_its_own(done: Done) -> bool:
+    """Whether *done* names no files but such as steps print and leave behind: anybody may send it."""
+    files = [*done.printed, *done.left]
+    if isinstance(done.outcome, Success):
+        files += done.outcome.artifacts.values()
+    names = [file.path for file in files]
+    return all((is_log(n) or is_artifact(n)) and {"", ".", ".."}.isdisjoint(n.split("/")) for n in names)
 
 
 # Errors that go home

@@ -43,10 +43,9 @@ async def work(
     shelf: Shelf,
     queues: Sequence[str],
     terms: Terms,
-    grace_seconds: float,
     begins: Callable[[], object],
 ) -> None:
-    """Work until told to stop; then no step begins, and those under way have *grace_seconds* to end.
+    """Work until told to stop; then no step begins, and those under way have the time that *terms* give.
 
     *begins* is called once all is ready.
     """
@@ -58,7 +57,7 @@ async def work(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with be_at_work(client, queues, shelf, terms, grace_seconds):
+    async with be_at_work(client, queues, shelf, terms):
         begins()
         await stop.wait()
     assert watchman.stdin is not None
@@ -68,7 +67,7 @@ async def work(
 
 @asynccontextmanager
 async def be_at_work(
-    client: Client, queues: Sequence[str], shelf: Shelf, terms: Terms, grace_seconds: float = 0
+    client: Client, queues: Sequence[str], shelf: Shelf, terms: Terms
 ) -> AsyncIterator[None]:
     """Within it runs are worked on, by so many jobs for each queue.
 
@@ -95,7 +94,7 @@ async def be_at_work(
                         activity_executor=deciding,
                         max_concurrent_activities=terms.jobs,
                         max_concurrent_local_activities=DECIDING,
-                        graceful_shutdown_timeout=timedelta(seconds=grace_seconds),
+                        graceful_shutdown_timeout=timedelta(seconds=terms.grace_seconds),
                         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
                         max_heartbeat_throttle_interval=min(HEARTBEAT / 4, timedelta(seconds=1)),
                     )

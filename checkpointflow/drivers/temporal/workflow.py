@@ -27,13 +27,13 @@ from checkpointflow.drivers.temporal.heading import describe, is_news
 from checkpointflow.drivers.temporal.hearing import CASES, Case, Question
 from checkpointflow.drivers.temporal.locking import hold_lock
 from checkpointflow.drivers.temporal.wire import Decision, Done, Request, Start, Taken, Work
-from checkpointflow.engine.actions import Action, Effect, Sleep, Slept, StoredFile
+from checkpointflow.engine.actions import Action, Effect, Outcome, Sleep, Slept, StoredFile
 from checkpointflow.engine.answers import find_wait
 from checkpointflow.engine.evolution import apply, fork
 from checkpointflow.engine.facts import Breakdown, Cancellation, Fact
 from checkpointflow.engine.messages import Defer, Message, Recover, Report, Seal, format_time
 from checkpointflow.engine.rules import check_answer
-from checkpointflow.engine.run import Started, pending, unanswered, waits
+from checkpointflow.engine.run import Started, find_asked, pending, unanswered, waits
 from checkpointflow.errors import CheckpointflowError, EventMismatch, NotTrusted, RunDiverged, RunNotWaiting
 from checkpointflow.store.history import find_artifacts, find_sealed_files
 from checkpointflow.store.locks import Wish
@@ -160,6 +160,14 @@ class Hosted:
         self.start = replace(self.start, secrets=secrets)
         return await self._hear(adopted=facts, after=checkpoint_id)
 
+    @workflow.signal(name=wire.REPORT)
+    def report(self, path: str, attempt: int, done: Done) -> None:
+        """Hear what an attempt came to whose worker was thought dead; nothing, if that is no longer asked."""
+        action = find_asked(self.run, path, attempt)
+        if action is not None and done.outcome is not None and wire.names_its_own(done):
+            self._take_note(done)
+            self._ask(messages=(_report(action, done.outcome),)).cancel()
+
     # What is decided
 
     def _ask(self, **question: Any) -> asyncio.Future[Taken]:
@@ -253,15 +261,19 @@ class Hosted:
         finally:
             if lock is not None:
                 lock.cancel()
-        self.left |= {file.path: file for file in done.left}
-        self.printed += done.printed
+        self._take_note(done)
         if not done.has_begun:
             return []  # as above
         if done.why is not None:
             return deferred
         if done.outcome is None:
             return [Recover(now=_now(), lost=(action,))]
-        return [Report(now=_now(), path=action.path, attempt=action.attempt, outcome=done.outcome)]
+        return [_report(action, done.outcome)]
+
+    def _take_note(self, done: Done) -> None:
+        """Have it sealed what a worker found printed and left behind."""
+        self.left |= {file.path: file for file in done.left}
+        self.printed += done.printed
 
     async def _have_performed(self, action: Effect) -> Done:
         """What a worker made of it. Raises ActivityError: none tells."""
@@ -300,8 +312,7 @@ class Hosted:
             result_type=Done,
             **KEEPING,
         )
-        self.left |= {file.path: file for file in done.left}
-        self.printed += done.printed
+        self._take_note(done)
         return [Recover(now=_now(), lost=(action,))]
 
     def _is_idle(self, action: Action, *, resumes: bool) -> bool:
@@ -396,6 +407,10 @@ class Hosted:
 
 def _key(action: Action) -> Key:
     return action.path, action.attempt
+
+
+def _report(action: Action, outcome: Outcome) -> Report:
+    return Report(now=_now(), path=action.path, attempt=action.attempt, outcome=outcome)
 
 
 def _find_lost(question: Question) -> set[Key]:

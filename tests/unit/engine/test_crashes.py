@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from checkpointflow.engine.soundness import find_unsound
 from checkpointflow.errors import InvalidEvent, RunNotWaiting
 from tests.helpers import Story, ask, cli
 
@@ -71,6 +73,50 @@ def test_an_answer_that_does_not_fit_changes_nothing(answer: object) -> None:
 def test_failed_fails_the_step_with_its_policy() -> None:
     story = Story(cli("a", on_error="continue"), cli("b")).recover().deliver("a", {"outcome": "failed"})
     assert (story.run.steps["a"].error.code, story.pending) == ("ERR_STEP_FAILED", ["b"])
+
+
+# Whoever was thought dead reports after all
+
+
+def test_a_late_outcome_settles_a_doubt_as_if_it_had_come_in_time() -> None:
+    steps = cli("a", outputs=OUTPUTS), cli("b")
+    in_time = Story(*steps).succeed("a", {"n": 1}, stdout="1")
+    story = Story(*steps).recover().succeed("a", {"n": 1}, stdout="1")
+    ended = {"ended_at": story.now}
+    assert story.run.steps["a"] == replace(in_time.run.steps["a"], **ended)
+    assert (story.pending, story.waiting, story.run.answers) == (["b"], [], {})
+    kinds = ["RunBegan", "StepStarted", "WaitOpened", "StepSucceeded", "StepStarted"]
+    assert [type(fact).__name__ for fact in story.facts] == kinds
+    assert story.replayed() == story.run
+    assert find_unsound(story.workflow, story.run) is None
+
+
+def test_a_late_failure_fails_the_step_with_its_policy() -> None:
+    story = Story(cli("a", on_error="continue", retry={"max_attempts": 2}), cli("b"))
+    story.recover().recover().fail("a", attempt=2)
+    assert (story.run.steps["a"].error.exit_code, story.run.steps["a"].attempts) == (1, 2)
+    assert story.pending == ["b"]
+
+
+def test_late_outputs_that_do_not_fit_fail_the_step() -> None:
+    story = Story(cli("a", outputs=OUTPUTS)).recover().succeed("a", {"n": "x"})
+    assert (story.run.status, story.error.step_id) == ("failed", "a")
+
+
+def test_a_late_outcome_of_an_attempt_that_was_given_up_falls_away() -> None:
+    assert Story(cli("a", retry={"max_attempts": 2})).recover().recover().succeed("a").new == []
+    assert Story(cli("a")).recover().deliver("a", {"outcome": "retry"}).succeed("a").new == []
+    assert Story(cli("a")).recover().deliver("a", {"outcome": "failed"}).succeed("a").new == []
+    assert Story(cli("a")).recover().cancel().succeed("a").new == []
+    assert Story(ask("a")).succeed("a").new == [], "no attempt of it is in doubt"
+    assert Story(cli("a")).recover().sleep("a", 1).new == [], "it was no pause"
+
+
+def test_once_a_late_outcome_came_nobody_else_is_heard() -> None:
+    story = Story(cli("a"), cli("b")).recover().succeed("a")
+    assert story.succeed("a").new == []
+    with pytest.raises(RunNotWaiting):
+        story.deliver("a", {"outcome": "succeeded"})
 
 
 def test_a_pause_between_attempts_is_cut_short() -> None:

@@ -10,6 +10,7 @@ from msgspec.json import decode
 from checkpointflow.cli.bounds import fit
 from checkpointflow.cli.encoding import MAX_BYTES, encode
 from checkpointflow.cli.envelope import wrap_run
+from checkpointflow.cli.following import say_where
 from checkpointflow.cli.location import command_for
 from checkpointflow.engine.run import Run, waits
 from checkpointflow.errors import CheckpointflowError
@@ -75,8 +76,12 @@ def describe_error(error: CheckpointflowError | Refused) -> Result:
 def _say_what_follows(host: Host, directory: RunDirectory, run: Run) -> list[dict[str, Any]]:
     run_id = run.run_id
     match run.status:
+        case "running" if directory.is_foreign:
+            line = command_for("resume", directory, *say_where(run, directory))
+            why = "it was imported, and only the person may say where its commands run: show them this line"
+            return [{"person_types": line, "why": why}]
         case "running" if is_halted(directory, run):
-            return [_suggest("cpf_retry", "it was stopped; this goes on with it", run_id=run_id)]
+            return [_suggest("cpf_retry", "nothing goes on by itself; this goes on with it", run_id=run_id)]
         case "running":
             is_attended = directory.runs_here or directory.seems_held()
             how = "by itself" if is_attended else "as soon as a worker of its cluster is there: none is"

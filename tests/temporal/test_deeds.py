@@ -27,7 +27,7 @@ class Bench:
     """A worker's activities; shelf: an object store that is refused as often as *refusals* says.
 
     told: what the cluster hears, in order: "rpc" is acknowledged, "sdk" may be overtaken; acknowledge: called
-    before an acknowledgement; handed_in: what steps came to.
+    before an acknowledgement; handed_in: what steps came to; is_known: to the cluster, the attempt.
     """
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ class Bench:
         self.send, self.shelf.send = self.shelf.send, self._send
         self.converter = wire.make_converter(self.shelf)
         service = SimpleNamespace(record_activity_task_heartbeat=self._hear)
-        self.handed_in = list[Any]()
+        self.handed_in, self.is_known = list[Any](), True
         client: Any = SimpleNamespace(
             namespace="n",
             identity="i",
@@ -59,9 +59,13 @@ class Bench:
         self.environment.on_heartbeat = lambda *said: self.told.append(("sdk", said))
 
     async def _hear(self, request: Any) -> Any:
+        from temporalio.service import RPCError, RPCStatusCode
+
         self.acknowledge()
         said = await self.converter.decode(list(request.details.payloads))
         self.told.append(("rpc", tuple(said)))
+        if not self.is_known:
+            raise RPCError("it is known no more", RPCStatusCode.NOT_FOUND, b"")
         return SimpleNamespace(cancel_requested=False)
 
     async def _take(self, done: Any, **_: Any) -> None:
@@ -116,11 +120,12 @@ def test_a_deed_begins_once_it_is_known_and_nothing_overtakes_the_word_of_it(ben
     bench.shelf.list = list_slowly
     done = bench.perform(f"echo s >> done; sleep {10 * SECONDS}")
     assert isinstance(done.outcome, Success)
-    words = [said for how, said in bench.told if how == "rpc"]
+    first = bench.told.index(("sdk", (BEGUN,)))
+    words = [said for _, said in bench.told[:first]]
     assert len(words) > 2 and words == [()] * (len(words) - 1) + [(BEGUN,)]
-    assert seen == [[]] * len(words), "not before the cluster knows of it"
-    after = bench.told[len(words) :]
-    assert len(after) > 2 and set(after) == {("sdk", (BEGUN,))}
+    assert seen == [[]] * len(words) + [["s"]], "not before the cluster knows of it"
+    after = [said for _, said in bench.told[first:]]
+    assert len(after) > 2 and set(after) == {(BEGUN,)}
 
 
 def test_what_a_step_came_to_is_not_lost_while_the_shelf_refuses(bench: Bench) -> None:
@@ -130,6 +135,38 @@ def test_what_a_step_came_to_is_not_lost_while_the_shelf_refuses(bench: Bench) -
     assert bench.read() == ["s"]
     assert [file.path for file in done.printed]
     assert len(list(bench.shelf.list(f"runs/{bench.run_id}"))) == len(done.printed)
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_an_attempt_that_was_given_up_leaves_files_only_where_it_still_counts(
+    is_asked: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: the files of whoever came after it replaced by its own."""
+    from checkpointflow.drivers.temporal.activities import Activities
+
+    async def tell(*_: Any, **__: Any) -> bool:
+        return is_asked
+
+    def give_up() -> None:
+        bench.is_known = not bench.read()
+
+    monkeypatch.setattr(Activities, "_is_asked", tell)
+    bench.acknowledge = give_up
+    bench.handed_in.append(None)
+    bench.perform('echo s >> done; mkdir -p "$CPF_ARTIFACTS_DIR"; echo x > "$CPF_ARTIFACTS_DIR/x"')
+    names = [found.name for found in bench.shelf.list(f"runs/{bench.run_id}")]
+    assert names == ([f"runs/{bench.run_id}/artifacts/x"] if is_asked else [])
+
+
+def test_a_file_that_another_step_takes_away_meanwhile_is_none_that_was_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: a step that had done its work thought lost."""
+    from checkpointflow.drivers.temporal import activities
+
+    monkeypatch.setattr(activities, "list_artifacts", lambda _: {"artifacts/gone"})
+    done = bench.perform("echo s >> done")
+    assert isinstance(done.outcome, Success) and done.left == ()
 
 
 def test_who_is_told_to_stop_does_not_wait_for_the_shelf(bench: Bench) -> None:

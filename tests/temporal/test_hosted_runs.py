@@ -6,6 +6,8 @@ import shlex
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Cpf, until
 from tests.helpers import ask, call, cli, end
 from tests.temporal.world import TOKEN, Server, Site, fetch_history
@@ -231,6 +233,19 @@ def test_whoever_has_answered_stops_following_by_a_key(hosted: Cpf) -> None:
     assert "the run goes on without it" in person.shown
     (hosted.cwd / "go.txt").touch()
     assert hosted("wait", "@latest").code == 0
+
+
+def test_a_run_is_deleted_that_cannot_be_laid_on_the_shelf(
+    hosted: Cpf, house: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failed with: a wait for ever."""
+    from checkpointflow.drivers.temporal import moving
+
+    monkeypatch.setattr(moving, "ENDING_SECONDS", 1)
+    run_id = hosted.run(ask("q"))["run_id"]
+    (house.shelf / "runs" / run_id / "state.json" / "in the way").mkdir(parents=True)
+    hosted.resume(run_id, "q_event", {})
+    assert hosted("delete", run_id).code == 0
 
 
 def test_a_run_is_deleted_that_ends_at_that_moment(hosted: Cpf, house: Site) -> None:

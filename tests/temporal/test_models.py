@@ -9,7 +9,7 @@ from checkpointflow.store.layout import DRIVER_LOG
 from tests.conftest import Cpf, until
 from tests.helpers import cli, end
 from tests.mcp.wire import FORMS, TASKS, Wire, accept, flow, question
-from tests.temporal.world import Site
+from tests.temporal.world import Site, finish
 
 WHERE = cli("a", "echo $CPF_WORKER > where.txt; echo told")
 
@@ -30,7 +30,8 @@ def test_a_run_is_started_asked_and_answered_there(hosted: Cpf) -> None:
         done = wire.call("cpf_answer", **words, state=accept(asked, name="n"))
         assert done["structuredContent"]["result"] == "n"
         assert "told" in str(wire.value("cpf_logs", run_id=run_id, step="a")["logs"])
-        assert run_id in [row["run_id"] for row in wire.value("cpf_runs")["runs"]]
+        listed = wire.value("cpf_runs")
+        assert run_id in [row["run_id"] for row in listed.get("runs", ())], listed
     assert hosted("status", run_id).code == 0
 
 
@@ -128,3 +129,19 @@ def test_what_the_server_has_copied_is_gone_in_the_end(hosted: Cpf, tmp_path: Pa
         wire.process.stdin = None
         assert wire.process.wait(30) == 0
         assert not list(copies.iterdir())
+
+
+def test_of_an_imported_run_only_the_person_says_where_it_goes_on(site: Site) -> None:
+    """Failed with: `cpf_retry` offered, which is refused then."""
+    site.work()
+    begun = cli("s", "test -e ok || kill -9 $PPID", idempotent=True)
+    finish(site.local.start("run", site.local.flow(begun)))
+    run_id = site.local("list")["result"]["runs"][0]["run_id"]
+    site.local("export", run_id, "-o", "run.tar.gz")
+    site.cpf("import", "run.tar.gz")
+    with Wire(site.cpf, "--patience", "3s") as wire:
+        (following,) = wire.value("cpf_wait", run_id=run_id)["next"]
+        line = shlex.split(following["person_types"])
+        (site.cwd / "ok").touch()
+        assert Cpf(site.cwd, site.local.base)(*line[1:]).code == 0
+        assert wire.value("cpf_wait", run_id=run_id)["status"] == "completed"

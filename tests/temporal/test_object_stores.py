@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import ask, cli, end
+from tests.helpers import ask, branch, cli, end, parallel
 from tests.temporal.conftest import need
 from tests.temporal.world import Site
 
@@ -106,10 +106,31 @@ def test_of_those_who_claim_a_name_at_once_one_is_first(bucket: Path) -> None:
             assert shelf.claim(f"keys/{n}", b"late") == got[0]
 
 
-def test_a_run_has_its_files_and_long_values_there(bucket: Path, make_site: Callable[..., Site]) -> None:
+def _have_site(make_site: Callable[..., Site]) -> Site:
     site = make_site()
     site.cpf.env |= {"CPF_SHELF": URL} | {name: os.environ[name] for name in os.environ if name[:4] == "AWS_"}
     site.work()
+    return site
+
+
+def test_a_step_sends_what_it_has_changed_and_no_more(bucket: Path, make_site: Callable[..., Site]) -> None:
+    """Failed with: what a worker knew of a file put in place of what another had made of it."""
+    site = _have_site(make_site)
+    site.work("--queue", "one")
+    site.work("--queue", "two")
+    put = 'mkdir -p "$CPF_ARTIFACTS_DIR"; echo %s > "$CPF_ARTIFACTS_DIR/x"'
+    slow = cli("slow", "until test -e go; do sleep 0.1; done", runs_on="one")
+    fix = branch("b", cli("fix", put % 2, runs_on="two"), cli("go", "touch go", runs_on="two"))
+    show = cli("show", 'cat "$CPF_ARTIFACTS_DIR/x"', runs_on="two")
+    steps = cli("first", put % 1, runs_on="one"), parallel("all", branch("a", slow), fix), show
+    done = site.cpf.run(*steps, end("e", result="${steps.show.stdout}"))
+    assert done["result"] == "2"
+    assert site.cpf("verify", done["run_id"]).code == 0
+    assert (bucket / "prefix" / "runs" / done["run_id"] / "artifacts" / "x").read_text() == "2\n"
+
+
+def test_a_run_has_its_files_and_long_values_there(bucket: Path, make_site: Callable[..., Site]) -> None:
+    site = _have_site(make_site)
     make = cli("make", "echo made > app", artifacts=[{"name": "app", "path": "app"}])
     use = cli("use", 'rm app; cat "$CPF_RUN_DIR"/${steps.make.artifacts.app.path}')
     long = end("e", result=["${steps.use.stdout}", "${steps.q.outputs.long}"])

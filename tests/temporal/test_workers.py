@@ -249,6 +249,18 @@ def test_runs_are_swept_by_age(server: Server, make_site: Callable[..., Site]) -
     assert not place.exists()
 
 
+def test_why_a_step_was_put_off_is_known_in_the_next_history(site: Site, tmp_path: Path) -> None:
+    """Failed with: another run, which has the step."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    site.work("--jobs", "4")
+    site.work("--queue", f"{site.queue}-far", "--cwd", str(gone))
+    gone.rmdir()
+    far = branch("a", cli("far", runs_on=f"{site.queue}-far"))
+    told = site.cpf.run(parallel("all", far, branch("b", *(cli(f"s{n}") for n in range(70)))))
+    assert (told.code, told.error_code) == (20, "ERR_DIRECTORY_GONE"), told
+
+
 def test_why_a_step_was_put_off_is_told_of_the_last_time(site: Site, tmp_path: Path) -> None:
     """Failed with: the reason of the time before, or of another step."""
     site.have_worker()

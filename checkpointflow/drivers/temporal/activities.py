@@ -49,6 +49,9 @@ MAX_PREPARING_SECONDS = 60.0
 TELLING = timedelta(seconds=30)
 T = TypeVar("T")
 
+State = tuple[str, str, int, int]
+"""What a file is told by: the place of its run, its name, its size, and when it was last changed."""
+
 
 class Terms(Struct, frozen=True):
     """What the operator of a worker lets it do. cwd: where commands run; jobs: how many steps at once.
@@ -73,7 +76,8 @@ class Activities:
         self._grace_ends = float("inf")
         self._hands = ThreadPoolExecutor(terms.jobs + 4, thread_name_prefix="cpf")
         self._versions: dict[str, str] = {}  # of what was fetched
-        self._seals: dict[tuple[str, str, int, int], StoredFile] = {}
+        self._lying: set[State] = set()  # what lies on the shelf as it lies here
+        self._seals: dict[State, StoredFile] = {}
 
     def list_all(self) -> list[Callable[..., object]]:
         """All of them."""
@@ -214,9 +218,24 @@ class Activities:
     async def _hand_in(
         self, work: Work, files: RunFiles, outcome: Outcome | None, stopping: asyncio.Event
     ) -> None:
-        """Keep what an attempt left and tell what it came to: else that would be lost, and be done again."""
+        """Keep what an attempt left and tell what it came to: else that would be lost, and be done again.
+
+        Of one that was given up nothing is kept: its files would replace those of whoever came after it.
+        """
+        if not await _insist(lambda: self._counts(work), stopping):
+            return
         done = await _insist(lambda: self._begin(lambda: self._keep(work, files, outcome)), stopping)
         await _insist(lambda: self._tell_outcome(work, done), stopping)
+
+    async def _counts(self, work: Work) -> bool:
+        """Whether anybody waits for what *work* has come to."""
+        try:
+            await self._tell(wire.BEGUN)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            return await self._is_asked(work)
+        return True
 
     async def _tell_outcome(self, work: Work, done: Done) -> None:
         """Tell the cluster, not by the SDK, which drops what comes too late: then the run itself is told."""
@@ -254,11 +273,15 @@ class Activities:
                 if not file.exists() or self._versions.get(found.name) != found.version:
                     self._shelf.fetch(found.name, file)
                     self._versions[found.name] = found.version
+                    self._note(_find_state(files, file.relative_to(files.place).as_posix()))
         files.step_lock = self._terms.step_lock
         return files
 
     def _keep(self, work: Work, files: RunFiles, outcome: Outcome | None) -> Done:
-        left = tuple(found for name in sorted(list_artifacts(files)) if (found := self._seal(files, name)))
+        # Of a copy only what has changed here: the rest may have been changed elsewhere meanwhile.
+        states = {name: _find_state(files, name) for name in sorted(list_artifacts(files))}
+        changed = [name for name, state in states.items() if state not in self._lying]
+        left = tuple(found for name in changed if (found := self._seal(files, name)))
         done = Done(outcome=outcome, printed=seal_logs(files, work.action), left=left)
         names = [file.path for file in (*done.printed, *done.left)]
         if isinstance(outcome, Success):
@@ -266,18 +289,26 @@ class Activities:
         if self._shelf.find_place(work.run_id) is None:
             for name in dict.fromkeys(names):
                 self._shelf.send(f"{RUNS}/{work.run_id}/{name}", files.file(name))
+                self._note(states.get(name))
         return done
 
+    def _note(self, state: State | None) -> None:
+        """Remember that what has *state* lies on the shelf."""
+        if state is not None:
+            self._lying.add(state)
+
     def _seal(self, files: RunFiles, name: str) -> StoredFile | None:
-        """The seal of *name*; what has not changed since it was last looked at is not read again."""
-        status = files.file(name).stat()
-        key = (str(files.place), name, status.st_size, status.st_mtime_ns)
-        if key not in self._seals:
-            found = seal(files, name)
-            if found is None:
-                return None
-            self._seals[key] = found
-        return self._seals[key]
+        """The seal of *name*; what has not changed since it was last looked at is not read again.
+
+        None: it is gone by now.
+        """
+        state = _find_state(files, name)
+        if state is not None and state in self._seals:
+            return self._seals[state]
+        found = seal(files, name)
+        if found is not None and state is not None:
+            self._seals[state] = found
+        return found
 
     def _find_directory(self, cwd: str | None) -> str:
         """Where commands run: where this worker was told, else where the run was started."""
@@ -303,8 +334,18 @@ class Activities:
             for name in names:
                 self._shelf.send(f"{RUNS}/{run_id}/{name}", files.file(name))
             rmtree(files.place, ignore_errors=True)  # or the copies of all runs would gather here
-        for key in [key for key in list(self._seals) if key[0] == str(files.place)]:
-            self._seals.pop(key, None)
+        for state in [state for state in list(self._seals) if state[0] == str(files.place)]:
+            self._seals.pop(state, None)
+        self._lying -= {state for state in list(self._lying) if state[0] == str(files.place)}
+
+
+def _find_state(files: RunFiles, name: str) -> State | None:
+    """The state of the file *name*; None: it is gone."""
+    try:
+        status = files.file(name).stat()
+    except OSError:
+        return None
+    return str(files.place), name, status.st_size, status.st_mtime_ns
 
 
 async def _insist(do: Callable[[], Awaitable[T]], stopping: asyncio.Event) -> T:

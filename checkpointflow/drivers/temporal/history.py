@@ -133,7 +133,8 @@ async def _begin(client: Client, run_id: str, event: Any) -> Told:
     (start,) = await client.data_converter.decode(started.input.payloads, [Start])
     run, execution = take_up(start), started.original_execution_run_id
     check_names(start, run, run_id)
-    return Told(start, run, list(start.facts), start.is_foreign, execution, event.event_id)
+    facts, whys = list(start.facts), dict(start.whys)
+    return Told(start, run, facts, start.is_foreign, execution, event.event_id, whys=whys)
 
 
 async def _go_on(client: Client, told: Told, event: Any) -> Told:
@@ -177,7 +178,7 @@ async def _go_on_from(client: Client, run_id: str, told: Told) -> Told | None:
         new = await _read_back(client, run_id, told)
     except RPCError:
         return None
-    if any(event.event_type in {_CONTINUED, *_CLOSED} for event in new[:1]):
+    if new is None:
         return None
     told = told._replace(facts=[*told.facts])  # what is known stays as it is, should a reading fail
     with _translate_oddities(run_id):
@@ -186,8 +187,8 @@ async def _go_on_from(client: Client, run_id: str, told: Told) -> Told | None:
     return told
 
 
-async def _read_back(client: Client, run_id: str, told: Told) -> list[Any]:
-    """The events after those that were *told* of, the newest first."""
+async def _read_back(client: Client, run_id: str, told: Told) -> list[Any] | None:
+    """The events after those that were *told* of, the newest first; None: the execution is over."""
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace,
         execution=WorkflowExecution(workflow_id=run_id, run_id=told.execution),
@@ -196,6 +197,8 @@ async def _read_back(client: Client, run_id: str, told: Told) -> list[Any]:
     found = list[Any]()
     while True:
         page = await client.workflow_service.get_workflow_execution_history_reverse(request)
+        if not found and page.history.events[0].event_type in {_CONTINUED, *_CLOSED}:
+            return None
         new = [event for event in page.history.events if event.event_id > told.event]
         found += new
         if len(new) < len(page.history.events) or not page.next_page_token:

@@ -400,5 +400,6 @@ def _continue(cluster: Cluster, told: Told, facts: list[Fact], **more: Any) -> S
         facts=facts,
         seals=seals,
         secrets=told.start.secrets,
+        whys=told.whys,
         **more,
     )

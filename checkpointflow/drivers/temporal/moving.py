@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from temporalio.api.common.v1 import WorkflowExecution
@@ -36,6 +37,7 @@ from checkpointflow.store.layout import RUNS, STATE
 from checkpointflow.store.store import Store
 from checkpointflow.store.sweeping import NotRemoved, Removal, Sweep, choose_outdated
 
+ENDING_SECONDS = 30.0
 FORBIDDEN = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
@@ -112,10 +114,11 @@ def delete(directory: RunDirectory, *, force: bool = False) -> Removal:
 async def _end(directory: HostedRun, *, has_ended: bool) -> None:
     """Have the workflow be over; that of a run which *has_ended* is about to be: it is laid on the shelf."""
     if has_ended:
-        with suppress(PersistenceError):  # nobody is there who would
-            async for told in tell_patiently(directory):
-                if told.is_closed:
-                    return
+        with suppress(PersistenceError, TimeoutError):  # nobody is there who would, or can
+            async with asyncio.timeout(ENDING_SECONDS):
+                async for told in tell_patiently(directory):
+                    if told.is_closed:
+                        return
     client = await directory.cluster.connect()
     try:
         await client.get_workflow_handle(directory.run_id).terminate(reason="cpf delete --force")

@@ -61,7 +61,8 @@ class Start(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     documents: by their names among the run's files; past: the names on the shelf of what happened up to
     *image* (None: nothing); facts: those that follow; seals: of files, up to there; secrets: what the
-    documents name; holds: nothing is done before somebody says so; is_foreign: and says where.
+    documents name; holds: nothing is done before somebody says so; is_foreign: and says where; whys: steps
+    were put off, by path.
     """
 
     documents: dict[str, bytes]
@@ -72,6 +73,7 @@ class Start(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[str, ...] = ()
     holds: bool = False
     is_foreign: bool = False
+    whys: dict[str, Refusal] = {}
 
 
 class Refusal(Struct, frozen=True, kw_only=True, omit_defaults=True):

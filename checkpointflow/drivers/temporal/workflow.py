@@ -16,10 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-)
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 from checkpointflow.drivers.temporal import wire
@@ -75,6 +72,7 @@ class Hosted:
         self.is_foreign = start.is_foreign
         self.held: set[Key] = {_key(action) for action in pending(self.run)} if start.holds else set()
         self.printed: list[StoredFile] = []
+        self.whys = dict(start.whys)
         self.sent = 0
         self.gate = asyncio.Lock()
 
@@ -226,6 +224,7 @@ class Hosted:
             self.is_foreign = False
         elif decision.refusal is None and question.adopted is not None:
             self.held, self.is_foreign = {_key(action) for action in pending(self.run)}, True
+            self._stop_clock()
         if question.answer.done():
             return
         if decision.refusal is None:
@@ -265,6 +264,7 @@ class Hosted:
         if not done.has_begun:
             return []  # as above
         if done.why is not None:
+            self.whys[action.path] = done.why
             return deferred
         if done.outcome is None:
             return [Recover(now=_now(), lost=(action,))]
@@ -394,6 +394,7 @@ class Hosted:
                 secrets=self.start.secrets,
                 holds=bool(self.held),
                 is_foreign=self.is_foreign,
+                whys={path: why for path, why in self.whys.items() if path in self.run.active},
             )
         )
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,32 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this runs in the background
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # of whoever runs the tests: cpf would ask it for the servers of the tests
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the rows of a test that is `long(but_one_in=N)`, each Nth is not long: the quick part of it."""
+    rows: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("long")
+        if mark is not None and mark.kwargs:
+            name = item.nodeid.partition("[")[0]
+            if rows[name] % mark.kwargs["but_one_in"] == 0:
+                item.own_markers.remove(mark)
+            rows[name] += 1
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Have a worker of xdist tell how many it leaves out."""
+    if hasattr(items[0].config, "workeroutput"):
+        items[0].config.workeroutput["deselected"] = len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Count them in the last line, as where there are no workers."""
+    reporter = node.config.pluginmanager.getplugin("terminalreporter")
+    reporter.stats["deselected"] = [node] * getattr(node, "workeroutput", {}).get("deselected", 0)
 
 
 class Answer(NamedTuple):

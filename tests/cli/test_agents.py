@@ -66,6 +66,7 @@ class Agent:
                 return f"word {self.chance.randrange(100)}"[: schema.get("maxLength", 99)]
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("template", NAMES)
 def test_an_agent_that_loses_responses_drives_each_template_to_its_end(

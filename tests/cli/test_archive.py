@@ -682,6 +682,7 @@ def test_what_a_killed_import_left_is_swept(cpf: Cpf, b: Cpf) -> None:
     assert os.listdir(b.base / "runs") == []
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("new_here", [True, False])
 def test_a_killed_import_leaves_the_old_or_the_new(cpf: Cpf, b: Cpf, new_here: bool, tmp_path: Path) -> None:
     run_id = b.run(*STEPS)["run_id"]

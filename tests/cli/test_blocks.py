@@ -120,6 +120,7 @@ def said(step: str) -> dict[str, str]:
     return {"say": step.rpartition("/")[0] or step}
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("first", range(4))
 def test_the_order_of_events_makes_no_difference(cpf: Cpf, first: int) -> None:
     file = files(cpf, w=everything_at_once(), child=CHILD)
@@ -142,6 +143,7 @@ def test_the_order_of_events_makes_no_difference(cpf: Cpf, first: int) -> None:
         ), order
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("first", range(2))
 def test_nor_when_a_loop_goes_back_over_the_blocks(cpf: Cpf, first: int) -> None:
     child = call("child", "child.yaml", inputs={"n": 1})
@@ -169,6 +171,7 @@ def test_nor_when_a_loop_goes_back_over_the_blocks(cpf: Cpf, first: int) -> None
         assert done == sorted(each + both), order
 
 
+@pytest.mark.long
 def test_nor_when_every_event_comes_to_a_process_of_its_own(cpf: Cpf) -> None:
     file = files(cpf, w=everything_at_once(), child=CHILD)
     answer = cpf.real("run", "-f", file, "--input", '{"names": ["a", "b"]}')
@@ -460,6 +463,7 @@ def test_workflows_that_call_each_other_in_a_circle_are_told(cpf: Cpf, back: str
     assert "circle" in found["message"] and "sub/one.yaml" in found["message"]
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(("count", "code"), [(199, 0), (200, 10)])
 def test_at_most_200_workflows_make_one(cpf: Cpf, count: int, code: int) -> None:
     for n in range(count):

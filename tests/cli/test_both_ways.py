@@ -30,6 +30,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(("line", "told"), ROWS, ids=[row[0] for row in ROWS])
 def test_at_a_terminal_and_in_a_pipe(cpf: Cpf, line: str, told: str) -> None:
     failed = cpf.run(cli("a"), cli("bad", "echo no room >&2; exit 3"))["run_id"][-4:]

@@ -118,6 +118,7 @@ def runs(store: Cpf) -> dict[str, Answer]:
     return {n: store("run", f"{n}.yaml", *(inputs if n == "waits" else ())) for n in names}
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("command", ["status", "inspect", "logs", "wait", "verify", "watch"])
 def test_whatever_there_is_much_of_in_a_run_an_answer_is_short(
     store: Cpf, runs: dict[str, Answer], command: str
@@ -128,6 +129,7 @@ def test_whatever_there_is_much_of_in_a_run_an_answer_is_short(
         assert is_short(store(command, answer["run_id"], *more))
 
 
+@pytest.mark.long
 def test_whatever_there_is_much_of_an_answer_is_short(store: Cpf, runs: dict[str, Answer]) -> None:
     ids = {name: answer["run_id"] for name, answer in runs.items()}
     for line in (

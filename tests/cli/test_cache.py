@@ -47,6 +47,7 @@ def test_a_changed_document_is_read(cpf: Cpf, flow: str) -> None:
     assert reads_yaml(cpf, "run", "-f", flow)
 
 
+@pytest.mark.long
 def test_what_a_resume_has_read_was_not_checked_for_a_run(cpf: Cpf, flow: str) -> None:
     run_id = cpf("run", "-f", flow)["run_id"]
     shutil.rmtree(cpf.base / "cache")

@@ -102,6 +102,7 @@ def test_the_word_of_one_who_waits_is_heard_by_whoever_goes_on(cpf: Cpf) -> None
     assert (answer.code, answer["reason"]) == (50, "enough")
 
 
+@pytest.mark.long
 def test_threads_of_one_process_may_ask_at_once(cpf: Cpf) -> None:
     """Failed with: one name for what two threads write."""
     process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo $$ > pid; exec sleep 60")))

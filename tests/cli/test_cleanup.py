@@ -6,6 +6,8 @@ import json
 import os
 from typing import Any
 
+import pytest
+
 from tests.conftest import Cpf, gone, until
 from tests.helpers import ask, branch, call, cli, foreach, parallel
 
@@ -58,6 +60,7 @@ def test_whoever_drives_a_run_that_another_cancels_does_it(cpf: Cpf) -> None:
     assert (process.returncode, json.loads(out)["status"]) == (50, "cancelled")
 
 
+@pytest.mark.long
 def test_one_that_takes_longer_than_whoever_cancels_waits_goes_on(cpf: Cpf) -> None:
     process, run_id = start(cpf, cli("slow", "echo $$ > pid; exec sleep 60"), **SLOW)
     answer = cpf("cancel", run_id, "--reason", "enough", "--lock-timeout", "1")
@@ -70,6 +73,7 @@ def test_one_that_takes_longer_than_whoever_cancels_waits_goes_on(cpf: Cpf) -> N
     process.communicate(timeout=20)
 
 
+@pytest.mark.long
 def test_one_under_way_is_not_stopped_by_cancelling_but_skipped(cpf: Cpf) -> None:
     process, run_id = start(cpf, cli("quick", "echo > pid"), **SLOW)
     until((cpf.cwd / "began").exists)

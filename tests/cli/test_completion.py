@@ -47,6 +47,7 @@ def completed(cpf: Cpf, *words: str, shell: str = "bash", **env: str) -> list[st
     return cpf.real(**asked, **env).text.strip("\n").splitlines()
 
 
+@pytest.mark.long
 def test_bash_completes_what_cpf_tells_it(cpf: Cpf, path: str) -> None:
     run_id = cpf.run(ask("q"))["run_id"]
     for words, expected in (
@@ -61,6 +62,7 @@ def test_bash_completes_what_cpf_tells_it(cpf: Cpf, path: str) -> None:
         assert expected <= set(done.stdout.split()), (words, done.stdout)
 
 
+@pytest.mark.long(but_one_in=9)
 @pytest.mark.parametrize(
     ("shell", "beforehand"),
     [
@@ -121,6 +123,7 @@ def test_runs_are_told_with_what_they_are(cpf: Cpf) -> None:
     assert offered[:3] == ["plain", run_id[-4:], "w, waiting"]
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_no_name_is_a_word_of_its_own(cpf: Cpf, shell: str) -> None:
     flows = cpf.cwd / ".checkpointflow"

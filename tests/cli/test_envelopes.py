@@ -335,6 +335,7 @@ def test_help_and_version_are_plain_text(cpf: Cpf) -> None:
     assert cpf("--version").text.startswith("cpf ")
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_streams_may_be_closed(cpf: Cpf, closed: str) -> None:
     def shell(*arguments: str) -> tuple[int, bytes]:

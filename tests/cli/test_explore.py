@@ -29,6 +29,7 @@ def house(cpf: Cpf) -> str:
     return cpf.flow(REVIEW, cli("deploy", "exit 1", next="done"), end("no"), end("done"))
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("name", NAMES)
 def test_no_mistake_is_told_of_a_template(cpf: Cpf, name: str) -> None:
     answer = cpf("explore", str(TEMPLATES / f"{name}.yaml"))
@@ -174,6 +175,7 @@ print(json.dumps([to_builtins(explore(make(doc))) for row in list(TABLE.values()
 """
 
 
+@pytest.mark.long
 def test_the_findings_are_the_same_whatever_the_hash_seed() -> None:
     def run(seed: int) -> bytes:
         env = {**os.environ, "PYTHONHASHSEED": str(seed)}

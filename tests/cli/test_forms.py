@@ -76,6 +76,7 @@ def test_a_choice_is_its_number_or_its_beginning(cpf: Cpf, given: str, meant: st
     assert cpf("status", run_id)["result"] == {"d": meant}
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(
     ("field", "wrong", "told", "right"),
     [
@@ -126,6 +127,7 @@ def test_a_field_may_refer_to_what_the_schema_defines(cpf: Cpf) -> None:
     assert cpf("status", run_id)["result"] == {"n": 3}
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
 @pytest.mark.parametrize("answers", [(), ("approve",), ("approve", "3", "", "")])
 def test_whoever_stops_in_a_form_has_sent_nothing(cpf: Cpf, key: bytes, answers: tuple[str, ...]) -> None:
@@ -139,6 +141,7 @@ def test_whoever_stops_in_a_form_has_sent_nothing(cpf: Cpf, key: bytes, answers:
     assert untouched(cpf, run_id)
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("word", ["n", "no"])
 def test_what_is_not_confirmed_is_not_sent(cpf: Cpf, word: str) -> None:
     run_id = waiting(cpf, asked_for("y", y={"type": "boolean"}))
@@ -148,6 +151,7 @@ def test_what_is_not_confirmed_is_not_sent(cpf: Cpf, word: str) -> None:
     assert untouched(cpf, run_id)
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(("words", "code"), [(("",), 20), (("y", ""), 20), (("y", "q_event"), 0)])
 def test_a_high_risk_asks_for_the_word_and_a_slip_costs_no_form(
     cpf: Cpf, words: tuple[str, ...], code: int
@@ -267,6 +271,7 @@ def test_a_question_that_asks_for_nothing_is_only_confirmed(cpf: Cpf) -> None:
     assert cpf("status", run_id)["result"] == {}
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("script", ["sed -i 's-^-//-' \"$1\"", 'true > "$1"', "exit 1", "echo '[' > \"$1\""])
 def test_an_editor_that_is_left_without_an_answer_sends_nothing(cpf: Cpf, script: str) -> None:
     run_id = waiting(cpf, {"type": "array", "minItems": 1})
@@ -320,6 +325,7 @@ def test_where_nothing_waits_nobody_is_asked(cpf: Cpf) -> None:
     assert (code, shown) == (20, "cpf: no run waits for an answer\n")
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(
     ("step", "told"), [((), "so it takes no answer"), (("--step", "p"), "so it takes no answer")]
 )
@@ -386,6 +392,7 @@ def test_a_run_that_comes_to_a_question_offers_to_answer_it(cpf: Cpf) -> None:
         assert person.type("y", "n", "y").end() == 0
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
 @pytest.mark.parametrize("before", [(), ("",), ("", "y")])
 def test_whoever_stops_in_an_offer_leaves_the_run_waiting(
@@ -423,6 +430,7 @@ def test_nothing_is_asked_where_the_directory_of_the_run_is_gone(cpf: Cpf) -> No
         person.press(CTRL_C).end()
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("command", ["answer", "retry"])
 def test_the_question_that_comes_next_is_offered_too(cpf: Cpf, command: str) -> None:
     fields = asked_for("y", y={"type": "boolean"})

@@ -121,6 +121,7 @@ def stopped(cpf: Cpf) -> Callable[[str, bytes], list[Answer]]:
     return ask_all
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("name", ["state.json", "history.jsonl", "workflow.yaml"])
 @fuzzed
 @given(data=st.data())

@@ -6,17 +6,27 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from checkpointflow.cli import schema
 from checkpointflow.cli.init import NAMES, SCHEMA_FILE, TEMPLATES, TEST_SCHEMA_FILE
 from checkpointflow.cli.schema import write_schema
 from checkpointflow.documents.yaml import parse
 from tests.conftest import QUICK_START, Answer, Cpf
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _schemas_once() -> Iterator[None]:
+    """`cpf init` writes two schemas beside a template: what they say follows from nothing but their names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "write_schema", cache(schema.write_schema))
+        yield
 
 
 def begun(cpf: Cpf, template: str, inputs: Any, **env: str) -> Answer:
@@ -70,12 +80,12 @@ def test_the_template_approval_is_the_quick_start_but_for_comments_and_invariant
 def test_the_first_line_names_the_schema_that_init_writes_beside_the_workflow(cpf: Cpf) -> None:
     (cpf.cwd / "flows").mkdir()
     answer = cpf("init", "--file", "flows/w.yaml")
-    for name, schema, kind in (
+    for name, beside, kind in (
         ("w.yaml", SCHEMA_FILE, "workflow"), ("w.test.yaml", TEST_SCHEMA_FILE, "test"),
     ):  # fmt: skip
         first = (cpf.cwd / "flows" / name).read_text().splitlines()[0]
-        assert first == f"# yaml-language-server: $schema={schema}"
-        assert (cpf.cwd / "flows" / schema).read_bytes() == write_schema(kind)
+        assert first == f"# yaml-language-server: $schema={beside}"
+        assert (cpf.cwd / "flows" / beside).read_bytes() == write_schema(kind)
     assert answer["result"]["schema"] == f"flows/{SCHEMA_FILE}"
 
 
@@ -112,6 +122,7 @@ def test_the_tests_of_a_template_pass_and_cover_all_of_it(cpf: Cpf, template: st
     assert (answer.code, answer["result"]["failed"]) == (0, 0), answer.text
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("template", NAMES)
 def test_a_template_says_what_must_hold_and_it_does(cpf: Cpf, template: str) -> None:
     cpf("init", "--template", template)

@@ -132,6 +132,7 @@ def test_failed_runs_are_asked_for_by_a_word(cpf: Cpf) -> None:
 # wait, watch
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("command", ["wait", "watch"])
 def test_a_run_is_waited_for_until_it_rests(cpf: Cpf, command: str) -> None:
     process = begun(cpf, ask("q"))
@@ -189,6 +190,7 @@ def test_watch_ends_with_the_state_if_asked_to(cpf: Cpf, words: tuple[str, ...],
     assert cpf("watch", run_id, *words).code == code
 
 
+@pytest.mark.long
 def test_watch_draws_the_run_again_and_again(cpf: Cpf) -> None:
     process = begun(cpf, end("e"))
     with Terminal(cpf, "watch", "@latest") as person:
@@ -201,6 +203,7 @@ def test_watch_draws_the_run_again_and_again(cpf: Cpf) -> None:
     process.communicate(timeout=20)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_looking_not_the_run(cpf: Cpf) -> None:
     process = begun(cpf)
     for command in ("watch", "wait"):
@@ -236,6 +239,7 @@ def test_a_person_sees_what_tick_did_on_a_line_for_each_run(cpf: Cpf) -> None:
     ]
 
 
+@pytest.mark.long
 def test_tick_takes_a_pause_that_nobody_sleeps_through_any_more(cpf: Cpf) -> None:
     retry = {"max_attempts": 2, "backoff_seconds": 1}
     file = cpf.flow(cli("a", "echo x >> log; test -e fixed", retry=retry))
@@ -278,6 +282,7 @@ def test_tick_drives_no_run_that_others_may_write_into(cpf: Cpf) -> None:
     ]
 
 
+@pytest.mark.long
 def test_many_ticks_at_once_take_each_once(cpf: Cpf) -> None:
     late = {overdue(cpf) for _ in range(4)}
     ticks = [cpf.start("tick") for _ in range(4)]
@@ -377,6 +382,7 @@ def test_a_terminal_shows_a_detached_run_with_the_line_that_looks_on(cpf: Cpf) -
 # What is not here
 
 
+@pytest.mark.long
 def test_a_program_that_comes_next_and_is_not_here_is_told(cpf: Cpf) -> None:
     steps = (ask("q"), cli("go", "no-such-program --now ${inputs.x}; also_none"), cli("later", "none-either"))
     run_id = cpf.run(*steps, inputs={"x": "1"})["run_id"]

@@ -174,6 +174,7 @@ def test_where_several_are_open_it_must_be_named(cpf: Cpf) -> None:
     assert cpf("resume", run_id, "--input", '{"b": 1}').code == 0
 
 
+@pytest.mark.long
 def test_what_was_meant_is_told(cpf: Cpf) -> None:
     failed = cpf.run(cli("build"), cli("smoke", "exit 1"))["run_id"]
     run_id = cpf.run(cli("build"), ask("quest"))["run_id"]

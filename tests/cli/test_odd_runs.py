@@ -105,6 +105,7 @@ def replace(file: Path, make: Callable[[Path], object]) -> None:
     make(file)
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("name", FILES)
 def test_no_odd_file_of_a_run_hangs_a_command_or_looks_like_a_bug(
@@ -118,6 +119,7 @@ def test_no_odd_file_of_a_run_hangs_a_command_or_looks_like_a_bug(
         assert answer.code == 0 or line[0] not in ("list", "gc")
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize("name", ["state.json", "workflow.yaml", "run.lock", "cancel.json", "history.jsonl"])
 def test_a_file_of_a_run_that_is_far_too_large_is_not_read(
     sound: Cpf, odd: Callable[[], Path], name: str

@@ -90,6 +90,7 @@ def test_what_a_step_left_that_succeeded_lives_on(cpf: Cpf) -> None:
     os.kill(read_pid(cpf, "daemon"), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_a_cpf_inside_takes_none_of_its_processes_away_from_the_one_outside(
     cpf: Cpf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ print(open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read())
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="Linux only")
 def test_who_is_stopped_leaves_no_zombie_where_process_1_takes_in_none(cpf: Cpf) -> None:
     """Failed with: orphans left to whoever is above us, in a container maybe a program like any other."""

@@ -179,6 +179,7 @@ def test_a_run_that_fails_says_why_once(cpf: Cpf) -> None:
     assert all("exit code 3: what went wrong" in text for text in (told.err, told["error"]["message"]))
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(
     ("words", "offers"),
     [
@@ -283,6 +284,7 @@ def hostile(cpf: Cpf) -> list[str]:
     ]
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
 def test_nothing_that_data_wrote_speaks_to_a_terminal(cpf: Cpf, env: dict[str, str]) -> None:
     graphs = [("graph", "@latest", "--format", form) for form in ("mermaid", "dot", "text")]
@@ -311,6 +313,7 @@ def test_what_a_step_prints_while_one_follows_is_shown_too(cpf: Cpf) -> None:
     assert shown.startswith("\\x1b[2Jx\n{")
 
 
+@pytest.mark.long
 def test_hostile_words_of_a_call_are_shown(cpf: Cpf) -> None:
     for words in (("status", EVIL), (EVIL,), ("run", EVIL), ("run", "-f", EVIL), ("list", f"--{EVIL}")):
         code, shown = at_a_terminal(cpf, *words)
@@ -341,6 +344,7 @@ def test_where_signs_cannot_be_shown_words_stand_for_them(cpf: Cpf) -> None:
     assert "-- bad - attempt 1 - stderr" in shown
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("command", ["guide", "list", "--help", "graph @latest", "logs @latest --raw"])
 def test_no_text_is_too_much_for_a_terminal_of_few_characters(cpf: Cpf, command: str) -> None:
     choice = switch("s", ('inputs.x == "é"', "a"), (True, "b"))
@@ -435,6 +439,7 @@ def test_what_is_asked_and_what_went_wrong_is_broken_at_blanks_alone(cpf: Cpf) -
     assert shown[at + 1 : at + 3] == ["  exit code 3", f"    | {LONG}"]  # to be copied as it was printed
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("columns", [60, 70])
 def test_a_row_of_a_table_is_one_line(cpf: Cpf, columns: int) -> None:
     question = ask("a_step", prompt=LONG, timeout_seconds=0.001)
@@ -444,6 +449,7 @@ def test_a_row_of_a_table_is_one_line(cpf: Cpf, columns: int) -> None:
         assert max(map(len, plain(shown).splitlines())) <= columns
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("columns", [40, 60])
 def test_all_prose_is_broken_at_blanks(cpf: Cpf, columns: int) -> None:
     about = "what shall happen to the cluster before the weekend begins and everybody goes home"

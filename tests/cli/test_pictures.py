@@ -196,6 +196,7 @@ def browse(cpf: Cpf, name: str) -> tuple[Page, str]:
     return Page(done.stdout), done.stderr
 
 
+@pytest.mark.long
 @needs_browser
 def test_a_browser_shows_it_and_runs_nothing(cpf: Cpf) -> None:
     report(cpf, hostile(cpf)[1])
@@ -205,6 +206,7 @@ def test_a_browser_shows_it_and_runs_nothing(cpf: Cpf) -> None:
     assert "Refused to" not in said  # nothing was even tried
 
 
+@pytest.mark.long
 @needs_browser
 def test_a_page_fits_a_narrow_window_and_a_wide_one(cpf: Cpf) -> None:
     """Of a run that has ended, one that waits and one that failed; each in a frame, which is measured."""

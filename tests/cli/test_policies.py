@@ -276,6 +276,7 @@ def test_a_conflict_says_which_run_to_go_on_with(cpf: Cpf) -> None:
         assert answer["run_id"] == run_of(cpf, holder)
 
 
+@pytest.mark.long
 def test_a_lock_is_waited_for_as_long_as_the_step_says(cpf: Cpf) -> None:
     with holding(cpf):
         process = cpf.start("run", "-f", cpf.flow(cli("a", "touch came"), locked("b", timeout_seconds=30)))
@@ -293,6 +294,7 @@ def test_waiting_for_a_lock_has_an_end(cpf: Cpf) -> None:
         assert (answer.error_code, 0.3 <= time.monotonic() - started < 5) == ("ERR_LOCK_CONFLICT", True)
 
 
+@pytest.mark.long
 def test_whoever_waits_for_a_lock_can_be_stopped(cpf: Cpf) -> None:
     with holding(cpf):
         process = cpf.start("run", "-f", cpf.flow(cli("a", "touch came"), locked("b", timeout_seconds=60)))

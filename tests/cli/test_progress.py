@@ -64,6 +64,7 @@ def test_a_terminal_has_the_last_line_redrawn(cpf: Cpf) -> None:
     assert person.shown.count("✓ slow") == 1
 
 
+@pytest.mark.long
 def test_an_error_stands_in_a_line_of_its_own(cpf: Cpf) -> None:
     """Failed with: the last line, in which a step is under way, left there before it."""
     with Terminal(cpf, "run", cpf.flow(cli("slow", 'until test ! -e "$PWD"; do sleep 0.02; done'))) as person:

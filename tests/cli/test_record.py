@@ -74,6 +74,7 @@ def test_a_document_from_standard_input_has_no_name(cpf: Cpf) -> None:
 # Exploring
 
 
+@pytest.mark.long(but_one_in=6)
 @pytest.mark.parametrize("template", NAMES)
 def test_the_ways_of_a_template_are_tests_that_pass(cpf: Cpf, template: str) -> None:
     cpf.write("w.yaml", (TEMPLATES / f"{template}.yaml").read_text())
@@ -127,6 +128,7 @@ DOCUMENTS: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_each_way_ends_as_told_when_it_is_tested_and_in_earnest(cpf: Cpf, name: str) -> None:
     steps, inputs = DOCUMENTS[name]

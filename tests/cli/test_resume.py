@@ -437,6 +437,7 @@ def test_fields_said_again_are_read_as_the_step_asked_for_them(cpf: Cpf) -> None
     assert cpf("resume", run_id, *fields, "--set", "n=2").error_code == "ERR_ANSWERED_OTHERWISE"
 
 
+@pytest.mark.long
 def test_an_answer_said_again_goes_on_where_its_cpf_was_killed(cpf: Cpf) -> None:
     mark = cpf.cwd / "mark"
     run_id = cpf.run(AGAIN, cli("go", f"test -e {mark} || {{ touch {mark}; sleep 2; }}", idempotent=True))[

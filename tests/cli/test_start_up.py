@@ -176,6 +176,7 @@ mcp
 """
 
 
+@pytest.mark.long
 def test_no_command_imports_anything_of_a_cluster_where_none_is_named(cpf: Cpf) -> None:
     call = {"id": "c", "kind": "api", "url": "http://127.0.0.1:1", "on_error": "continue"}
     cpf.flow(cli("a", runs_on="gpu"), ask("q"), call, end("e"))

@@ -61,6 +61,7 @@ def test_neither_cpf_nor_a_command_has_a_signal_blocked(cpf: Cpf) -> None:
     assert int(blocked.read_text().split()[1], 16) == 0
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(
     ("line", "code"),
     [
@@ -128,6 +129,7 @@ def test_a_umask_that_takes_all_away_leaves_us_our_own_rights(cpf: Cpf) -> None:
     assert printed.read_text() == "0077\n"
 
 
+@pytest.mark.long
 def test_where_the_working_directory_is_gone_what_needs_none_is_done(cpf: Cpf) -> None:
     run_id = cpf.run(ask("q", input_schema={}))["run_id"]
     lines = [f"status --run-id {run_id}", "list", "run -f ../w.yaml", "flows", "list --base-dir here"]
@@ -169,6 +171,7 @@ def latin1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return env
 
 
+@pytest.mark.long
 def test_what_is_read_and_handed_over_is_utf_8_in_any_locale(cpf: Cpf, latin1: dict[str, str]) -> None:
     """Failed with: mojibake in arguments, values that no command could be given."""
     inputs = {"type": "object", "properties": {"n": {"type": "string"}}}
@@ -182,6 +185,7 @@ def test_what_is_read_and_handed_over_is_utf_8_in_any_locale(cpf: Cpf, latin1: d
     assert start(cpf, "guide", inherit=lambda: None, **latin1).returncode == 0
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(
     "line",
     [
@@ -204,6 +208,7 @@ def test_a_name_that_is_not_utf_8_is_refused(cpf: Cpf, line: str) -> None:
 # Being told to stop
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(("command", "number"), [("resume", signal.SIGTERM), ("logs", signal.SIGHUP)])
 def test_told_to_stop_while_it_waits_a_command_says_so(
     cpf: Cpf, command: str, number: signal.Signals

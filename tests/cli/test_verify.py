@@ -69,6 +69,7 @@ def test_a_whole_run_is_accepted_at_every_checkpoint(cpf: Cpf, run_id: str) -> N
     assert verified(cpf, run_id) == []
 
 
+@pytest.mark.long
 def test_a_flipped_byte_is_found_wherever_it_is(cpf: Cpf, run_id: str) -> None:
     chance = random.Random(7)
     for file in files(cpf, run_id):

@@ -133,6 +133,7 @@ def test_a_question_whose_attempts_are_used_up_is_left_with_the_line_that_answer
     assert cpf(*line["argv"][1:]).code == 0
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize(
     ("program", "told"),
     [
@@ -155,6 +156,7 @@ def test_a_command_that_fails_leaves_the_question_open_and_the_next_one_is_asked
     assert {cpf.state(run_id)["status"] for run_id in runs} == {"waiting"}
 
 
+@pytest.mark.long
 def test_nothing_is_left_of_a_command_whose_time_is_up(cpf: Cpf) -> None:
     cpf.run(question())
     far = "setsid sh -c 'echo $$ > far; sleep 61; true' & until test -s far; do sleep 0.01; done; sleep 62"
@@ -200,6 +202,7 @@ def test_only_what_is_asked_of_the_audience_and_the_workflow(cpf: Cpf) -> None:
     assert cpf("work", "--once").error_code == "ERR_USAGE"
 
 
+@pytest.mark.long
 def test_a_step_in_doubt_is_for_a_person(cpf: Cpf) -> None:
     process = cpf.start("run", "-f", cpf.flow(cli("slow", "echo $$ > pid; exec sleep 60")))
     until(lambda: lines(cpf, "pid"))
@@ -245,6 +248,7 @@ def test_a_question_whose_time_is_up_is_left_to_its_time_out(cpf: Cpf) -> None:
 # Somebody else
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(("by_person", "code"), [("stop", "ERR_ANSWERED_OTHERWISE"), ("go", None)])
 def test_a_person_who_answers_first_counts(cpf: Cpf, by_person: str, code: str | None) -> None:
     run_id = cpf.run(question(), question("r"))["run_id"]
@@ -266,6 +270,7 @@ def test_an_answer_to_an_old_visit_is_never_that_of_the_next(cpf: Cpf) -> None:
     assert once(cpf, GO)["result"]["answered"][0]["step"] == "q@2"
 
 
+@pytest.mark.long
 def test_an_answer_that_comes_after_the_time_is_up_falls_away(cpf: Cpf) -> None:
     run_id = cpf.run(question(timeout_seconds=2))["run_id"]
     answer = once(cpf, f"sleep 2.2; {GO}")
@@ -273,6 +278,7 @@ def test_an_answer_that_comes_after_the_time_is_up_falls_away(cpf: Cpf) -> None:
     assert (answer.code, outputs(cpf, run_id)) == (0, None)
 
 
+@pytest.mark.long
 def test_a_command_has_no_longer_than_its_question(cpf: Cpf) -> None:
     cpf.run(question(timeout_seconds=2))
     answer = once(cpf, f"sleep 60; {GO}")
@@ -302,6 +308,7 @@ KEEPS = ("--once", "--lock-timeout", "0", "--progress", "plain")
 ASKED = f"echo x >> log; until test -e go; do sleep 0.02; done; {GO}"
 
 
+@pytest.mark.long
 def test_an_answer_is_not_lost_to_who_works_on_the_run_though_it_is_asked_for_once(cpf: Cpf) -> None:
     run_id = cpf.run(question())["run_id"]
     worker = cpf.start("work", *KEEPS, "--exec", ASKED)
@@ -315,6 +322,7 @@ def test_an_answer_is_not_lost_to_who_works_on_the_run_though_it_is_asked_for_on
     assert (lines(cpf), outputs(cpf, run_id)) == (["x"], {"verdict": "go"})
 
 
+@pytest.mark.long
 def test_an_answer_that_is_kept_falls_away_once_somebody_else_has_answered(cpf: Cpf) -> None:
     slow = cli("slow", "touch at; until test -e fell; do sleep 0.02; done")
     run_id = cpf.run(question(), slow)["run_id"]
@@ -331,6 +339,7 @@ def test_an_answer_that_is_kept_falls_away_once_somebody_else_has_answered(cpf: 
     assert outputs(cpf, run_id) == {"verdict": "stop"}
 
 
+@pytest.mark.long
 def test_a_command_that_reads_nothing_of_a_long_question_and_one_that_prints_much(cpf: Cpf) -> None:
     long = {**VERDICT, "description": "x" * 400_000}
     run_id = cpf.run(question(input_schema=long))["run_id"]
@@ -345,6 +354,7 @@ def test_a_run_that_is_gone_by_the_time_of_the_answer(cpf: Cpf) -> None:
     assert (answer.code, [row["step"] for row in answer["result"]["fell_away"]]) == (0, ["q"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_one_run", [True, False])
 def test_two_at_once_give_each_question_to_one(cpf: Cpf, is_one_run: bool) -> None:
     if is_one_run:
@@ -425,6 +435,7 @@ def stop(worker: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> Answe
     return Answer(worker.returncode, out.decode(), err.decode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_goes_on_until_it_is_told_to_stop(cpf: Cpf, number: int) -> None:
     worker = begin(cpf, GO)
@@ -437,6 +448,7 @@ def test_it_goes_on_until_it_is_told_to_stop(cpf: Cpf, number: int) -> None:
     assert told[:2] == [f"{run_id[-4:]} q: asked", f"{run_id[-4:]} q: answered; the run is waiting"]
 
 
+@pytest.mark.long
 def test_told_to_stop_it_ends_the_command_and_leaves_the_question(cpf: Cpf) -> None:
     first, run_id = (cpf.run(question())["run_id"] for _ in range(2))
     # The first run goes on, and whoever drives a run hears of no signal where it must not be broken off.

@@ -19,6 +19,7 @@ KILLS_OF_A_ROW = 30 if LONG else 0  # otherwise a row is one run
 ROWS = -(-ALL_KILLS // KILLS_OF_A_ROW) if LONG else 8
 
 
+@pytest.mark.long(but_one_in=8)
 @pytest.mark.parametrize("row", range(ROWS))
 def test_no_run_of_a_random_workflow_loses_or_doubles_anything(tmp_path: Path, row: int) -> None:
     """Failed, in the long search, with: a history cut back to its snapshot; an attempt in doubt that is begun

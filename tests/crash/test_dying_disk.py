@@ -157,6 +157,7 @@ def _survived(deed: Callable[[], Run]) -> Run | None:
         return None
 
 
+@pytest.mark.long(but_one_in=6)
 @pytest.mark.parametrize("part", range(0, PARTS, 1 if LONG else 3))
 def test_a_run_on_a_disk_that_dies_at_any_change_ends_as_if_nothing_had_been(part: int, world: World) -> None:
     """Failed with: performing before saving; the snapshot before the history; a snapshot written in place;
@@ -174,6 +175,7 @@ def test_a_run_on_a_disk_that_dies_at_any_change_ends_as_if_nothing_had_been(par
             assert [action.attempt for action in deeds] in ([1], [2], [1, 2])
 
 
+@pytest.mark.long
 def test_so_does_a_run_whose_disk_dies_again_and_again(world: World) -> None:
     """Failed with: the snapshot before the history; a snapshot written in place; facts added to what a dead
     commit left in the history."""

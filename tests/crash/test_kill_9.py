@@ -160,6 +160,7 @@ def check_the_books(trial: Trial, answer: Answer) -> None:
     ]
 
 
+@pytest.mark.long(but_one_in=4)
 @by_seed
 @pytest.mark.parametrize("idempotent", [False, True], ids=["asked", "idempotent"])
 def test_a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_result(
@@ -173,6 +174,7 @@ def test_a_run_that_is_killed_at_any_moment_is_resumed_to_the_same_result(
     assert trial.questions == (0 if idempotent else trial.killed_under_way.total())
 
 
+@pytest.mark.long(but_one_in=2)
 @by_seed
 def test_so_is_one_whose_resumptions_are_killed_too(trial: Trial, seed: int) -> None:
     """Failed with: performing 20 ms before saving; state.json written in place, in 10 ms."""
@@ -184,6 +186,7 @@ def test_so_is_one_whose_resumptions_are_killed_too(trial: Trial, seed: int) -> 
     check_the_books(trial, trial.to_its_end())
 
 
+@pytest.mark.long
 @by_seed
 def test_from_what_a_kill_leaves_every_way_leads_to_the_same_result(
     trial: Trial, seed: int, tmp_path: Path
@@ -219,6 +222,7 @@ def _with_an_older_snapshot(run: Path, place: Path, chance: random.Random) -> Pa
     return place
 
 
+@pytest.mark.long(but_one_in=2)
 @by_seed
 def test_an_event_whose_resume_is_killed_is_delivered_once_or_not_at_all(trial: Trial, seed: int) -> None:
     """Failed with: performing 20 ms before saving."""
@@ -236,6 +240,7 @@ def test_an_event_whose_resume_is_killed_is_delivered_once_or_not_at_all(trial: 
     assert trial.begun()["after"] <= 1 + trial.killed_under_way["after"]
 
 
+@pytest.mark.long(but_one_in=6)
 @by_seed
 @pytest.mark.parametrize("how", ["completed", "failed", "cancelled"])
 def test_what_comes_after_an_outcome_survives_every_kill(trial: Trial, seed: int, how: str) -> None:
@@ -263,6 +268,7 @@ def test_what_comes_after_an_outcome_survives_every_kill(trial: Trial, seed: int
         assert times <= 1 + trial.killed_under_way[step], f"{step} began {times} times"
 
 
+@pytest.mark.long(but_one_in=2)
 @by_seed
 def test_a_cancel_that_is_killed_has_cancelled_or_changed_nothing(trial: Trial, seed: int) -> None:
     """Failed, in the long search, with: state.json written in place, in 10 ms."""

@@ -246,12 +246,14 @@ def test_it_does_so_where_the_names_of_a_directory_are_written_in_any_order(of_a
     assert not found, "\n".join(found[:20])
 
 
+@pytest.mark.long
 def test_so_does_the_first_run_of_a_new_store(of_a_run: Searcher) -> None:
     """Failed while nothing synced the name of runs/ in the base directory, nor that of the base itself."""
     found = of_a_run(True, True).found
     assert not found, "\n".join(found[:20])
 
 
+@pytest.mark.long
 def test_there_is_no_sync_without_which_nothing_would_be_lost(memory: Path, of_a_run: Searcher) -> None:
     """Every sync that the store asks for is taken out, one by one: the planted faults of this file."""
     ways = of_a_run(False, True), of_a_run(True, True), of_a_run(False, False)
@@ -359,6 +361,7 @@ def judge_whole(root: Path, acknowledged: Whole | None, following: Whole | None)
     return f"damaged: {damage}" if damage else None
 
 
+@pytest.mark.long
 def test_imports_and_deletions_leave_a_whole_run_or_none(memory: Path) -> None:
     """And there is no sync in them without which that would not be so."""
     changes = travelled(memory)
@@ -366,6 +369,7 @@ def test_imports_and_deletions_leave_a_whole_run_or_none(memory: Path) -> None:
     assert not find_superfluous(memory, *ways)
 
 
+@pytest.mark.long
 def test_an_artifact_is_on_the_disk_before_the_history_vouches_for_it(
     memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

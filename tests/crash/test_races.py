@@ -78,6 +78,7 @@ def facts(cpf: Cpf, run_id: str) -> list[str]:
     return [" ".join(short).strip() for short in shorts]
 
 
+@pytest.mark.long
 @by_seed
 def test_of_many_resumers_at_once_exactly_one_delivers(cpf: Cpf, seed: int) -> None:
     """Failed with: a lock that is not taken; a state that is read before the lock is taken."""
@@ -102,6 +103,7 @@ def test_of_many_resumers_at_once_exactly_one_delivers(cpf: Cpf, seed: int) -> N
     assert cpf("status", "--run-id", run_id)["result"] == winner
 
 
+@pytest.mark.long
 @by_seed
 def test_of_a_resume_and_a_cancel_at_once_the_run_hears_one_after_the_other(cpf: Cpf, seed: int) -> None:
     """Failed with: a lock that is not taken; a state that is read before the lock is taken."""
@@ -130,6 +132,7 @@ def test_of_a_resume_and_a_cancel_at_once_the_run_hears_one_after_the_other(cpf:
     assert not word.exists() or word.read_bytes() == b""
 
 
+@pytest.mark.long(but_one_in=2)
 @by_seed
 def test_of_an_event_and_the_end_of_its_time_exactly_one_counts(cpf: Cpf, seed: int) -> None:
     """Failed with: an event that is taken although its time is up; a lock that is not taken."""

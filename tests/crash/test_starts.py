@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from checkpointflow.drivers import local
 from checkpointflow.drivers.once import begin_once
@@ -19,6 +20,7 @@ from tests.crash.test_races import RACERS, by_seed, ledger, race
 from tests.helpers import ask, cli, end
 
 
+@pytest.mark.long
 def test_a_start_on_a_disk_that_dies_at_any_change_starts_one_run(memory: Path) -> None:
     """Failed with: the key given once the run is made; a key that is given whose run is not looked for."""
     steps = [cli("act", "true", idempotent=True), end("e")]
@@ -46,6 +48,7 @@ def test_a_start_on_a_disk_that_dies_at_any_change_starts_one_run(memory: Path) 
     assert after > 20
 
 
+@pytest.mark.long
 @by_seed
 def test_of_many_starts_at_once_one_makes_the_run(cpf: Cpf, seed: int) -> None:
     """Failed with: a key that is looked up by somebody who does not hold its lock."""

@@ -451,6 +451,7 @@ print(*done)
 """
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("attempt", range(4))
 def test_eight_threads_may_be_the_first_to_use_anything(tmp_path: Path, attempt: int) -> None:
     """Failed (a crash of the interpreter) with: types that msgspec learns of in several threads at once."""

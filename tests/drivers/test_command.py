@@ -332,6 +332,7 @@ def test_no_command_is_run_whose_exit_code_could_not_be_known(place: Path) -> No
     assert not (place / "work/ran").exists()
 
 
+@pytest.mark.long(but_one_in=2)
 def test_nor_is_one_believed_that_ended_unseen(place: Path) -> None:
     before = signal.getsignal(signal.SIGCHLD)
     late = threading.Timer(0.5, lambda: (place / "work/go").touch())
@@ -448,6 +449,7 @@ def test_what_a_step_with_a_secret_printed_is_all_there_though_a_child_of_it_goe
     os.kill(pid_in(place / "work/child"), signal.SIGKILL)
 
 
+@pytest.mark.long(but_one_in=2)
 def test_what_comes_after_that_is_masked_too(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "top-secret")
     script = "(sleep 0.5; printf 'now top-se'; sleep 0.2; printf cret.) & echo first"
@@ -486,6 +488,7 @@ def test_a_number_that_is_a_secret_is_masked(place: Path, monkeypatch: pytest.Mo
     assert outputs(place, script, secrets=("PIN",)) == {"n": "***", "m": 1.5}
 
 
+@pytest.mark.long
 def test_no_descriptor_is_left_open(place: Path) -> None:
     def count() -> int:
         gc.collect()
@@ -507,6 +510,7 @@ def test_a_time_out_stops_the_whole_group(place: Path) -> None:
     assert gone(pid_in(place / "work/child"))
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(
     "script",
     [
@@ -548,6 +552,7 @@ while True:
 """
 
 
+@pytest.mark.long(but_one_in=2)
 def test_nobody_is_left_whom_a_supervisor_started_while_it_was_killed(place: Path) -> None:
     """Failed with: not all stopped before one is killed. A worker is known by its parent alone."""
     (place / "work/supervisor.py").write_text(SUPERVISOR)
@@ -572,6 +577,7 @@ def is_in(pid: int, directory: Path) -> bool:
         return False
 
 
+@pytest.mark.long(but_one_in=2)
 def test_those_are_killed_that_cannot_be_looked_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed with: nobody killed, where there was no descriptor left to read /proc with."""
     running = command(place, "trap '' TERM; echo $$ > child; while :; do sleep 9; done", timeout_seconds=0.3)
@@ -644,6 +650,7 @@ def test_a_child_that_is_left_behind_on_purpose_lives_on(place: Path) -> None:
     os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_output_of_any_size_costs_no_memory(place: Path) -> None:
     script = (
         "import resource, sys; from pathlib import Path\n"

@@ -265,6 +265,7 @@ def render(command: str, value: str) -> tuple[str, dict[str, str]]:
     return script.text, script.variables
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize(("name", "command", "value", "way_out"), CASES)
 def test_the_command_by_hand_runs_what_the_value_says(
     name: str, command: str, value: str, way_out: str, tmp_path: Path
@@ -280,6 +281,7 @@ def test_cpf_lets_the_value_not_through(name: str, command: str, value: str, way
         render(command, value)
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize(("name", "command", "value", "way_out"), CASES)
 def test_the_way_out_runs_nothing(name: str, command: str, value: str, way_out: str, tmp_path: Path) -> None:
     require(name, way_out)

@@ -45,7 +45,7 @@ PROGRAMS = {
         "bash": ["bash"],
         "zsh": ["zsh", "-f"],
     }.items()
-    if shutil.which(program[0]) and (EXAMPLES or " " not in run_by)
+    if shutil.which(program[0]) and (EXAMPLES >= 100 or " " not in run_by)
 }
 
 SHOW = """show() {
@@ -252,6 +252,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize(("command", "run_by", "expected"), ROWS)
 def test_a_nasty_value_arrives_as_one_word(
     command: str, run_by: str, expected: list[str], directory: Path
@@ -260,6 +261,7 @@ def test_a_nasty_value_arrives_as_one_word(
     assert found == [[word.replace("§", value) for word in expected] for value in NASTY]
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("run_by", PROGRAMS)
 def test_any_text_arrives_as_one_word_in_every_place(run_by: str, directory: Path) -> None:
     rows = [row for row in PLACES.values() if run_by.split()[0] in row[1]]
@@ -276,6 +278,7 @@ def test_any_text_arrives_as_one_word_in_every_place(run_by: str, directory: Pat
 # Other values
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("run_by", PROGRAMS)
 def test_a_program_is_given_the_value_as_one_argument(run_by: str, directory: Path) -> None:
     dump = f"'{sys.executable}' -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"

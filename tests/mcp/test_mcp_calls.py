@@ -84,6 +84,7 @@ def test_a_model_answers_what_asks_an_agent_and_the_run_goes_on(cpf: Cpf) -> Non
     assert ran(cpf) == ["after"]
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("audience", ["user", "system"])
 def test_a_model_never_answers_for_anybody_else_unless_it_was_let(cpf: Cpf, audience: str) -> None:
     flow(cpf, "w", question("ok", audience, yes=CHOICE))
@@ -111,6 +112,7 @@ def test_without_a_form_the_result_says_what_the_person_types(cpf: Cpf) -> None:
     assert wait["tool"] == "cpf_wait"
 
 
+@pytest.mark.long
 def test_a_run_that_takes_longer_than_the_patience_is_to_be_waited_for(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 1.5"))
     with Wire(cpf, "--patience", "1s") as wire:
@@ -119,6 +121,7 @@ def test_a_run_that_takes_longer_than_the_patience_is_to_be_waited_for(cpf: Cpf)
         assert wire.value("cpf_wait", run_id=shown["run_id"])["status"] == "completed"
 
 
+@pytest.mark.long
 def test_what_became_of_a_step_in_doubt_is_for_the_person_to_say(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "echo $PPID > pid; sleep 30"))
     run_id = cpf.real("run", "w", "--detach")["run_id"]
@@ -145,6 +148,7 @@ def _kill_driver(cpf: Cpf, run_id: str) -> None:
     end(find_users(cpf.directory(run_id) / "step.lock"))
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_only_when_it_is_asked_to(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30", idempotent=True), cli("b"))
     with Wire(cpf, "--patience", "1s") as wire:
@@ -212,6 +216,7 @@ def test_inputs_that_do_not_fit_start_nothing(cpf: Cpf) -> None:
         assert wire.value("cpf_runs")["runs"] == []
 
 
+@pytest.mark.long
 def test_a_call_answers_when_the_patience_is_over_and_another_goes_on_waiting(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 1.5"))
     with Wire(cpf, "--patience", "1s") as wire:
@@ -221,6 +226,7 @@ def test_a_call_answers_when_the_patience_is_over_and_another_goes_on_waiting(cp
         until(lambda: wire.value(step["tool"], **step["arguments"])["status"] == "completed")
 
 
+@pytest.mark.long
 def test_the_time_of_a_wait_that_is_up_is_taken_by_whoever_looks(cpf: Cpf) -> None:
     flow(cpf, "w", {**ask("ok"), "timeout_seconds": 1, "on_timeout": {"next": "late"}}, note_runs("late"))
     with Wire(cpf) as wire:
@@ -259,6 +265,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again_with_what_is_wrong(cpf: 
         assert wire.call("w", state=accept(again, yes="no"))["structuredContent"]["status"] == "completed"
 
 
+@pytest.mark.long(but_one_in=6)
 @pytest.mark.parametrize(
     "response", [{"action": "decline"}, {"action": "cancel"}, {}, None, 5, {"action": "x"}]
 )
@@ -273,6 +280,7 @@ def test_who_does_not_answer_leaves_the_run_waiting(cpf: Cpf, response: Any) -> 
         assert wire.call("cpf_wait", run_id=shown["run_id"])["resultType"] == "input_required"
 
 
+@pytest.mark.long
 def test_a_late_answer_to_an_old_question_falls_away(cpf: Cpf) -> None:
     loop = switch("again", ("steps.ok.outputs.yes == 'no'", "ok"), default="done")
     flow(cpf, "w", question("ok", yes=CHOICE), loop, note_runs("done"))
@@ -441,6 +449,7 @@ def test_a_task_whose_run_waits_for_somebody_else_says_that_it_has_not_ended(cpf
         assert wire.value("cpf_wait", **wait["arguments"])["status"] == "waiting"
 
 
+@pytest.mark.long
 def test_a_task_that_is_cancelled_cancels_its_run(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30"))
     with Wire(cpf, can=TASKS) as wire:
@@ -462,6 +471,7 @@ def test_a_failed_task_has_a_result_that_says_so(cpf: Cpf) -> None:
 # A person, by the older revisions
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("revision", ["2025-11-25", "2025-06-18"])
 def test_an_older_client_is_asked_while_its_call_waits(cpf: Cpf, revision: str) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), note_runs("after"))
@@ -486,6 +496,7 @@ def _answer_question(wire: Wire, response: Json, **more: Any) -> Json:
     return asked
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 def test_an_older_client_that_does_not_answer_leaves_the_run_waiting(cpf: Cpf, action: str) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE))
@@ -508,6 +519,7 @@ def test_an_older_client_that_cannot_ask_says_so(cpf: Cpf) -> None:
         assert (shown["status"], "could not ask" in shown["note"]) == ("waiting", True)
 
 
+@pytest.mark.long
 def test_a_person_who_thinks_longer_than_the_patience_is_asked_once_and_heard(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), note_runs("after"))
     with Wire(cpf, "--patience", "1s") as wire:
@@ -539,6 +551,7 @@ def test_a_question_that_is_answered_elsewhere_is_withdrawn_and_the_call_goes_on
         assert notice["requestId"] == asked["id"]
 
 
+@pytest.mark.long
 def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_elsewhere(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), question("look", "agent", yes=CHOICE))
     with Wire(cpf, "--patience", "2s") as wire:
@@ -555,6 +568,7 @@ def test_an_answer_that_comes_when_no_call_waits_falls_away_if_it_was_given_else
     assert cpf("inspect", "@latest")["steps"]["ok"]["outputs"] == {"yes": "no"}
 
 
+@pytest.mark.long
 def test_nobody_is_asked_while_an_answer_is_on_its_way(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a"), question("ok", yes=CHOICE))
     with Wire(cpf, can=FORMS) as wire:
@@ -566,6 +580,7 @@ def test_nobody_is_asked_while_an_answer_is_on_its_way(cpf: Cpf) -> None:
         assert wire.call("cpf_wait", run_id=run_id)["resultType"] == "input_required"
 
 
+@pytest.mark.long
 def test_an_interrupted_task_is_not_taken_up_unasked(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a", "sleep 30", idempotent=True))
     with Wire(cpf, can=TASKS) as wire:
@@ -577,6 +592,7 @@ def test_an_interrupted_task_is_not_taken_up_unasked(cpf: Cpf) -> None:
         assert wire.value("cpf_cancel", run_id=task_id, reason="x")["status"] == "cancelled"
 
 
+@pytest.mark.long
 def test_a_run_that_is_interrupted_while_it_is_looked_at_is_not_taken_up(
     cpf: Cpf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -600,6 +616,7 @@ def test_a_run_that_is_interrupted_while_it_is_looked_at_is_not_taken_up(
     assert taken_up == []
 
 
+@pytest.mark.long
 def test_two_calls_that_wait_for_the_same_run_ask_once_and_both_go_on(cpf: Cpf) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE), note_runs("after"))
     with Wire(cpf) as wire:

@@ -50,6 +50,7 @@ def talk(cpf: Cpf, do: Callable[[Client], Awaitable[Any]], **more: Any) -> Any:
     return anyio.run(main)
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize(("mode", "revision"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
 def test_a_client_lists_calls_answers_and_reads(cpf: Cpf, mode: str, revision: str) -> None:
     look = question("look", "agent", fine={"type": "boolean"})
@@ -81,6 +82,7 @@ def test_a_client_lists_calls_answers_and_reads(cpf: Cpf, mode: str, revision: s
     assert len(cpf("list")["result"]["runs"]) == 1
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 def test_a_person_who_does_not_answer_leaves_the_run_waiting(
@@ -95,6 +97,7 @@ def test_a_person_who_does_not_answer_leaves_the_run_waiting(
     assert (shown["status"], "the run waits" in shown["note"]) == ("waiting", True)
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_client_without_forms_gets_the_line_for_the_person(cpf: Cpf, mode: str) -> None:
     flow(cpf, "w", question("ok", yes=CHOICE))
@@ -105,6 +108,7 @@ def test_a_client_without_forms_gets_the_line_for_the_person(cpf: Cpf, mode: str
     assert "person_types" in talk(cpf, do, mode=mode)["next"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_a_client_hears_of_progress(cpf: Cpf, mode: str) -> None:
     flow(cpf, "w", *(cli(f"s{n}", "sleep 0.55") for n in range(4)))
@@ -171,6 +175,7 @@ class Tasks(ClientExtension):
         return result.model_dump(by_alias=True, mode="json")
 
 
+@pytest.mark.long
 def test_a_client_with_tasks_looks_after_one(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a"), question("ok", yes=CHOICE), cli("b"))
     tasks = Tasks({"yes": "yes"})

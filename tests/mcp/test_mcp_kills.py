@@ -142,6 +142,7 @@ class Driver:
                     return self.look(rows[0]["run_id"])
 
 
+@pytest.mark.long(but_one_in=4)
 @pytest.mark.parametrize("number", range(RUNS))
 def test_whenever_the_server_is_killed_the_run_ends_and_nothing_is_done_twice(cpf: Cpf, number: int) -> None:
     chance = random.Random(number)

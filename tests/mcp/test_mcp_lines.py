@@ -128,6 +128,7 @@ def test_notifications_and_stray_responses_get_no_answer(cpf: Cpf) -> None:
         assert len(wire.heard) == 1
 
 
+@pytest.mark.long
 def test_messages_are_heard_however_they_are_cut_and_an_id_that_is_in_use_is_refused(cpf: Cpf) -> None:
     flow(cpf, "slow", cli("a", "sleep 2"))
     with Wire(cpf) as wire:
@@ -145,6 +146,7 @@ def test_messages_are_heard_however_they_are_cut_and_an_id_that_is_in_use_is_ref
         assert wire.answer_to(first)["result"]["structuredContent"]["status"] == "completed"
 
 
+@pytest.mark.long
 def test_a_cancelled_call_gets_no_answer_and_its_run_goes_on(cpf: Cpf) -> None:
     flow(cpf, "slow", cli("a", "sleep 1"))
     with Wire(cpf) as wire:
@@ -159,6 +161,7 @@ def test_a_cancelled_call_gets_no_answer_and_its_run_goes_on(cpf: Cpf) -> None:
         assert call not in [message.get("id") for message in wire.heard]
 
 
+@pytest.mark.long
 def test_progress_is_told_by_the_token_and_only_grows(cpf: Cpf) -> None:
     flow(cpf, "slow", *(cli(f"s{n}", "sleep 0.55") for n in range(4)))
     with Wire(cpf) as wire:
@@ -171,6 +174,7 @@ def test_progress_is_told_by_the_token_and_only_grows(cpf: Cpf) -> None:
         assert all("at s" in p["message"] for p in told)
 
 
+@pytest.mark.long
 def test_the_end_of_its_input_is_the_end_of_the_server_and_not_of_its_runs(cpf: Cpf) -> None:
     flow(cpf, "slow", cli("a", "sleep 1"))
     with Wire(cpf) as wire:

@@ -65,6 +65,7 @@ def _document(id_: str, *steps: Json) -> Json:
     return {"schema_version": "checkpointflow/v1", "workflow": {"id": id_, "steps": list(steps)}}
 
 
+@pytest.mark.long
 def test_long_ids_and_those_of_our_tools_get_names_of_their_own(cpf: Cpf) -> None:
     long = "a" * 60
     ids = [long + "x", long + "y", "cpf_wait", "b" * MAX_NAME, "cpf_run"]
@@ -91,6 +92,7 @@ def test_the_nearest_of_the_same_id_is_the_tool_and_two_as_near_are_none(cpf: Cp
     assert tools["near"]["description"] == "near."
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize(
     ("inputs", "given"),
     [
@@ -119,6 +121,7 @@ def test_inputs_that_no_tool_may_take_are_wrapped(cpf: Cpf, inputs: Json, given:
     assert cpf("inspect", row["run_id"])["inputs"] == given
 
 
+@pytest.mark.long
 def test_of_many_workflows_two_tools_tell_and_start(cpf: Cpf) -> None:
     for number in range(MAX_TOOLS + 1):
         flow(cpf, f"w{number}", cli("a", "echo '{}'"), inputs=INPUTS)
@@ -195,6 +198,7 @@ UNUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_tools_are_told_after_a_start_that_imports_nothing_heavy(cpf: Cpf) -> None:
     flow(cpf, "w", cli("a"), question("ok"), inputs=INPUTS)
     cpf("run", "w", "--input", '{"page": ""}')  # from now on the cache has the document

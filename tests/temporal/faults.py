@@ -3,7 +3,7 @@
     python -m tests.temporal.faults [--times N] [NAME…]
 
 tells PASS or FAIL of each case, and ends with 1 if any failed. tests.temporal.test_faults has each of them as
-a test; the quick ones are in `make test`.
+a test; the quick ones are in `make check`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from checkpointflow.engine.evolution import apply, fork
@@ -62,6 +63,7 @@ def _move(run_id: str, from_: Cpf, to: Cpf) -> None:
     assert taken.code == 0, taken
 
 
+@pytest.mark.long
 def test_names_in_what_a_workflow_was_started_with_lead_nowhere(site: Site) -> None:
     start, _ = _make_start(site.cwd / site.cpf.flow(ask("q")))
     outside = site.place / "outside"
@@ -75,6 +77,7 @@ def test_names_in_what_a_workflow_was_started_with_lead_nowhere(site: Site) -> N
     assert not outside.exists()
 
 
+@pytest.mark.long
 def test_a_worker_that_runs_only_some_documents_runs_nothing_in_their_name(site: Site) -> None:
     """The facts with which a workflow is started may say anything."""
     file = site.cpf.flow(cli("s", "echo good >> done"))
@@ -89,6 +92,7 @@ def test_a_worker_that_runs_only_some_documents_runs_nothing_in_their_name(site:
     assert site.read("done") == ["good"]
 
 
+@pytest.mark.long
 def test_what_a_run_is_told_of_an_attempt_counts_only_where_it_asks(site: Site) -> None:
     """As by a worker that was thought dead, and by anybody else."""
     from temporalio.service import RPCError
@@ -127,6 +131,7 @@ def test_what_a_run_is_told_of_an_attempt_counts_only_where_it_asks(site: Site) 
     assert kinds == ["run_began", "step_started", "step_succeeded", "step_succeeded", "run_completed"]
 
 
+@pytest.mark.long
 def test_a_run_that_was_brought_does_nothing_unasked(site: Site) -> None:
     """Not even when the time of a wait is up, or somebody cancels it."""
     site.work()
@@ -141,6 +146,7 @@ def test_a_run_that_was_brought_does_nothing_unasked(site: Site) -> None:
     assert site.read("done") == ["s", "clean"]
 
 
+@pytest.mark.long
 def test_a_run_that_went_on_elsewhere_does_nothing_unasked(site: Site) -> None:
     site.work()
     cleanup = [cli("clean", "echo $PWD >> done", idempotent=True)]
@@ -155,6 +161,7 @@ def test_a_run_that_went_on_elsewhere_does_nothing_unasked(site: Site) -> None:
     assert (elsewhere / "done").read_text() == f"{elsewhere}\n"
 
 
+@pytest.mark.long
 def test_an_ended_run_that_was_brought_is_tried_again_only_where_somebody_says(site: Site) -> None:
     site.work()
     run_id = site.local.run(cli("s", "test -e $PWD/now"))["run_id"]
@@ -165,6 +172,7 @@ def test_an_ended_run_that_was_brought_is_tried_again_only_where_somebody_says(s
     assert site.cpf("retry", run_id, "--cwd", "there").code == 0
 
 
+@pytest.mark.long
 def test_a_run_whose_workflow_was_terminated_goes_on(site: Site) -> None:
     site.work()
     run_id = site.cpf.run(ask("q"), cli("s", "echo s >> done"))["run_id"]
@@ -193,6 +201,7 @@ def test_a_run_whose_workflow_was_terminated_goes_on(site: Site) -> None:
         assert site.cpf("verify", each).code == 0
 
 
+@pytest.mark.long
 def test_a_run_that_is_tried_again_while_it_is_archived_goes_on(site: Site, server: Server) -> None:
     site.work()
     block = 'test -e now || { mkdir "$CPF_RUN_DIR"/state.json; exit 1; }'
@@ -226,6 +235,7 @@ def test_two_who_go_on_at_once_begin_a_step_once(site: Site) -> None:
     assert second.facts == []
 
 
+@pytest.mark.long
 def test_commands_are_not_given_what_lets_a_worker_in(site: Site) -> None:
     site.cpf.env["CPF_ON"] += "&tls=false"
     site.work(TEMPORAL_API_KEY="hush-key")
@@ -264,6 +274,7 @@ def test_a_state_that_no_run_comes_to_is_not_brought(site: Site) -> None:
     assert site.cpf("status", run_id).code == 10
 
 
+@pytest.mark.long
 def test_who_is_told_to_stop_following_says_so_and_leaves_nothing(site: Site) -> None:
     site.work()
     place = site.place / "tmp"
@@ -280,6 +291,7 @@ def test_who_is_told_to_stop_following_says_so_and_leaves_nothing(site: Site) ->
     assert site.await_lines("done", 2) == ["s", "e"]
 
 
+@pytest.mark.long
 def test_a_worker_that_runs_only_some_documents_runs_all_of_these(site: Site) -> None:
     """Whatever is in them: what a step is to do is worked out twice, and comes out the same."""
     for file in DEMO.glob("*.yaml"):

@@ -12,6 +12,7 @@ from tests.temporal.conftest import need
 from tests.temporal.world import LONG, SERVER
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="its document is played in test_same_under_both_drivers")
 def test_the_demonstration_comes_to_its_end_in_a_minute() -> None:
     need(SERVER)

@@ -173,6 +173,7 @@ def test_secrets_stay_with_the_worker(hosted: Cpf, house: Site, server: Server) 
     assert hosted.run(step).code == 0, "whoever starts a run need not know it"
 
 
+@pytest.mark.long
 def test_long_values_lie_on_the_shelf(hosted: Cpf, house: Site, server: Server) -> None:
     """Over 64 KiB; Temporal refuses 2 MiB in one message."""
     print_long = """printf '{"x":"%s"}' "$(head -c 3000000 /dev/zero | tr '\\0' y)" """
@@ -222,6 +223,7 @@ def test_whoever_detaches_leaves_the_run_to_the_workers(hosted: Cpf) -> None:
     assert (hosted.cwd / "done").exists()
 
 
+@pytest.mark.long
 def test_whoever_has_answered_stops_following_by_a_key(hosted: Cpf) -> None:
     """Failed with: cpf deaf after a question that it had asked itself."""
     steps = [ask("q", input_schema=GO_ON), cli("slow", "until test -e go.txt; do sleep 0.05; done")]
@@ -235,6 +237,7 @@ def test_whoever_has_answered_stops_following_by_a_key(hosted: Cpf) -> None:
     assert hosted("wait", "@latest").code == 0
 
 
+@pytest.mark.long
 def test_a_run_is_deleted_that_cannot_be_laid_on_the_shelf(
     hosted: Cpf, house: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +251,7 @@ def test_a_run_is_deleted_that_cannot_be_laid_on_the_shelf(
     assert hosted("delete", run_id).code == 0
 
 
+@pytest.mark.long
 def test_a_run_is_deleted_that_ends_at_that_moment(hosted: Cpf, house: Site) -> None:
     """Failed with: its workflow ended, or its files laid on the shelf, when they had been removed."""
     for _ in range(10):

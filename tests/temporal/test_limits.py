@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import Cpf
 from tests.helpers import ask, cli, end, foreach
 from tests.temporal.test_adversary import connect
@@ -29,6 +31,7 @@ def _list_waits(cpf: Cpf, run_id: str) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name not in TIMES} for row in found]
 
 
+@pytest.mark.long
 def test_all_waits_of_a_run_are_listed_and_its_memo_is_short(
     house: Site, server: Server, tmp_path: Path
 ) -> None:
@@ -54,6 +57,7 @@ def test_all_waits_of_a_run_are_listed_and_its_memo_is_short(
     assert as_json(told[0]).count("p") > 290
 
 
+@pytest.mark.long
 def test_many_long_steps_begin_at_once(house: Site, tmp_path: Path) -> None:
     """Failed with: the workflow terminated by Temporal, which takes 4 MiB in a message; resumed: again."""
     site = house.beside(tmp_path / "site")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import pytest
+
 from checkpointflow.store.layout import DRIVER_LOG
 from tests.conftest import Cpf, until
 from tests.helpers import cli, end
@@ -46,6 +48,7 @@ def test_the_line_for_a_person_names_the_cluster(hosted: Cpf) -> None:
         assert wire.value("cpf_wait", run_id=run_id)["status"] == "completed"
 
 
+@pytest.mark.long
 def test_a_failed_run_is_tried_again_and_a_waiting_one_stopped(hosted: Cpf) -> None:
     flow(hosted, "w", cli("a", "test -e fixed.txt"), question("q", "agent"))
     with Wire(hosted) as wire:
@@ -65,6 +68,7 @@ def test_a_task_ends_when_its_run_rests(hosted: Cpf) -> None:
         until(lambda: wire.ask("tasks/get", {"taskId": task["taskId"]})["result"]["status"] == "completed")
 
 
+@pytest.mark.long
 def test_without_a_worker_the_run_waits_for_one_and_nothing_is_done_here(site: Site, tmp_path: Path) -> None:
     """Failed with: a cpf started that takes the run up."""
     flow(site.cpf, "w", WHERE)
@@ -78,6 +82,7 @@ def test_without_a_worker_the_run_waits_for_one_and_nothing_is_done_here(site: S
         assert wire.value("cpf_wait", run_id=shown["run_id"])["status"] == "completed"
 
 
+@pytest.mark.long
 def test_what_was_put_off_goes_on_when_the_model_says_so(hosted: Cpf) -> None:
     """A step whose lock another run has is not begun; its run is not gone on with unasked."""
     lock = {"lock": {"key": "mcp", "timeout_seconds": 1}}
@@ -116,6 +121,7 @@ def test_a_cluster_that_does_not_answer_is_told_of(cpf: Cpf) -> None:
         assert refused["error"]["code"] == "ERR_PERSISTENCE", refused
 
 
+@pytest.mark.long
 def test_what_the_server_has_copied_is_gone_in_the_end(hosted: Cpf, tmp_path: Path) -> None:
     copies = tmp_path / "copies"
     copies.mkdir()
@@ -131,6 +137,7 @@ def test_what_the_server_has_copied_is_gone_in_the_end(hosted: Cpf, tmp_path: Pa
         assert not list(copies.iterdir())
 
 
+@pytest.mark.long
 def test_of_an_imported_run_only_the_person_says_where_it_goes_on(site: Site) -> None:
     """Failed with: `cpf_retry` offered, which is refused then."""
     site.work()

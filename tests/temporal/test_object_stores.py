@@ -89,6 +89,7 @@ def test_files_lie_there_by_their_names(bucket: Path, tmp_path: Path) -> None:
     assert [found.name for found in shelf.list("runs")] == ["runs/RR/d"]
 
 
+@pytest.mark.long
 def test_of_those_who_claim_a_name_at_once_one_is_first(bucket: Path) -> None:
     from checkpointflow.drivers.temporal.shelf import open_shelf
 
@@ -113,6 +114,7 @@ def _have_site(make_site: Callable[..., Site]) -> Site:
     return site
 
 
+@pytest.mark.long
 def test_a_step_sends_what_it_has_changed_and_no_more(bucket: Path, make_site: Callable[..., Site]) -> None:
     """Failed with: what a worker knew of a file put in place of what another had made of it."""
     site = _have_site(make_site)
@@ -129,6 +131,7 @@ def test_a_step_sends_what_it_has_changed_and_no_more(bucket: Path, make_site: C
     assert (bucket / "prefix" / "runs" / done["run_id"] / "artifacts" / "x").read_text() == "2\n"
 
 
+@pytest.mark.long
 def test_a_run_has_its_files_and_long_values_there(bucket: Path, make_site: Callable[..., Site]) -> None:
     site = _have_site(make_site)
     make = cli("make", "echo made > app", artifacts=[{"name": "app", "path": "app"}])

@@ -93,6 +93,7 @@ def test_what_does_not_exist_is_told(site: Site) -> None:
     assert (missing.code, missing.error_code) == (10, "ERR_RUN_NOT_FOUND")
 
 
+@pytest.mark.long
 def test_a_run_that_is_looked_at_again_is_not_read_anew(
     house: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,7 @@ def _compare(cpf: Cpf, hosted: Cpf, ledger: Path, *line: str) -> tuple[dict[str,
     return expected, here
 
 
+@pytest.mark.long(but_one_in=3)
 @pytest.mark.parametrize("number", range(DOCUMENTS))
 def test_a_random_document_comes_to_the_same_under_both_drivers(
     cpf: Cpf, hosted: Cpf, house: Site, number: int
@@ -165,6 +166,7 @@ def test_a_random_document_comes_to_the_same_under_both_drivers(
     assert expected["result"] == _strip(workflow.result("", player.answers), "RUN")
 
 
+@pytest.mark.long
 def test_the_demonstration_comes_to_the_same_under_both_drivers(
     cpf: Cpf, hosted: Cpf, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from tests.temporal.world import LONG, SERVER
 STORMS = int(os.environ.get("CPF_CHAOS_KILLS", "3000")) // 100
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="tests.temporal.test_faults kills each once")
 @pytest.mark.parametrize("number", range(STORMS if LONG else 1))
 def test_no_run_of_a_random_workflow_loses_or_doubles_anything(tmp_path: Path, number: int) -> None:

@@ -50,6 +50,11 @@ MAX_MODULES = 16
 
 
 @cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
+@cache
 def imports_of(module: str) -> frozenset[str]:
     """The absolute names of all that *module* imports, early or late."""
     return frozenset(_imports_of(module))
@@ -60,7 +65,7 @@ def _imports_of(module: str) -> Iterator[str]:
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     package = ["checkpointflow", *module.split(".")]
     package = package if place.is_dir() else package[:-1]
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -69,14 +74,17 @@ def _imports_of(module: str) -> Iterator[str]:
             yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
-def uses(module: str, other: str) -> bool:
-    return any(name == other or name.startswith(other + ".") for name in imports_of(module))
+@cache
+def uses_of(module: str) -> frozenset[str]:
+    """The names of what *module* imports, and of all that it stands in."""
+    parts = [name.split(".") for name in imports_of(module)]
+    return frozenset(".".join(part[:length]) for part in parts for length in range(1, len(part) + 1))
 
 
 @pytest.mark.parametrize("module", READING_ORDER)
 def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
     below = READING_ORDER[READING_ORDER.index(module) + 1 :]
-    assert [m for m in below if m != "cli" and uses(module, f"checkpointflow.{m}")] == []
+    assert [m for m in below if m != "cli" and f"checkpointflow.{m}" in uses_of(module)] == []
 
 
 @pytest.mark.parametrize("module", [m for m in READING_ORDER if m.split(".")[0] in PURE or m in PURE_MODULES])
@@ -108,11 +116,10 @@ def test_no_module_is_long_and_no_room_is_crowded() -> None:
 
 @pytest.mark.parametrize("file", sorted(ROOT.rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
 def test_functions_are_no_participles_and_limits_are_max(file: Path) -> None:
-    tree = ast.parse(file.read_text())
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    functions = (node for node in nodes_of(file) if isinstance(node, ast.FunctionDef))
     named = [f.name for f in functions if not any("property" in ast.unparse(d) for d in f.decorator_list)]
     assert [name for name in named if PARTICIPLE.match(name)] == []
-    constants = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id.isupper())
+    constants = (node.id for node in nodes_of(file) if isinstance(node, ast.Name) and node.id.isupper())
     assert [
         name for name in constants if re.match("_?(MOST|LEAST|LONGEST|LARGEST|DEEPEST|SHORTEST)_", name)
     ] == []

@@ -59,6 +59,7 @@ def test_where_there_are_errors_the_ways_are_not_followed() -> None:
     assert (len(errors), doubts) == (1, [])
 
 
+@pytest.mark.long
 def test_the_flow_of_very_long_lists_is_not_looked_at() -> None:
     steps = "".join(f"- {{id: s{number}, kind: cli, command: x}}\n" for number in range(1000))
     inputs = "inputs: {type: object, properties: {x: {description: d}}}\n"

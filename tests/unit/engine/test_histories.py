@@ -46,6 +46,7 @@ def come_again(count: int) -> Iterator[Fact]:
     yield from (StepSucceeded(at=START, path=f"a{n}@2") for n in range(count))
 
 
+@pytest.mark.long(but_one_in=2)
 @pytest.mark.untraced
 @pytest.mark.parametrize("tell", [close_the_oldest_first, reopen_the_last])
 def test_a_history_that_is_eight_times_as_long_takes_about_eight_times_as_long(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+import pytest
 from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -247,6 +248,7 @@ def is_never_ending(steps: StepList) -> bool:
 SPARING = foreach("s0", ["p", "q"], cli("a"), max_concurrency=2, on_item_error="continue", max_failures=1)
 
 
+@pytest.mark.long
 @example([SPARING], {})  # which of both is blamed follows from which fails first
 @example([foreach("s0", ["p", "q"], cli("a"), ask("b"), max_concurrency=2, on_item_error="continue",
                   max_failures=1)], {})  # fmt: skip

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, cast
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -280,6 +281,7 @@ def test_what_a_run_comes_to_stands_in_its_plan(
     check(planned, story.facts, set(), {})
 
 
+@pytest.mark.long
 @given(lists(), st.integers(1, 8), st.data())
 def test_from_where_a_run_stands_its_plan_tells_the_rest(
     document: list[dict[str, Any]], messages: int, data: st.DataObject

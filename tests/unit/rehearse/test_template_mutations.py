@@ -20,7 +20,8 @@ from checkpointflow.rehearse.rehearsal import rehearse
 from checkpointflow.rehearse.verdict import judge
 
 TEMPLATES = Path(checkpointflow.__file__).parent / "templates"
-NAMES = sorted(file.name.removesuffix(".test.yaml") for file in TEMPLATES.glob("*.test.yaml"))
+FIXTURES = sorted(TEMPLATES.glob("*.test.yaml"), key=lambda file: (file.stat().st_size, file.name))
+NAMES = [file.name.removesuffix(".test.yaml") for file in FIXTURES]
 JUMPS = ("next", "default")
 CONDITIONS = ("when", "if")
 
@@ -61,6 +62,7 @@ def read(template: str) -> Any:
     return respell(root, "document")
 
 
+@pytest.mark.long(but_one_in=6)
 @pytest.mark.untraced
 @pytest.mark.parametrize("template", NAMES)
 def test_every_changed_jump_and_condition_of_a_template_is_noticed(template: str) -> None:

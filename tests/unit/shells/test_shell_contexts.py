@@ -57,6 +57,7 @@ def cases() -> list[Any]:
     ]
 
 
+@pytest.mark.long(but_one_in=5)
 @pytest.mark.parametrize(("command", "shell", "expected"), cases())
 def test_a_value_stands_where_the_grammar_says(command: str, shell: Any, expected: list[Expected]) -> None:
     found = find_contexts(command.replace("§", HOLE), shell)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from checkpointflow.store.clock import make_id
 from tests.conftest import Answer, Cpf, gone, until
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Site:
 
     def __init__(self, url: str, place: Path, queue: str, server: Server | None = None, **env: str) -> None:
         self.url, self.place, self.queue = f"{url}?queue={queue}", place, queue
-        self._server = server
+        self._server, self._began = server, make_id()
         self.cwd, self.shelf = place / "work", place / "shelf"
         for directory in (self.cwd, self.shelf):
             directory.mkdir(mode=0o700, parents=True)
@@ -226,13 +227,18 @@ class Site:
         return [entry["fact"] for entry in self.cpf("inspect", run_id, "--full")["history"]]
 
     def find_newest(self) -> str:
-        """The id of the run that was started last, whether or not anybody has heard of it."""
+        """The id of the run that was started last, whether or not anybody has heard of it.
+
+        A list is late, and tells of the runs of other sites, too: of those that were there before this one.
+        """
         found: list[str] = []
-        until(
-            lambda: (
-                found.extend(r["run_id"] for r in self.cpf("list", "--limit", "1")["result"]["runs"]) or found
-            )
-        )
+
+        def look() -> bool:
+            listed = self.cpf("list", "--limit", "1")["result"]["runs"]
+            found[:] = [run["run_id"] for run in listed if run["run_id"] > self._began]
+            return bool(found)
+
+        until(look)
         return found[0]
 
 

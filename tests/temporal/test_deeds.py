@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from checkpointflow.engine.actions import LockRequest, Success
+from checkpointflow.engine.actions import LockRequest, StoredFile, Success
+from checkpointflow.engine.messages import Report
+from checkpointflow.engine.run import pending
 from checkpointflow.errors import PersistenceError
 from checkpointflow.store.clock import make_id
-from tests.helpers import Story, cli
+from tests.helpers import Story, cli, foreach
 from tests.temporal.conftest import need
 
 SECONDS = 0.02
@@ -223,3 +225,32 @@ def test_a_lock_is_looked_for_the_more_rarely_the_longer_it_is_held(
     monkeypatch.setattr(locking, "workflow", clock)
     assert asyncio.run(locking.hold_lock(LockRequest("key", free - 0.5))) is None
     assert clock.looks[-1] == free - 0.5, "the last time when the time is up"
+
+
+def test_what_steps_declare_that_end_at_once_is_not_sealed_as_undeclared() -> None:
+    """Failed with: a fact more than on one machine, whenever two steps ended in one go."""
+    need()
+    from checkpointflow.drivers.temporal.deciding import decide
+    from checkpointflow.drivers.temporal.hearing import Case, Question
+    from checkpointflow.drivers.temporal.wire import Start
+    from checkpointflow.engine.facts import FilesSealed
+
+    story = Story(
+        foreach("each", [1, 2], cli("s", artifacts=[{"name": "m", "path": "m"}]), max_concurrency=2)
+    )
+    questions, left = list[Question](), dict[str, StoredFile]()
+    for action in pending(story.run):
+        name = f"artifacts/{action.path}/m"
+        left[name] = StoredFile(path=name, size=1, sha256="0" * 64)
+        report = Report(
+            now=story.run.updated_at,
+            path=action.path,
+            attempt=action.attempt,
+            outcome=Success(artifacts={"m": left[name]}),
+        )
+        questions.append(Question(Any, report.now, messages=(report,)))  # type: ignore[arg-type]
+    case = Case(Start(documents={}), story.run, [], questions, left, {}, is_foreign=False)
+    decided = decide(story.workflow, case, list)
+    facts = [fact for decision in decided for fact in decision.facts]
+    assert len(questions) == 2 and facts[-1].__class__.__name__ == "RunCompleted"
+    assert not [fact for fact in facts if isinstance(fact, FilesSealed)]

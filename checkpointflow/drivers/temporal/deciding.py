@@ -27,13 +27,16 @@ def decide(program: Program, case: Case, past: Callable[[], list[Fact]]) -> list
     """What follows from the questions of *case*, one after the other."""
     run, new, found = case.run, list[Fact](), list[Decision]()
 
+    def tell() -> list[Fact]:
+        return [*case.facts, *new]
+
     def history() -> list[Fact]:
-        return [*past(), *case.facts, *new]
+        return [*past(), *tell()]
 
     begun: set[tuple[str, int]] = set()
     for question in case.questions:
         idle = tuple(action for action in question.idle if (action.path, action.attempt) not in begun)
-        decision, run = _decide(program, run, question._replace(idle=idle), case, history)
+        decision, run = _decide(program, run, question._replace(idle=idle), case, tell, history)
         if decision.refusal is None:
             begun |= {(action.path, action.attempt) for action in idle}
         new += decision.facts
@@ -51,7 +54,12 @@ def follows(program: Program, run: Run, action: Effect) -> bool:
 
 
 def _decide(
-    program: Program, run: Run, question: Question, case: Case, history: Callable[[], list[Fact]]
+    program: Program,
+    run: Run,
+    question: Question,
+    case: Case,
+    tell: Callable[[], list[Fact]],
+    history: Callable[[], list[Fact]],
 ) -> tuple[Decision, Run]:
     try:
         if question.adopted is not None:
@@ -60,7 +68,7 @@ def _decide(
         messages = _list_messages(run, question, case, history)
         changed, facts = _advance(program, run, messages)
         if facts and not pending(changed):
-            changed, facts = _seal_rest(program, changed, facts, case, question.now)
+            changed, facts = _seal_rest(program, changed, facts, case, tell(), question.now)
     except CheckpointflowError as error:
         return Decision(refusal=make_refusal(error)), run
     is_replayed = (
@@ -125,11 +133,13 @@ def _advance(program: Program, run: Run, messages: list[Message]) -> tuple[Run, 
     return run, facts
 
 
-def _seal_rest(program: Program, run: Run, facts: list[Fact], case: Case, now: str) -> tuple[Run, list[Fact]]:
-    """The same, with all sealed that steps left undeclared, now that the run rests."""
-    known = case.seals | find_sealed_files(facts)
-    declared = find_artifacts(facts).keys()
-    # What `seals` has besides is sealed or was declared, and then its seal is as it was.
+def _seal_rest(
+    program: Program, run: Run, facts: list[Fact], case: Case, before: list[Fact], now: str
+) -> tuple[Run, list[Fact]]:
+    """The same, with all sealed that steps left undeclared, now that the run rests; *before* came these."""
+    known = case.seals | find_sealed_files([*before, *facts])
+    # All that was ever declared: a step that ended beside another may have seen it half kept.
+    declared = find_artifacts([*before, *facts]).keys()
     undeclared = [file for name, file in sorted(case.left.items()) if name not in declared]
     lying = tuple(choose_changed(undeclared, known))
     if not lying:

@@ -24,7 +24,7 @@ cluster-demo: $(READY) ## A workflow on a cluster of this machine: a worker is k
 
 PYTEST := $(BIN)/python -m pytest -q -n 2
 
-# For an answer in about two minutes: one worker more, as some tests wait; searches try less; and what is `long`
+# For an answer in some three minutes: one worker more, as some tests wait; searches try less; and what is `long`
 # is left out.
 QUICKLY := CPF_FUZZ_EXAMPLES=10 $(BIN)/python -m pytest -q -n 3 --dist worksteal -m 'not long'
 
